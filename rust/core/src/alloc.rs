@@ -1,0 +1,262 @@
+//! Kernel: `mm/page_alloc.c`, `__alloc_pages_noprof()`, `prepare_alloc_pages()`, `get_page_from_freelist()`,
+//! `rmqueue()`, `rmqueue_pcplist()`, `rmqueue_buddy()`, `alloc_flags_nofragment()`; `mm/vmstat.c` and `zone_statistics()`
+//! (v6.12).
+//!
+//! The single-page path: one request for one block.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::error::Result;
+use crate::fallback::RmqueueMode;
+use crate::fault::{Ctx, Fault};
+use crate::free::check_order;
+use crate::gfp::{AllocFlags, Gfp, Migratetype, ZONE_DMA32, ZONE_NORMAL};
+use crate::machine::Machine;
+use crate::pcp::pcp_allowed_order;
+use crate::pfn::Pfn;
+use crate::probe::{Event, Probe};
+use crate::sync::Locking;
+use crate::zone::{Events, Zone, wmark};
+use crate::zonelist::ZoneRef;
+
+/// `struct alloc_context`: what a request means on this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AllocContext<'a> {
+    /// Zones that may serve it, best first. The first is the preferred one.
+    pub(crate) zonelist: &'a [ZoneRef],
+    pub(crate) highest_zoneidx: u8,
+    pub(crate) migratetype: Migratetype,
+}
+
+impl<L: Locking> Machine<L> {
+    /// `__alloc_pages()`: one block of `order` from the zonelist of node `nid`, or `None`.
+    ///
+    /// # Errors
+    ///
+    /// For a CPU, node or order that the machine does not have.
+    pub fn alloc_pages<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        order: u8,
+        nid: Option<usize>,
+    ) -> Result<Option<Pfn>> {
+        self.check_cpu(cx.cpu)?;
+        check_order(u64::from(order))?;
+        let nid = self.check_nid(nid, cx.cpu)?;
+        Ok(self.alloc_single(cx, gfp, order, nid))
+    }
+
+    /// The same, arguments checked.
+    #[inline]
+    pub(crate) fn alloc_single<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        order: u8,
+        nid: usize,
+    ) -> Option<Pfn> {
+        if F::ON && (cx.fault.prepare_fails() || cx.fault.single_fails()) {
+            return None;
+        }
+        let gfp = gfp & self.config.gfp_allowed;
+        let ac = self.prepare_alloc_pages(gfp, nid);
+        let flags =
+            AllocFlags(AllocFlags::WMARK_LOW.0 | gfp.0 & AllocFlags::KSWAPD.0).with(self.alloc_flags_nofragment(&ac));
+        let page = match self.get_page_from_freelist(cx, order, flags, &ac) {
+            Some(page) => Some(page),
+            None => self.alloc_pages_slowpath(cx, gfp, order, &ac),
+        };
+        if P::ON {
+            cx.probe.event(Event::PageAlloc {
+                page: page.unwrap_or(Pfn::NULL),
+                order,
+                migratetype: ac.migratetype,
+                gfp,
+            });
+        }
+        page
+    }
+
+    /// `prepare_alloc_pages()`.
+    #[inline]
+    pub(crate) fn prepare_alloc_pages(&self, gfp: Gfp, nid: usize) -> AllocContext<'_> {
+        let highest_zoneidx = gfp.highest_zoneidx();
+        AllocContext {
+            zonelist: self.zonelists[nid].select(gfp, highest_zoneidx),
+            highest_zoneidx,
+            migratetype: if self.config.rules.mobility_disabled { Migratetype::Unmovable } else { gfp.migratetype() },
+        }
+    }
+
+    /// `alloc_flags_nofragment()`: keep types apart where another zone of the node can help out.
+    #[inline]
+    fn alloc_flags_nofragment(&self, ac: &AllocContext<'_>) -> AllocFlags {
+        match ac.zonelist.first() {
+            Some(preferred)
+                if preferred.idx == ZONE_NORMAL
+                    && (self.config.online_nodes <= 1
+                        || self.zones.iter().any(|z| z.nid == preferred.nid && z.idx == ZONE_DMA32)) =>
+            {
+                AllocFlags::NOFRAGMENT
+            }
+            _ => AllocFlags::default(),
+        }
+    }
+
+    /// `get_page_from_freelist()` (spec 6.2).
+    #[inline]
+    pub(crate) fn get_page_from_freelist<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        order: u8,
+        mut flags: AllocFlags,
+        ac: &AllocContext<'_>,
+    ) -> Option<Pfn> {
+        let preferred = ac.zonelist.first()?;
+        'retry: loop {
+            let no_fallback = flags.has(AllocFlags::NOFRAGMENT);
+            for zref in ac.zonelist {
+                let zone = &self.zones[zref.zone];
+                if no_fallback && self.config.online_nodes > 1 && zref.nid != preferred.nid {
+                    // A remote page is worse than a mixed pageblock.
+                    flags = flags.without(AllocFlags::NOFRAGMENT);
+                    continue 'retry;
+                }
+                if !self.zone_usable(zone, order, flags, ac) {
+                    continue;
+                }
+                if let Some(pfn) = self.rmqueue(cx, zone, preferred, order, flags, ac.migratetype) {
+                    if flags.has(AllocFlags::HIGHATOMIC) {
+                        zone.reserve_highatomic_pageblock(cx, &self.pages, pfn, order);
+                    }
+                    return Some(pfn);
+                }
+            }
+            if !no_fallback {
+                return None;
+            }
+            flags = flags.without(AllocFlags::NOFRAGMENT);
+        }
+    }
+
+    /// The watermark tests of one zone; sets `ZONE_BELOW_HIGH`.
+    #[inline]
+    fn zone_usable(&self, zone: &Zone<L>, order: u8, flags: AllocFlags, ac: &AllocContext<'_>) -> bool {
+        let hz = ac.highest_zoneidx;
+        if !zone.below_high.load(Relaxed) {
+            if zone.watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags) {
+                return true;
+            }
+            zone.below_high.store(true, Relaxed);
+        }
+        zone.watermark_fast(order, zone.wmark_pages(flags.wmark()), hz, flags) || flags.has(AllocFlags::NO_WATERMARKS)
+    }
+
+    /// `rmqueue()`: from the per-CPU list, else from the buddy lists.
+    #[inline]
+    fn rmqueue<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        zone: &Zone<L>,
+        preferred: &ZoneRef,
+        order: u8,
+        flags: AllocFlags,
+        mt: Migratetype,
+    ) -> Option<Pfn> {
+        let mut boosted = false;
+        let mut page = None;
+        if pcp_allowed_order(order)
+            && let Some(mut pcp) = zone.pcp_trylock(cx, &self.pages)
+        {
+            // Bulk calls leave this alone.
+            pcp.pcp.free_count >>= 1;
+            (page, boosted) = pcp.rmqueue(cx, self.config.rules, order, mt, flags);
+            if let Some(pfn) = page {
+                self.pages.set_allocated(pfn, order);
+                self.count_alloc(cx, &mut pcp.pcp.events, zone, preferred, 1 << order, 1);
+            }
+            pcp.unlock(cx);
+        }
+        if page.is_none() {
+            page = self.rmqueue_buddy(cx, zone, preferred, order, flags, mt, &mut boosted);
+        }
+        if boosted {
+            self.wake_kswapd(cx, zone.nid);
+        }
+        page
+    }
+
+    /// `rmqueue_buddy()`: straight from the buddy lists under one lock hold.
+    #[cold]
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments)]
+    fn rmqueue_buddy<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        zone: &Zone<L>,
+        preferred: &ZoneRef,
+        order: u8,
+        flags: AllocFlags,
+        mt: Migratetype,
+        boosted: &mut bool,
+    ) -> Option<Pfn> {
+        if F::ON && cx.fault.take_fails(1 << order) {
+            return None;
+        }
+        if P::ON {
+            cx.probe.event(Event::ZoneLock { zone: zone.index });
+        }
+        let page = {
+            let mut locked = zone.lock(&self.pages, cx.cpu);
+            let mut page = None;
+            if flags.has(AllocFlags::HIGHATOMIC) {
+                page = locked.rmqueue_smallest(cx, order, Migratetype::HighAtomic);
+            }
+            if page.is_none() {
+                page = locked.rmqueue(cx, self.config.rules, order, mt, flags, &mut RmqueueMode::default());
+            }
+            if page.is_none() && flags.has(AllocFlags(AllocFlags::OOM.0 | AllocFlags::NON_BLOCK.0)) {
+                page = locked.rmqueue_smallest(cx, order, Migratetype::HighAtomic);
+            }
+            if let Some(pfn) = page {
+                self.pages.set_allocated(pfn, order);
+                let mut events = locked.area.direct[cx.cpu];
+                self.count_alloc(cx, &mut events, zone, preferred, 1 << order, 1);
+                locked.area.direct[cx.cpu] = events;
+            }
+            *boosted |= locked.boosted;
+            page
+        };
+        if P::ON {
+            let pages = if page.is_some() { 1 << order } else { 0 };
+            cx.probe.event(Event::ZoneUnlock { zone: zone.index, pages });
+        }
+        page
+    }
+
+    /// `__count_zid_vm_events(PGALLOC)` and `zone_statistics()`: `pages` pages in `requests` requests (spec 7.3).
+    #[inline]
+    pub(crate) fn count_alloc<P, F>(
+        &self,
+        cx: &Ctx<P, F>,
+        events: &mut Events,
+        zone: &Zone<L>,
+        preferred: &ZoneRef,
+        pages: u64,
+        requests: u64,
+    ) {
+        events.pgalloc += pages;
+        if zone.nid == preferred.nid {
+            events.numa_hit += requests;
+        } else {
+            events.numa_miss += requests;
+            self.zones[preferred.zone].numa_foreign.fetch_add(requests, Relaxed);
+        }
+        if zone.nid == self.cpus[cx.cpu].node {
+            events.numa_local += requests;
+        } else {
+            events.numa_other += requests;
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Kernel: `mm/page_alloc.c`, `__free_one_page()`, `__rmqueue_smallest()`, `page_del_and_expand()`, `expand()`,
+//! `split_large_buddy()`, `free_one_page()` (v6.12).
+//!
+//! The buddy lists: blocks of 2^order pages, split on the way out and merged on the way in.
+
+use crate::fault::{Ctx, Fault};
+use crate::gfp::Migratetype;
+use crate::pfn::{MAX_PAGE_ORDER, PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
+use crate::probe::{Event, Probe};
+use crate::sync::Locking;
+use crate::zone::{LockedZone, Zone};
+
+/// The tracepoint's `percpu_refill`: whether a per-CPU list could hold such a block.
+fn percpu_refill(order: u8, mt: Migratetype) -> bool {
+    (order <= PAGE_ALLOC_COSTLY_ORDER || order == PAGEBLOCK_ORDER) && mt.is_mergeable()
+}
+
+impl<L: Locking> LockedZone<'_, L> {
+    /// Whether `buddy` heads a free block of `order`, below 10, in this zone.
+    #[inline]
+    fn page_is_buddy(&self, buddy: Pfn, order: u8) -> bool {
+        // The state is looked at first: it says no in most cases.
+        buddy.index() < self.pages.end().index()
+            && self.pages.is_buddy(buddy, order)
+            && (order < PAGEBLOCK_ORDER && !self.pages.block(buddy).is_shared() || self.zone.spans(buddy))
+    }
+
+    /// `__free_one_page()`: puts a block on its list, merged with its free buddies (spec 3.3).
+    pub(crate) fn free_one_page(&mut self, mut pfn: Pfn, mut order: u8, mt: Migratetype, to_tail: bool) {
+        self.account_freepages(1 << order, mt);
+        while order < MAX_PAGE_ORDER {
+            let buddy = pfn.buddy(order);
+            if !self.page_is_buddy(buddy, order) {
+                break;
+            }
+            let mut buddy_mt = mt;
+            if order >= PAGEBLOCK_ORDER {
+                // Below pageblock order both halves share a block, hence a type.
+                buddy_mt = self.pages.migratetype(buddy);
+                if buddy_mt != mt && !(buddy_mt.is_mergeable() && mt.is_mergeable()) {
+                    break;
+                }
+            }
+            self.del_page_from_free_list(buddy, order, buddy_mt);
+            if buddy_mt != mt {
+                self.pages.set_migratetype(buddy, order, mt);
+            }
+            pfn = Pfn(pfn.0 & buddy.0);
+            order += 1;
+        }
+        let tail = to_tail || self.buddy_merge_likely(pfn, order);
+        self.add_to_free_list(pfn, order, mt, tail);
+    }
+
+    /// `buddy_merge_likely()`: the block above this one is half free already, so this half should wait for the other.
+    #[inline]
+    fn buddy_merge_likely(&self, pfn: Pfn, order: u8) -> bool {
+        if order >= MAX_PAGE_ORDER - 1 {
+            return false;
+        }
+        let merged = Pfn(pfn.0 & pfn.buddy(order).0);
+        self.page_is_buddy(merged.buddy(order + 1), order + 1)
+    }
+
+    /// Splits the rest of a block of `high` at `pfn` down to `low`: upper halves to the heads of their lists.
+    #[inline]
+    pub(crate) fn expand(&mut self, pfn: Pfn, low: u8, high: u8, mt: Migratetype) {
+        for order in (low..high).rev() {
+            self.add_to_free_list(pfn.add(1 << order), order, mt, false);
+        }
+    }
+
+    /// `__rmqueue_smallest()`: first block of the smallest sufficient order (spec 3.4).
+    #[inline]
+    pub(crate) fn rmqueue_smallest<P: Probe, F: Fault>(
+        &mut self,
+        cx: &mut Ctx<P, F>,
+        order: u8,
+        mt: Migratetype,
+    ) -> Option<Pfn> {
+        let orders = self.nonempty(mt) >> order << order;
+        if orders == 0 {
+            return None;
+        }
+        let found = orders.trailing_zeros() as u8;
+        let pfn = self.area.lists[found as usize][mt as usize].first();
+        self.del_page_from_free_list(pfn, found, mt);
+        self.expand(pfn, order, found, mt);
+        self.account_freepages(-(1 << order), mt);
+        if P::ON {
+            cx.probe.event(Event::ZoneLocked {
+                page: pfn,
+                order,
+                migratetype: mt,
+                percpu_refill: percpu_refill(order, mt),
+            });
+        }
+        Some(pfn)
+    }
+
+    /// `split_large_buddy()`: a block larger than a pageblock goes back in pageblock pieces, each by its own type.
+    pub(crate) fn free_block(&mut self, pfn: Pfn, order: u8, to_tail: bool) {
+        let piece = order.min(PAGEBLOCK_ORDER);
+        for i in 0..1u32 << (order - piece) {
+            let pfn = pfn.add(i << piece);
+            self.free_one_page(pfn, piece, self.pages.migratetype(pfn), to_tail);
+        }
+    }
+}
+
+impl<L: Locking> Zone<L> {
+    /// `free_one_page()`: straight to the buddy lists under one lock hold, counted for the freeing CPU.
+    #[cold]
+    pub(crate) fn free_direct<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        pages: &crate::page::PageMap,
+        pfn: Pfn,
+        order: u8,
+    ) {
+        if P::ON {
+            cx.probe.event(Event::ZoneLock { zone: self.index });
+        }
+        {
+            let mut locked = self.lock(pages, cx.cpu);
+            pages.clear_head(pfn);
+            locked.free_block(pfn, order, false);
+            locked.area.direct[cx.cpu].pgfree += 1 << order;
+        }
+        if P::ON {
+            cx.probe.event(Event::ZoneUnlock { zone: self.index, pages: 1 << order });
+        }
+    }
+}

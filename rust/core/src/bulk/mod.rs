@@ -1,0 +1,224 @@
+//! Kernel: `mm/page_alloc.c`, `alloc_pages_bulk_noprof()` (v6.14; in 6.12 its array form).
+//!
+//! The bulk call. What the versions share is here, branch for branch; what they differ in, when a slot counts as wanted
+//! and what the return value means, is one file per semantics: [`null_only`] (v1) and [`output_only`] (v2).
+
+pub mod null_only;
+pub mod output_only;
+
+pub use null_only::NullOnly;
+pub use output_only::OutputOnly;
+
+use crate::error::{Error, Result};
+use crate::fault::{Ctx, Fault};
+use crate::gfp::{AllocFlags, Gfp, Migratetype};
+use crate::machine::Machine;
+use crate::pcp::{LockedPcp, order_to_pindex};
+use crate::pfn::Pfn;
+use crate::probe::{Event, Probe, SingleReason};
+use crate::slot::Slot;
+use crate::sync::Locking;
+use crate::zone::{Zone, wmark};
+use crate::zonelist::ZoneRef;
+
+/// What the batch loop did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filled {
+    /// Index behind the last slot looked at: the return value.
+    pub pos: usize,
+    /// Pages taken.
+    pub taken: usize,
+}
+
+/// One meaning of the page array.
+pub trait Semantics {
+    /// Name in reports and in the Python face.
+    const NAME: &'static str;
+
+    /// Index of the first slot that wants a page, before anything else happens.
+    fn first<P: Probe, F: Fault>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize;
+
+    /// Whether an array without a wanted slot ends the call.
+    const RETURNS_WHEN_FULL: bool;
+
+    /// The batch loop, the per-CPU list being locked: fills from `pos` on.
+    fn fill<L: Locking, P: Probe, F: Fault>(
+        cx: &mut Ctx<P, F>,
+        slots: &[Slot],
+        pos: usize,
+        source: &mut PageSource<'_, L>,
+    ) -> Filled;
+}
+
+/// The locked per-CPU list that a batch loop takes from.
+#[expect(missing_debug_implementations, reason = "holds a lock guard")]
+pub struct PageSource<'a, L: Locking> {
+    pcp: LockedPcp<'a, L>,
+    rules: crate::fallback::FallbackRules,
+    migratetype: Migratetype,
+    flags: AllocFlags,
+}
+
+impl<L: Locking> PageSource<'_, L> {
+    /// `__rmqueue_pcplist()` and `prep_new_page()`: one page, or nothing left.
+    #[inline]
+    pub fn take<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>) -> Option<Pfn> {
+        let (page, _) = self.pcp.rmqueue(cx, self.rules, 0, self.migratetype, self.flags);
+        let page = page?;
+        self.pcp.pages.set_allocated(page, 0);
+        Some(page)
+    }
+
+    /// [`PageSource::take`] for each slot from the first on; how many were filled.
+    #[inline]
+    pub fn take_into<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, slots: &[Slot], base: usize) -> usize {
+        if P::ON || F::ON {
+            for (i, slot) in slots.iter().enumerate() {
+                let Some(page) = self.take(cx) else { return i };
+                slot.write(cx, base + i, page);
+            }
+            return slots.len();
+        }
+        // Unobserved, a run of pages that lie on the list already is taken in one go.
+        let pindex = order_to_pindex(0, self.migratetype);
+        let mut filled = 0;
+        while filled < slots.len() {
+            if self.pcp.pcp.lists[pindex].is_empty() {
+                let (got, _) = self.pcp.refill(cx, self.rules, 0, self.migratetype, self.flags);
+                if !got {
+                    break;
+                }
+            }
+            let pages = self.pcp.pages;
+            let pcp = &mut *self.pcp.pcp;
+            let mut rest = &slots[filled..];
+            let n = pcp.lists[pindex].take_front(rest.len(), |run| {
+                let (now, later) = rest.split_at(run.len());
+                for (slot, &page) in now.iter().zip(run) {
+                    pages.set_allocated(page, 0);
+                    slot.set(page);
+                }
+                rest = later;
+            });
+            pcp.count -= n as i32;
+            filled += n;
+        }
+        filled
+    }
+}
+
+impl<L: Locking> Machine<L> {
+    /// `alloc_pages_bulk()` with semantics `S` on `slots`, for node `nid` (the nearest with memory when `None`).
+    /// What is returned is the semantics' own: see its module.
+    ///
+    /// # Errors
+    ///
+    /// For a CPU or node that the machine does not have.
+    pub fn alloc_pages_bulk<S: Semantics, P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        nid: Option<usize>,
+        slots: &[Slot],
+    ) -> Result<usize> {
+        self.check_cpu(cx.cpu)?;
+        if i32::try_from(slots.len()).is_err() {
+            return Err(Error::invalid(format!("nr_pages {} is above {}", slots.len(), i32::MAX)));
+        }
+        let nid = self.check_nid(nid, cx.cpu)?;
+        Ok(self.bulk::<S, P, F>(cx, gfp, nid, slots))
+    }
+
+    /// The same, arguments checked (spec 5.2, 5.3).
+    #[inline]
+    pub fn bulk<S: Semantics, P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        nid: usize,
+        slots: &[Slot],
+    ) -> usize {
+        let nr_pages = slots.len();
+        let pos = S::first(cx, slots);
+        if nr_pages == 0 || S::RETURNS_WHEN_FULL && pos == nr_pages {
+            return pos;
+        }
+        if self.config.memcg && gfp.has(Gfp::ACCOUNT) {
+            return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::Memcg);
+        }
+        if nr_pages - pos == 1 {
+            return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::OnePage);
+        }
+        if self.config.page_owner {
+            return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::PageOwner);
+        }
+        let gfp = gfp & self.config.gfp_allowed;
+        if F::ON && cx.fault.prepare_fails() {
+            return pos;
+        }
+        let ac = self.prepare_alloc_pages(gfp, nid);
+        let flags = AllocFlags::WMARK_LOW;
+        let (zone, preferred) = match self.bulk_zone(ac.zonelist, nr_pages, flags) {
+            Ok(found) => found,
+            Err(reason) => return self.bulk_single(cx, gfp, nid, slots, pos, reason),
+        };
+        if P::ON {
+            cx.probe.event(Event::BulkZone { zone: zone.index });
+        }
+        let Some(pcp) = zone.pcp_trylock(cx, &self.pages) else {
+            return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::Trylock);
+        };
+        let mut source = PageSource { pcp, rules: self.config.rules, migratetype: ac.migratetype, flags };
+        let filled = S::fill(cx, slots, pos, &mut source);
+        if filled.taken == 0 {
+            source.pcp.unlock(cx);
+            return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::FirstTake);
+        }
+        let taken = filled.taken as u64;
+        self.count_alloc(cx, &mut source.pcp.pcp.events, zone, preferred, taken, taken);
+        source.pcp.unlock(cx);
+        filled.pos
+    }
+
+    /// The zone gate: the first zone of the preferred node with `nr_pages` above LOW (spec 5.2.8).
+    #[inline]
+    fn bulk_zone<'a>(
+        &'a self,
+        zonelist: &'a [ZoneRef],
+        nr_pages: usize,
+        flags: AllocFlags,
+    ) -> Result<(&'a Zone<L>, &'a ZoneRef), SingleReason> {
+        let preferred = zonelist.first().ok_or(SingleReason::Watermark)?;
+        for zref in zonelist {
+            if self.config.online_nodes > 1 && zref.nid != preferred.nid {
+                return Err(SingleReason::RemoteNode);
+            }
+            let zone = &self.zones[zref.zone];
+            let mark = zone.wmark_pages(wmark::LOW) + nr_pages as i64;
+            if zone.watermark_fast(0, mark, preferred.idx, flags) {
+                return Ok((zone, preferred));
+            }
+        }
+        Err(SingleReason::Watermark)
+    }
+
+    /// The way out of the batch: one page by the single-page path, into slot `pos`.
+    #[cold]
+    #[inline(never)]
+    fn bulk_single<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        nid: usize,
+        slots: &[Slot],
+        pos: usize,
+        reason: SingleReason,
+    ) -> usize {
+        if P::ON {
+            cx.probe.event(Event::BulkSingle { reason });
+        }
+        let Some(page) = self.alloc_single(cx, gfp, 0, nid) else { return pos };
+        slots[pos].write(cx, pos, page);
+        pos + 1
+    }
+}

@@ -1,0 +1,52 @@
+//! Kernel: `alloc_pages_bulk_noprof()` as merged (v5.13 to date): "fill only the NULL elements", **v1** here.
+//!
+//! Slots that hold a page keep it. The return value is the index behind the last slot that the loop passed, which is
+//! the length of the populated prefix when the loop ran, one more than the prefix found at entry when it did not, and
+//! never the number of new pages (spec 5.4).
+
+use super::{Filled, PageSource, Semantics};
+use crate::fault::{Ctx, Fault};
+use crate::probe::Probe;
+use crate::slot::Slot;
+use crate::sync::Locking;
+
+/// v1: populated slots are kept, NULL slots are filled.
+#[derive(Clone, Copy, Debug)]
+pub enum NullOnly {}
+
+impl Semantics for NullOnly {
+    const NAME: &'static str = "v1";
+    const RETURNS_WHEN_FULL: bool = true;
+
+    /// The prefix scan, before any lock.
+    #[inline]
+    fn first<P: Probe, F: Fault>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
+        let mut pos = 0;
+        while pos < slots.len() && slots[pos].test(cx, pos) {
+            pos += 1;
+        }
+        pos
+    }
+
+    #[inline]
+    fn fill<L: Locking, P: Probe, F: Fault>(
+        cx: &mut Ctx<P, F>,
+        slots: &[Slot],
+        mut pos: usize,
+        source: &mut PageSource<'_, L>,
+    ) -> Filled {
+        let mut taken = 0;
+        while pos < slots.len() {
+            let slot = &slots[pos];
+            if slot.test(cx, pos) {
+                pos += 1;
+                continue;
+            }
+            let Some(page) = source.take(cx) else { break };
+            slot.write(cx, pos, page);
+            taken += 1;
+            pos += 1;
+        }
+        Filled { pos, taken }
+    }
+}

@@ -1,0 +1,35 @@
+//! Kernel: `alloc_pages_bulk_noprof()` with the patch of 28 February 2025 ("remove assumption of populating only NULL
+//! elements"), not merged: "the array is pure output", **v2** here.
+//!
+//! No slot is ever read; what was in the slots is overwritten. The return value is the number of new pages.
+
+use super::{Filled, PageSource, Semantics};
+use crate::fault::{Ctx, Fault};
+use crate::probe::Probe;
+use crate::slot::Slot;
+use crate::sync::Locking;
+
+/// v2: slots are written from the first on, whatever they held.
+#[derive(Clone, Copy, Debug)]
+pub enum OutputOnly {}
+
+impl Semantics for OutputOnly {
+    const NAME: &'static str = "v2";
+    const RETURNS_WHEN_FULL: bool = false;
+
+    #[inline]
+    fn first<P: Probe, F: Fault>(_cx: &mut Ctx<P, F>, _slots: &[Slot]) -> usize {
+        0
+    }
+
+    #[inline]
+    fn fill<L: Locking, P: Probe, F: Fault>(
+        cx: &mut Ctx<P, F>,
+        slots: &[Slot],
+        pos: usize,
+        source: &mut PageSource<'_, L>,
+    ) -> Filled {
+        let taken = source.take_into(cx, &slots[pos..], pos);
+        Filled { pos: pos + taken, taken }
+    }
+}

@@ -1,0 +1,142 @@
+//! Kernel: `mm/page_alloc.c`, `free_unref_page()`, `free_pages_prepare()`, `__free_pages_ok()`, `free_unref_folios()`
+//! (v6.12).
+//!
+//! The free path.
+
+use crate::error::{Error, Result};
+use crate::fault::{Ctx, Fault};
+use crate::machine::Machine;
+use crate::page::PageState;
+use crate::pcp::pcp_allowed_order;
+use crate::pfn::{MAX_PAGE_ORDER, Pfn};
+use crate::probe::{Event, Probe};
+use crate::slot::Slot;
+use crate::sync::Locking;
+
+impl<L: Locking> Machine<L> {
+    /// `__free_pages()` for a block that the caller owns.
+    ///
+    /// # Errors
+    ///
+    /// When the frame does not head an owned block of this order; nothing changes then.
+    pub fn free_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pfn: Pfn, order: u8) -> Result<()> {
+        self.check_cpu(cx.cpu)?;
+        check_order(u64::from(order))?;
+        if !self.pages.claim_for_free(pfn, order) {
+            return Err(self.cannot_free(pfn, order));
+        }
+        self.free_unref_page(cx, pfn, order);
+        Ok(())
+    }
+
+    /// Frees each page of an array, one page each, in order; slots become NULL. Returns how many.
+    ///
+    /// # Errors
+    ///
+    /// When a slot holds anything but a page that is owned with order 0, or a page that another slot holds too;
+    /// nothing changes then.
+    pub fn free_bulk<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, slots: &[Slot]) -> Result<usize> {
+        self.check_cpu(cx.cpu)?;
+        // A page is claimed before any is freed, so that an error finds everything as it was.
+        for (i, slot) in slots.iter().enumerate() {
+            let raw = slot.raw();
+            if raw == 0 {
+                continue;
+            }
+            let pfn = u32::try_from(raw).map(Pfn).ok();
+            if !pfn.is_some_and(|pfn| self.pages.claim_for_free(pfn, 0)) {
+                let twice = pfn.is_some_and(|pfn| slots[..i].iter().any(|s| s.get() == pfn));
+                for slot in slots[..i].iter().filter(|s| s.raw() != 0) {
+                    self.pages.unclaim(slot.get(), 0);
+                }
+                return Err(match pfn {
+                    Some(pfn) if twice => Error::misuse(format!("pfn {pfn} in slot {i} stands in an earlier slot too")),
+                    Some(pfn) => self.cannot_free(pfn, 0),
+                    None => self.cannot_free_raw(raw),
+                });
+            }
+        }
+        let mut freed = 0;
+        for slot in slots {
+            let pfn = slot.get();
+            if !pfn.is_null() {
+                slot.set(Pfn::NULL);
+                self.free_unref_page(cx, pfn, 0);
+                freed += 1;
+            }
+        }
+        Ok(freed)
+    }
+
+    fn cannot_free_raw(&self, raw: u64) -> Error {
+        Error::misuse(format!("pfn {raw} is not allocated: the machine ends at pfn {}", self.pages.end()))
+    }
+
+    /// Why a block cannot be freed.
+    fn cannot_free(&self, pfn: Pfn, order: u8) -> Error {
+        Error::misuse(match self.pages.state(pfn) {
+            PageState::Allocated(o) if o == order => format!("pfn {pfn} is being freed by somebody else"),
+            PageState::Allocated(o) => format!("pfn {pfn} was allocated with order {o}, not {order}"),
+            PageState::Buddy(o) => format!("pfn {pfn} is free (order {o}): double free"),
+            PageState::Pcp(o) => format!("pfn {pfn} is free, on a per-CPU list (order {o}): double free"),
+            PageState::None => format!("pfn {pfn} is not allocated to a caller (order {order})"),
+        })
+    }
+
+    /// `free_unref_page()`: an owned block, already taken from its owner, goes back (spec 4.6).
+    #[inline]
+    pub(crate) fn free_unref_page<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pfn: Pfn, order: u8) {
+        if P::ON {
+            cx.probe.event(Event::PageFree { page: pfn, order });
+        }
+        let block = self.pages.block(pfn);
+        let zone = self.zone_of_block(block, pfn);
+        if pcp_allowed_order(order)
+            && let Some(mut pcp) = zone.pcp_trylock(cx, &self.pages)
+        {
+            pcp.commit_free(cx, pfn, order, block.migratetype().pcp_type());
+            pcp.unlock(cx);
+            return;
+        }
+        zone.free_direct(cx, &self.pages, pfn, order);
+    }
+
+    /// `drain_local_pages()`: the executing CPU's lists of every zone.
+    ///
+    /// # Errors
+    ///
+    /// When another CPU holds one of the locks: the kernel would wait for it forever here.
+    pub fn drain_local_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) -> Result<()> {
+        self.check_cpu(cx.cpu)?;
+        self.drain_pages(cx, cx.cpu)
+    }
+
+    /// `drain_pages()`: all lists of one CPU, by whichever CPU executes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Machine::drain_local_pages`].
+    pub fn drain_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, cpu: usize) -> Result<()> {
+        use crate::sync::Lock;
+        self.check_cpu(cpu)?;
+        if let Some(zone) = self.zones.iter().find(|z| z.pcp[cpu].0.lock().held) {
+            return Err(Error::misuse(format!(
+                "the per-CPU lists of cpu {cpu} in node {} zone {} are held: a drain would wait for ever",
+                zone.nid, zone.idx
+            )));
+        }
+        for zone in &self.zones {
+            let mut pcp = crate::pcp::LockedPcp { zone, pages: &self.pages, pcp: zone.pcp[cpu].0.lock() };
+            pcp.drain_all(cx);
+        }
+        Ok(())
+    }
+}
+
+/// An order as the allocator takes it.
+pub(crate) fn check_order(order: u64) -> Result<u8> {
+    if order > u64::from(MAX_PAGE_ORDER) {
+        return Err(Error::invalid(format!("order {order} is above {MAX_PAGE_ORDER}")));
+    }
+    Ok(order as u8)
+}

@@ -1,0 +1,296 @@
+//! Kernel: `include/linux/gfp_types.h`, `gfp.h` (`gfp_zone()`, `gfp_migratetype()`), `mmzone.h` and `mm/internal.h`
+//! (`ALLOC_*`) (v6.12).
+//!
+//! The words of a request: what the caller allows (`Gfp`), what kind of page it wants ([`Migratetype`]), and what the
+//! allocator makes of it ([`AllocFlags`]).
+
+use crate::error::{Error, Result};
+
+/// Zones of a node, by index: DMA, DMA32, Normal, Movable.
+pub const MAX_NR_ZONES: usize = 4;
+/// Kernel names of the zones, as in `/proc/zoneinfo`.
+pub const ZONE_NAMES: [&str; MAX_NR_ZONES] = ["DMA", "DMA32", "Normal", "Movable"];
+/// Index of ZONE_DMA.
+pub const ZONE_DMA: u8 = 0;
+/// Index of ZONE_DMA32.
+pub const ZONE_DMA32: u8 = 1;
+/// Index of ZONE_NORMAL.
+pub const ZONE_NORMAL: u8 = 2;
+/// Index of ZONE_MOVABLE.
+pub const ZONE_MOVABLE: u8 = 3;
+
+/// GFP flags of a request (`gfp_t`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(transparent)]
+pub struct Gfp(pub u32);
+
+macro_rules! gfp_bits {
+    ($($(#[$doc:meta])* $name:ident = $value:expr;)*) => {
+        impl Gfp {
+            $($(#[$doc])* pub const $name: Gfp = Gfp($value);)*
+            /// Every named flag and combination, for bindings and parsers.
+            pub const NAMES: &'static [(&'static str, Gfp)] = &[$((stringify!($name), Gfp::$name)),*];
+        }
+    };
+}
+
+gfp_bits! {
+    /// Highest zone is DMA.
+    DMA = 0x1;
+    /// With MOVABLE: highest zone is Movable.
+    HIGHMEM = 0x2;
+    /// Highest zone is DMA32.
+    DMA32 = 0x4;
+    /// Migratetype MOVABLE.
+    MOVABLE = 0x8;
+    /// Migratetype RECLAIMABLE.
+    RECLAIMABLE = 0x10;
+    /// May use half of the MIN reserve.
+    HIGH = 0x20;
+    /// Reclaim may start I/O.
+    IO = 0x40;
+    /// Reclaim may call into filesystems.
+    FS = 0x80;
+    /// The page is cleared.
+    ZERO = 0x100;
+    /// The caller may block and reclaim.
+    DIRECT_RECLAIM = 0x400;
+    /// Wakes kswapd when memory is short.
+    KSWAPD_RECLAIM = 0x800;
+    /// Spreads dirty pages over nodes.
+    WRITE = 0x1000;
+    /// No failure report.
+    NOWARN = 0x2000;
+    /// Retries, but never kills.
+    RETRY_MAYFAIL = 0x4000;
+    /// Never fails if it may reclaim.
+    NOFAIL = 0x8000;
+    /// One round of reclaim, then failure.
+    NORETRY = 0x1_0000;
+    /// Ignores watermarks.
+    MEMALLOC = 0x2_0000;
+    /// Compound page for orders above 0.
+    COMP = 0x4_0000;
+    /// Never uses reserves.
+    NOMEMALLOC = 0x8_0000;
+    /// Strict cpuset.
+    HARDWALL = 0x10_0000;
+    /// Only the given node.
+    THISNODE = 0x20_0000;
+    /// Charged to the memory cgroup.
+    ACCOUNT = 0x40_0000;
+    /// GFP_KERNEL.
+    KERNEL = 0xcc0;
+    /// GFP_NOFS.
+    NOFS = 0xc40;
+    /// GFP_NOIO.
+    NOIO = 0xc00;
+    /// GFP_ATOMIC.
+    ATOMIC = 0x820;
+    /// GFP_NOWAIT.
+    NOWAIT = 0x2800;
+    /// GFP_USER.
+    USER = 0x10_0cc0;
+    /// GFP_HIGHUSER_MOVABLE.
+    HIGHUSER_MOVABLE = 0x10_0cca;
+    /// GFP_KERNEL_ACCOUNT.
+    KERNEL_ACCOUNT = 0x40_0cc0;
+}
+
+impl core::fmt::Debug for Gfp {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "gfp {:#x}", self.0)
+    }
+}
+
+impl core::ops::BitOr for Gfp {
+    type Output = Gfp;
+    fn bitor(self, other: Gfp) -> Gfp {
+        Gfp(self.0 | other.0)
+    }
+}
+
+impl core::ops::BitAnd for Gfp {
+    type Output = Gfp;
+    fn bitand(self, other: Gfp) -> Gfp {
+        Gfp(self.0 & other.0)
+    }
+}
+
+impl Gfp {
+    /// Bits that have a meaning on some build: 0 to 27.
+    pub const ALL_BITS: u32 = 0x0fff_ffff;
+
+    /// Whether any of `flags` is set.
+    #[inline]
+    pub const fn has(self, flags: Gfp) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// Without `flags`.
+    #[inline]
+    pub const fn without(self, flags: Gfp) -> Gfp {
+        Gfp(self.0 & !flags.0)
+    }
+
+    /// Checks a raw value from outside: known bits, a valid zone selector, a valid migratetype (spec 1.7).
+    pub fn new(raw: u64) -> Result<Gfp> {
+        if raw > u64::from(Self::ALL_BITS) {
+            return Err(Error::invalid(format!("gfp {raw:#x} has bits above {:#x}", Self::ALL_BITS)));
+        }
+        let gfp = Gfp(raw as u32);
+        if HIGHEST_ZONE[(raw & 0xf) as usize] == INVALID_ZONE {
+            return Err(Error::invalid(format!(
+                "gfp {raw:#x} selects no zone: of the low four bits (DMA, HIGHMEM, DMA32, MOVABLE) it sets {:#x}",
+                raw & 0xf
+            )));
+        }
+        if gfp.0 & 0x18 == 0x18 {
+            return Err(Error::invalid(format!("gfp {raw:#x} sets both MOVABLE 0x8 and RECLAIMABLE 0x10")));
+        }
+        Ok(gfp)
+    }
+
+    /// `gfp_zone()`: index of the highest zone that may serve the request.
+    #[inline]
+    pub fn highest_zoneidx(self) -> u8 {
+        HIGHEST_ZONE[(self.0 & 0xf) as usize] & 3
+    }
+
+    /// `gfp_migratetype()`: the type of page that is wanted, mobility grouping being on.
+    #[inline]
+    pub fn migratetype(self) -> Migratetype {
+        // Bits 3 and 4 as a number; both set was refused by `new`.
+        match (self.0 >> 3) & 3 {
+            0 => Migratetype::Unmovable,
+            1 => Migratetype::Movable,
+            _ => Migratetype::Reclaimable,
+        }
+    }
+}
+
+const INVALID_ZONE: u8 = 0xff;
+/// By the low four gfp bits (spec 1.7).
+const HIGHEST_ZONE: [u8; 16] = {
+    let mut t = [INVALID_ZONE; 16];
+    t[0x0] = ZONE_NORMAL;
+    t[0x2] = ZONE_NORMAL;
+    t[0x8] = ZONE_NORMAL;
+    t[0x1] = ZONE_DMA;
+    t[0x9] = ZONE_DMA;
+    t[0x4] = ZONE_DMA32;
+    t[0xc] = ZONE_DMA32;
+    t[0xa] = ZONE_MOVABLE;
+    t
+};
+
+/// Migratetypes of a build without CMA and memory isolation.
+pub const MIGRATE_TYPES: usize = 4;
+/// Types that have per-CPU lists.
+pub const MIGRATE_PCPTYPES: usize = 3;
+
+/// What a pageblock is used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Migratetype {
+    /// Kernel pages that stay where they are.
+    Unmovable = 0,
+    /// Pages that can be moved.
+    Movable = 1,
+    /// Kernel pages that can be dropped.
+    Reclaimable = 2,
+    /// Reserve for atomic requests of higher order.
+    HighAtomic = 3,
+}
+
+impl Migratetype {
+    /// All types, by number.
+    pub const ALL: [Migratetype; MIGRATE_TYPES] =
+        [Migratetype::Unmovable, Migratetype::Movable, Migratetype::Reclaimable, Migratetype::HighAtomic];
+
+    /// By number; the low two bits count.
+    #[inline]
+    pub const fn from_bits(bits: u16) -> Migratetype {
+        match bits & 3 {
+            0 => Migratetype::Unmovable,
+            1 => Migratetype::Movable,
+            2 => Migratetype::Reclaimable,
+            _ => Migratetype::HighAtomic,
+        }
+    }
+
+    /// Types below `MIGRATE_PCPTYPES` have fallbacks and may merge with each other.
+    #[inline]
+    pub const fn is_mergeable(self) -> bool {
+        (self as u8) < MIGRATE_PCPTYPES as u8
+    }
+
+    /// The type of the per-CPU list that keeps a page of this block type.
+    #[inline]
+    pub const fn pcp_type(self) -> Migratetype {
+        if self.is_mergeable() { self } else { Migratetype::Movable }
+    }
+
+    /// Name as in `/proc/pagetypeinfo`.
+    pub const fn name(self) -> &'static str {
+        ["Unmovable", "Movable", "Reclaimable", "HighAtomic"][self as usize]
+    }
+}
+
+/// `ALLOC_*`: how far into the reserves an attempt may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(transparent)]
+pub struct AllocFlags(pub u32);
+
+impl AllocFlags {
+    /// Test against MIN.
+    pub const WMARK_MIN: AllocFlags = AllocFlags(0);
+    /// Test against LOW.
+    pub const WMARK_LOW: AllocFlags = AllocFlags(1);
+    /// Test against HIGH.
+    pub const WMARK_HIGH: AllocFlags = AllocFlags(2);
+    /// Mask of the watermark index.
+    pub const WMARK_MASK: u32 = 3;
+    /// No watermark test at all.
+    pub const NO_WATERMARKS: AllocFlags = AllocFlags(0x4);
+    /// An OOM victim.
+    pub const OOM: AllocFlags = AllocFlags(0x8);
+    /// Cannot block.
+    pub const NON_BLOCK: AllocFlags = AllocFlags(0x10);
+    /// May use half of MIN.
+    pub const MIN_RESERVE: AllocFlags = AllocFlags(0x20);
+    /// Stays in its cpuset.
+    pub const CPUSET: AllocFlags = AllocFlags(0x40);
+    /// Avoids mixing types in a pageblock.
+    pub const NOFRAGMENT: AllocFlags = AllocFlags(0x100);
+    /// May use high-atomic blocks.
+    pub const HIGHATOMIC: AllocFlags = AllocFlags(0x200);
+    /// May wake kswapd.
+    pub const KSWAPD: AllocFlags = AllocFlags(0x800);
+    /// Flags that give access to reserves.
+    pub const RESERVES: AllocFlags = AllocFlags(0x10 | 0x20 | 0x200 | 0x8);
+
+    /// Whether any of `flags` is set.
+    #[inline]
+    pub const fn has(self, flags: AllocFlags) -> bool {
+        self.0 & flags.0 != 0
+    }
+
+    /// With `flags`.
+    #[inline]
+    pub const fn with(self, flags: AllocFlags) -> AllocFlags {
+        AllocFlags(self.0 | flags.0)
+    }
+
+    /// Without `flags`.
+    #[inline]
+    pub const fn without(self, flags: AllocFlags) -> AllocFlags {
+        AllocFlags(self.0 & !flags.0)
+    }
+
+    /// Index of the watermark to test against.
+    #[inline]
+    pub const fn wmark(self) -> usize {
+        (self.0 & Self::WMARK_MASK) as usize
+    }
+}

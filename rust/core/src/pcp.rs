@@ -1,0 +1,362 @@
+//! Kernel: `mm/page_alloc.c`, `struct per_cpu_pages`, `rmqueue_bulk()`, `nr_pcp_alloc()`, `__rmqueue_pcplist()`,
+//! `nr_pcp_high()`, `nr_pcp_free()`, `free_frozen_page_commit()` in its 6.12 form, `free_pcppages_bulk()`,
+//! `drain_pages_zone()`, `zone_batchsize()`, `zone_highsize()` (v6.12).
+//!
+//! The per-CPU page lists: taken from at the head, given to at the head, refilled and drained at the tail.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::fallback::{FallbackRules, RmqueueMode};
+use crate::fault::{Ctx, Fault};
+use crate::gfp::{AllocFlags, Migratetype, ZONE_MOVABLE};
+use crate::list::PfnDeque;
+use crate::page::PageMap;
+use crate::pfn::{PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
+use crate::probe::{Event, Probe};
+use crate::sync::{Lock, Locking};
+use crate::watermark::kernel_clamp;
+use crate::zone::{Events, Zone, wmark};
+
+/// Lists of one CPU in one zone: orders 0 to 3 by type, and two for huge pages.
+pub const NR_PCP_LISTS: usize = 14;
+/// `CONFIG_PCP_BATCH_SCALE_MAX`.
+pub const PCP_BATCH_SCALE_MAX: u32 = 5;
+/// Flag: the previous free was of an order above 0.
+pub const PCPF_PREV_FREE_HIGH_ORDER: u32 = 1;
+/// Flag: keep a batch back on frees of an order above 0.
+pub const PCPF_FREE_HIGH_BATCH: u32 = 2;
+
+/// `pcp_allowed_order()`: orders that the per-CPU lists serve.
+#[inline]
+pub const fn pcp_allowed_order(order: u8) -> bool {
+    order <= PAGE_ALLOC_COSTLY_ORDER || order == PAGEBLOCK_ORDER
+}
+
+/// `order_to_pindex()`: list of this order and type.
+#[inline]
+pub const fn order_to_pindex(order: u8, mt: Migratetype) -> usize {
+    if order == PAGEBLOCK_ORDER {
+        12 + (mt as usize == Migratetype::Movable as usize) as usize
+    } else {
+        3 * order as usize + mt as usize
+    }
+}
+
+/// `pindex_to_order()`.
+#[inline]
+pub const fn pindex_to_order(pindex: usize) -> u8 {
+    if pindex >= 12 { PAGEBLOCK_ORDER } else { (pindex / 3) as u8 }
+}
+
+/// The lists of one CPU in one zone, behind their lock.
+///
+/// # Invariants
+///
+/// `count` is the number of pages on all lists together.
+#[derive(Debug, Default)]
+pub struct PerCpuPages {
+    /// Pages on all lists.
+    pub count: i32,
+    /// Frees above this drain.
+    pub high: i32,
+    /// Lower bound of `high`.
+    pub high_min: i32,
+    /// Upper bound of `high`.
+    pub high_max: i32,
+    /// Smallest refill and drain.
+    pub batch: i32,
+    /// `PCPF_*`.
+    pub flags: u32,
+    /// Left shift of `batch` for the next refill.
+    pub alloc_factor: u32,
+    /// Rounds left before a remote node's lists are drained.
+    pub expire: u32,
+    /// Pages freed in a row, halved by single-page allocations.
+    pub free_count: i32,
+    /// Another CPU holds the lock, as a parallel drain would: trylocks fail.
+    pub(crate) held: bool,
+    pub(crate) lists: [PfnDeque; NR_PCP_LISTS],
+    pub(crate) events: Events,
+}
+
+impl PerCpuPages {
+    /// `nr_pcp_alloc()`: entries to refill with (spec 4.3).
+    pub(crate) fn nr_pcp_alloc(&mut self, order: u8, below_high: bool) -> i32 {
+        self.high = kernel_clamp(self.high, self.high_min, self.high_max);
+        if self.high < self.batch {
+            return 1;
+        }
+        let mut want = if order > 0 { self.batch } else { self.batch << self.alloc_factor };
+        if self.high_min != self.high_max && !below_high {
+            self.high = (self.high + want).min(self.high_max);
+        }
+        if order == 0 {
+            let room = (self.high - self.count - self.batch).max(self.batch);
+            if want <= room && self.alloc_factor < PCP_BATCH_SCALE_MAX {
+                self.alloc_factor += 1;
+            }
+            want = want.min(room);
+        }
+        if want > 1 { (want >> order).max(2) } else { want }
+    }
+
+    /// `nr_pcp_high()`: the limit that this free is held to; may change `high` (spec 4.7).
+    fn nr_pcp_high(&mut self, free_high: bool, reclaim_active: bool, below_high: bool) -> i32 {
+        let (high_min, high_max, batch) = (self.high_min, self.high_max, self.batch);
+        let high = kernel_clamp(self.high, high_min, high_max);
+        self.high = high;
+        if high == 0 {
+            return 0;
+        }
+        if free_high {
+            self.high = (high - (batch << PCP_BATCH_SCALE_MAX)).max(high_min);
+            return 0;
+        }
+        if reclaim_active {
+            let freed = self.free_count.max(batch);
+            self.high = (high - freed).max(high_min);
+            return self.high.min(batch << 2);
+        }
+        if high_min == high_max {
+            return high;
+        }
+        if below_high {
+            let freed = self.free_count.max(batch);
+            self.high = (high - freed).max(high_min);
+            return self.count.max(high_min);
+        }
+        if self.count >= high {
+            let need = self.free_count + batch;
+            if high < need {
+                self.high = kernel_clamp(need, high_min, high_max);
+            }
+        }
+        // The old value: a raise counts from the next free on.
+        high
+    }
+
+    /// `nr_pcp_free()`: pages to drain (spec 4.8).
+    fn nr_pcp_free(&self, high: i32, free_high: bool) -> i32 {
+        if free_high {
+            return self.count.min(self.batch << PCP_BATCH_SCALE_MAX);
+        }
+        if high < self.batch {
+            return 1;
+        }
+        kernel_clamp(self.free_count, self.batch, high - self.batch)
+    }
+}
+
+/// `zone_batchsize()` (spec 4.2).
+pub fn zone_batchsize(managed: u64) -> i32 {
+    let b = ((managed >> 10).min(256) / 4).max(1);
+    let b = b + b / 2;
+    // Rounded down to a power of two, less one.
+    ((1u64 << b.ilog2()) - 1).max(1) as i32
+}
+
+/// `zone_highsize()` (spec 4.2): `high_min` and `high_max` of every CPU. `cpus` are those of the zone's node, or all
+/// online ones if it has none; `fraction` is `percpu_pagelist_high_fraction`.
+pub fn zone_highsize(managed: u64, low: u64, cpus: u64, batch: i32, fraction: u64) -> (i32, i32) {
+    let floor = batch as u64 * 4;
+    let of = |pages: u64| (pages / cpus.max(1)).max(floor) as i32;
+    if fraction != 0 {
+        let high = of(managed / fraction);
+        return (high, high);
+    }
+    (of(low), of(managed / 8))
+}
+
+/// The lists of the executing CPU in one zone, locked.
+pub(crate) struct LockedPcp<'a, L: Locking> {
+    pub(crate) zone: &'a Zone<L>,
+    pub(crate) pages: &'a PageMap,
+    pub(crate) pcp: <L::Lock<PerCpuPages> as Lock<PerCpuPages>>::Guard<'a>,
+}
+
+impl<L: Locking> Zone<L> {
+    /// `pcp_spin_trylock()` on the executing CPU's lists.
+    #[inline]
+    pub(crate) fn pcp_trylock<'a, P: Probe, F: Fault>(
+        &'a self,
+        cx: &mut Ctx<P, F>,
+        pages: &'a PageMap,
+    ) -> Option<LockedPcp<'a, L>> {
+        let guard = if F::ON && cx.fault.trylock_fails() {
+            None
+        } else {
+            self.pcp[cx.cpu].0.try_lock().filter(|pcp| !pcp.held)
+        };
+        if P::ON {
+            cx.probe.event(Event::PcpTrylock { zone: self.index, locked: guard.is_some() });
+        }
+        guard.map(|pcp| LockedPcp { zone: self, pages, pcp })
+    }
+}
+
+impl<L: Locking> LockedPcp<'_, L> {
+    /// Gives the lock back.
+    #[inline]
+    pub(crate) fn unlock<P: Probe, F: Fault>(self, cx: &mut Ctx<P, F>) {
+        if P::ON {
+            cx.probe.event(Event::PcpUnlock { zone: self.zone.index });
+        }
+    }
+
+    /// `rmqueue_bulk()` by way of `nr_pcp_alloc()`: refills an empty list; whether it holds anything now.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn refill<P: Probe, F: Fault>(
+        &mut self,
+        cx: &mut Ctx<P, F>,
+        rules: FallbackRules,
+        order: u8,
+        mt: Migratetype,
+        flags: AllocFlags,
+    ) -> (bool, bool) {
+        let pcp = &mut *self.pcp;
+        let want = pcp.nr_pcp_alloc(order, self.zone.below_high.load(Relaxed));
+        if P::ON {
+            cx.probe.event(Event::ZoneLock { zone: self.zone.index });
+        }
+        let list = &mut pcp.lists[order_to_pindex(order, mt)];
+        let mut got = 0;
+        let boosted = {
+            let mut locked = self.zone.lock(self.pages, cx.cpu);
+            let mut mode = RmqueueMode::Normal;
+            while got < want {
+                let Some(pfn) = locked.rmqueue(cx, rules, order, mt, flags, &mut mode) else { break };
+                self.pages.set_pcp(pfn, order);
+                list.push_back(pfn);
+                got += 1;
+            }
+            locked.boosted
+        };
+        pcp.count += got << order;
+        if P::ON {
+            cx.probe.event(Event::ZoneUnlock { zone: self.zone.index, pages: (got as u32) << order });
+            cx.probe.event(Event::Refill { zone: self.zone.index, want: want as u32, got: got as u32 });
+        }
+        (got > 0, boosted)
+    }
+
+    /// `__rmqueue_pcplist()`: one block off the list of this order and type, refilled when empty (spec 4.4). The flag
+    /// says whether a refill boosted the watermark for a request that may wake kswapd.
+    #[inline]
+    pub(crate) fn rmqueue<P: Probe, F: Fault>(
+        &mut self,
+        cx: &mut Ctx<P, F>,
+        rules: FallbackRules,
+        order: u8,
+        mt: Migratetype,
+        flags: AllocFlags,
+    ) -> (Option<Pfn>, bool) {
+        if F::ON && cx.fault.take_fails(1 << order) {
+            return (None, false);
+        }
+        let pindex = order_to_pindex(order, mt);
+        let mut boosted = false;
+        if self.pcp.lists[pindex].is_empty() {
+            let got;
+            (got, boosted) = self.refill(cx, rules, order, mt, flags);
+            if !got {
+                return (None, boosted);
+            }
+        }
+        let page = self.pcp.lists[pindex].pop_front();
+        if let Some(pfn) = page {
+            self.pcp.count -= 1 << order;
+            if P::ON {
+                cx.probe.event(Event::ListTake { zone: self.zone.index, page: pfn, order });
+            }
+        }
+        (page, boosted)
+    }
+
+    /// `free_unref_page_commit()`: puts a block on its list and drains what is too much (spec 4.6.4).
+    #[inline]
+    pub(crate) fn commit_free<P: Probe, F: Fault>(
+        &mut self,
+        cx: &mut Ctx<P, F>,
+        pfn: Pfn,
+        order: u8,
+        list_type: Migratetype,
+    ) {
+        let pcp = &mut *self.pcp;
+        let pages = 1i32 << order;
+        pcp.alloc_factor >>= 1;
+        pcp.events.pgfree += pages as u64;
+        let pindex = order_to_pindex(order, list_type);
+        self.pages.set_pcp(pfn, order);
+        pcp.lists[pindex].push_front(pfn);
+        pcp.count += pages;
+        let mut free_high = false;
+        if order > 0 && order <= PAGE_ALLOC_COSTLY_ORDER {
+            free_high = pcp.free_count >= pcp.batch
+                && pcp.flags & PCPF_PREV_FREE_HIGH_ORDER != 0
+                && (pcp.flags & PCPF_FREE_HIGH_BATCH == 0 || pcp.count >= pcp.batch);
+            pcp.flags |= PCPF_PREV_FREE_HIGH_ORDER;
+        } else {
+            pcp.flags &= !PCPF_PREV_FREE_HIGH_ORDER;
+        }
+        if pcp.free_count < pcp.batch << PCP_BATCH_SCALE_MAX {
+            pcp.free_count += pages;
+        }
+        let reclaim_active = self.zone.reclaim_active.load(Relaxed);
+        let below_high = self.zone.below_high.load(Relaxed);
+        let high = pcp.nr_pcp_high(free_high, reclaim_active, below_high);
+        if pcp.count >= high {
+            let n = pcp.nr_pcp_free(high, free_high);
+            self.drain(cx, n, pindex);
+            if below_high
+                && self.zone.watermark_ok(0, self.zone.wmark_pages(wmark::HIGH), ZONE_MOVABLE, AllocFlags::default())
+            {
+                self.zone.below_high.store(false, Relaxed);
+            }
+        }
+    }
+
+    /// `free_pcppages_bulk()`: `n` pages from the tails of the lists, beginning with list `pindex` (spec 4.9).
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn drain<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, n: i32, mut pindex: usize) {
+        let pcp = &mut *self.pcp;
+        let mut left = n.min(pcp.count);
+        let total = left;
+        if P::ON {
+            cx.probe.event(Event::ZoneLock { zone: self.zone.index });
+        }
+        {
+            let mut locked = self.zone.lock(self.pages, cx.cpu);
+            while left > 0 {
+                while pcp.lists[pindex].is_empty() {
+                    pindex = (pindex + 1) % NR_PCP_LISTS;
+                }
+                let order = pindex_to_order(pindex);
+                while left > 0
+                    && let Some(pfn) = pcp.lists[pindex].pop_back()
+                {
+                    let mt = self.pages.migratetype(pfn);
+                    pcp.count -= 1 << order;
+                    left -= 1 << order;
+                    self.pages.clear_head(pfn);
+                    locked.free_one_page(pfn, order, mt, false);
+                    if P::ON {
+                        cx.probe.event(Event::PcpuDrain { page: pfn, order, migratetype: mt });
+                    }
+                }
+            }
+        }
+        if P::ON {
+            cx.probe.event(Event::ZoneUnlock { zone: self.zone.index, pages: (total - left) as u32 });
+        }
+    }
+
+    /// `drain_pages_zone()`: everything, in chunks.
+    pub(crate) fn drain_all<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>) {
+        while self.pcp.count > 0 {
+            let n = self.pcp.count.min(self.pcp.batch << PCP_BATCH_SCALE_MAX);
+            self.drain(cx, n, 0);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Observers of the emulator. The kernel counterparts are the `kmem` trace events (`include/trace/events/kmem.h`,
+//! v6.12) and what no trace event shows: slot tests and stores, list takes, lock windows.
+//!
+//! An observer is a type parameter; with [`NoProbe`] every call compiles to nothing.
+
+use crate::gfp::{Gfp, Migratetype};
+use crate::pfn::Pfn;
+
+/// Something that the allocator did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A slot of a page array was read to see whether it is NULL.
+    SlotTest {
+        /// Its index in the array passed.
+        index: usize,
+        /// Whether a page was in it.
+        populated: bool,
+    },
+    /// A slot of a page array was stored to.
+    SlotWrite {
+        /// Its index in the array passed.
+        index: usize,
+        /// What was stored.
+        page: Pfn,
+    },
+    /// A per-CPU list lock was tried.
+    PcpTrylock {
+        /// Index of the zone in the machine.
+        zone: usize,
+        /// Whether it was got.
+        locked: bool,
+    },
+    /// The per-CPU list lock was given back.
+    PcpUnlock {
+        /// Index of the zone in the machine.
+        zone: usize,
+    },
+    /// The zone lock was taken.
+    ZoneLock {
+        /// Index of the zone in the machine.
+        zone: usize,
+    },
+    /// The zone lock was given back.
+    ZoneUnlock {
+        /// Index of the zone in the machine.
+        zone: usize,
+        /// Pages that moved while it was held.
+        pages: u32,
+    },
+    /// A page was taken from a per-CPU list.
+    ListTake {
+        /// Index of the zone in the machine.
+        zone: usize,
+        /// The page.
+        page: Pfn,
+        /// Its order.
+        order: u8,
+    },
+    /// A per-CPU list was refilled.
+    Refill {
+        /// Index of the zone in the machine.
+        zone: usize,
+        /// Entries asked for.
+        want: u32,
+        /// Entries got.
+        got: u32,
+    },
+    /// `mm_page_alloc`: the single-page path ended.
+    PageAlloc {
+        /// The page, or NULL.
+        page: Pfn,
+        /// Its order.
+        order: u8,
+        /// Type that was asked for.
+        migratetype: Migratetype,
+        /// Flags that were used.
+        gfp: Gfp,
+    },
+    /// `mm_page_alloc_zone_locked`: a block left the buddy lists.
+    ZoneLocked {
+        /// First page.
+        page: Pfn,
+        /// Its order.
+        order: u8,
+        /// List it came from.
+        migratetype: Migratetype,
+        /// The tracepoint's own flag: an order and type that a per-CPU list could hold.
+        percpu_refill: bool,
+    },
+    /// `mm_page_alloc_extfrag`: a block of another type was claimed or stolen from.
+    Extfrag {
+        /// First page.
+        page: Pfn,
+        /// Order asked for.
+        alloc_order: u8,
+        /// Order of the block that was found.
+        fallback_order: u8,
+        /// Type asked for.
+        alloc_migratetype: Migratetype,
+        /// Type of the list it was found on.
+        fallback_migratetype: Migratetype,
+        /// Whether the pageblock now has the type asked for.
+        change_ownership: bool,
+    },
+    /// `mm_page_free`.
+    PageFree {
+        /// First page.
+        page: Pfn,
+        /// Its order.
+        order: u8,
+    },
+    /// `mm_page_free_batched`: freed with others in one batch.
+    PageFreeBatched {
+        /// The page.
+        page: Pfn,
+    },
+    /// `mm_page_pcpu_drain`: a page went from a per-CPU list to the buddy lists.
+    PcpuDrain {
+        /// First page.
+        page: Pfn,
+        /// Its order.
+        order: u8,
+        /// Type of its block.
+        migratetype: Migratetype,
+    },
+    /// The bulk call chose a zone.
+    BulkZone {
+        /// Index of the zone in the machine.
+        zone: usize,
+    },
+    /// The bulk call left the batch path for one page by the single-page path.
+    BulkSingle {
+        /// Why.
+        reason: SingleReason,
+    },
+    /// kswapd of a node was asked to run.
+    WakeKswapd {
+        /// The node.
+        nid: usize,
+    },
+    /// Direct reclaim ran.
+    DirectReclaim {
+        /// Pages it freed.
+        progress: u64,
+    },
+}
+
+/// Why a bulk call took the single-page path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SingleReason {
+    /// The request is charged to a memory cgroup.
+    Memcg,
+    /// Only one page is wanted.
+    OnePage,
+    /// Page owner tracking is on.
+    PageOwner,
+    /// No zone passed the watermark gate.
+    Watermark,
+    /// The next zone is on another node.
+    RemoteNode,
+    /// The per-CPU list lock was not free.
+    Trylock,
+    /// The first take of the loop found nothing.
+    FirstTake,
+}
+
+/// An observer.
+pub trait Probe {
+    /// Whether events are wanted at all; `false` removes them at compile time.
+    const ON: bool;
+    /// Called for each event, in order.
+    fn event(&mut self, event: Event);
+}
+
+/// Observes nothing, costs nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProbe;
+
+impl Probe for NoProbe {
+    const ON: bool = false;
+    #[inline(always)]
+    fn event(&mut self, _event: Event) {}
+}
+
+/// Keeps every event.
+impl Probe for Vec<Event> {
+    const ON: bool = true;
+    fn event(&mut self, event: Event) {
+        self.push(event);
+    }
+}
+
+impl<P: Probe> Probe for &mut P {
+    const ON: bool = P::ON;
+    #[inline(always)]
+    fn event(&mut self, event: Event) {
+        (**self).event(event);
+    }
+}

@@ -1,0 +1,68 @@
+//! Kernel: one element of the `struct page **page_array` that `alloc_pages_bulk()` is given.
+//!
+//! Eight bytes, as there, so that a walk over an array touches as many cache lines as in the kernel.
+
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::fault::Ctx;
+use crate::pfn::Pfn;
+use crate::probe::{Event, Probe};
+
+/// A slot of a page array: a frame number, or 0 for NULL. Atomic, so that somebody who writes to the array from another
+/// thread during a call causes odd results and nothing worse.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub struct Slot(AtomicU64);
+
+// SAFETY: `Slot` is an `AtomicU64`, for which all bytes zero is a value.
+unsafe impl bytemuck::Zeroable for Slot {}
+
+impl Slot {
+    /// `n` NULL slots.
+    pub fn array(n: usize) -> Box<[Slot]> {
+        bytemuck::zeroed_slice_box(n)
+    }
+
+    /// What is stored, a frame number or not.
+    #[inline]
+    pub fn raw(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Stores any value.
+    #[inline]
+    pub fn set_raw(&self, raw: u64) {
+        self.0.store(raw, Relaxed);
+    }
+
+    /// The page.
+    #[inline]
+    pub fn get(&self) -> Pfn {
+        Pfn(self.raw() as u32)
+    }
+
+    /// Stores a page.
+    #[inline]
+    pub fn set(&self, page: Pfn) {
+        self.set_raw(u64::from(page.0));
+    }
+
+    /// Whether a page is in the slot, told to the observer as a slot test.
+    #[inline]
+    pub fn test<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize) -> bool {
+        let populated = self.raw() != 0;
+        if P::ON {
+            cx.probe.event(Event::SlotTest { index, populated });
+        }
+        populated
+    }
+
+    /// Stores a page, told to the observer as a slot write.
+    #[inline]
+    pub fn write<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize, page: Pfn) {
+        self.set(page);
+        if P::ON {
+            cx.probe.event(Event::SlotWrite { index, page });
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Kernel: `mm/page_alloc.c`, `__alloc_pages_slowpath()`, `gfp_to_alloc_flags()`, `__gfp_pfmemalloc_flags()`,
+//! `should_reclaim_retry()`, `__alloc_pages_may_oom()` (v6.12).
+//!
+//! The slow path, entered when no zone passed LOW. Its attempts are exact; what reclaim frees is a model
+//! ([`crate::reclaim`]).
+
+use crate::alloc::AllocContext;
+use crate::fault::{Ctx, Fault};
+use crate::gfp::{AllocFlags, Gfp};
+use crate::machine::Machine;
+use crate::pfn::Pfn;
+use crate::probe::{Event, Probe};
+use crate::sync::Locking;
+
+/// `MAX_RECLAIM_RETRIES`.
+const MAX_RECLAIM_RETRIES: u32 = 16;
+
+/// What is known of the task that asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Task {
+    /// Runs in a realtime, deadline or stop class: may use half of MIN.
+    pub realtime: bool,
+    /// `PF_MEMALLOC`: ignores watermarks.
+    pub memalloc: bool,
+    /// Was chosen by the OOM killer.
+    pub oom_victim: bool,
+}
+
+impl<L: Locking> Machine<L> {
+    /// `gfp_to_alloc_flags()` (spec 6.4.1).
+    fn gfp_to_alloc_flags(&self, gfp: Gfp, order: u8) -> AllocFlags {
+        let mut flags = AllocFlags(
+            AllocFlags::WMARK_MIN.0
+                | AllocFlags::CPUSET.0
+                | gfp.0 & AllocFlags::MIN_RESERVE.0
+                | gfp.0 & AllocFlags::KSWAPD.0,
+        );
+        if gfp.has(Gfp::DIRECT_RECLAIM) {
+            if self.config.task.realtime {
+                flags = flags.with(AllocFlags::MIN_RESERVE);
+            }
+            return flags;
+        }
+        if !gfp.has(Gfp::NOMEMALLOC) {
+            flags = flags.with(AllocFlags::NON_BLOCK);
+            if order > 0 && flags.has(AllocFlags::MIN_RESERVE) {
+                flags = flags.with(AllocFlags::HIGHATOMIC);
+            }
+        }
+        if flags.has(AllocFlags::MIN_RESERVE) {
+            flags = flags.without(AllocFlags::CPUSET);
+        }
+        flags
+    }
+
+    /// `__gfp_pfmemalloc_flags()` (spec 6.4.5).
+    fn reserve_flags(&self, gfp: Gfp) -> AllocFlags {
+        if gfp.has(Gfp::NOMEMALLOC) {
+            AllocFlags::default()
+        } else if gfp.has(Gfp::MEMALLOC) || self.config.task.memalloc {
+            AllocFlags::NO_WATERMARKS
+        } else if self.config.task.oom_victim {
+            AllocFlags::OOM
+        } else {
+            AllocFlags::default()
+        }
+    }
+
+    /// `__alloc_pages_slowpath()` (spec 6.4).
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn alloc_pages_slowpath<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        order: u8,
+        ac: &AllocContext<'_>,
+    ) -> Option<Pfn> {
+        if ac.zonelist.is_empty() {
+            return None;
+        }
+        let may_reclaim = gfp.has(Gfp::DIRECT_RECLAIM);
+        let mut flags = self.gfp_to_alloc_flags(gfp, order);
+        if flags.has(AllocFlags::KSWAPD) {
+            self.wake_all_kswapds(cx, ac);
+        }
+        if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+            return Some(page);
+        }
+        let reserve = self.reserve_flags(gfp);
+        if reserve != AllocFlags::default() {
+            flags = AllocFlags(reserve.0 | gfp.0 & AllocFlags::KSWAPD.0);
+        }
+        let mut no_progress_loops = 0;
+        loop {
+            if flags.has(AllocFlags::KSWAPD) {
+                self.wake_all_kswapds(cx, ac);
+            }
+            if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+                return Some(page);
+            }
+            if !may_reclaim || self.config.task.memalloc {
+                return None;
+            }
+            let progress = self.direct_reclaim(cx, gfp, ac);
+            if progress > 0 {
+                if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+                    return Some(page);
+                }
+                self.unreserve_highatomic_pageblock(cx, ac, false);
+                self.drain_all_pages(cx);
+                if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+                    return Some(page);
+                }
+            }
+            if gfp.has(Gfp::NORETRY) {
+                return None;
+            }
+            no_progress_loops = if progress > 0 { 0 } else { no_progress_loops + 1 };
+            if self.should_reclaim_retry(cx, order, flags, ac, no_progress_loops) {
+                continue;
+            }
+            // Nothing is left to reclaim, and the emulator has no task to kill: one more attempt at HIGH, then NULL.
+            // A kernel would panic here or, with NOFAIL, try for ever.
+            let flags = AllocFlags(AllocFlags::WMARK_HIGH.0 | AllocFlags::CPUSET.0);
+            if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+                return Some(page);
+            }
+            if gfp.has(Gfp::NOFAIL) {
+                return self.get_page_from_freelist(cx, order, AllocFlags::NO_WATERMARKS, ac);
+            }
+            return None;
+        }
+    }
+
+    /// `should_reclaim_retry()` (spec 6.4.11).
+    fn should_reclaim_retry<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        order: u8,
+        flags: AllocFlags,
+        ac: &AllocContext<'_>,
+        no_progress_loops: u32,
+    ) -> bool {
+        if no_progress_loops <= MAX_RECLAIM_RETRIES {
+            let enough = ac.zonelist.iter().any(|zref| {
+                let zone = &self.zones[zref.zone];
+                let available = self.free_pages_exact(zone) + self.reclaimable_pages(zone);
+                zone.watermark_ok_with(available, order, zone.wmark_pages(0), ac.highest_zoneidx, flags)
+            });
+            if enough {
+                return true;
+            }
+        }
+        self.unreserve_highatomic_pageblock(cx, ac, true)
+    }
+
+    /// `wake_all_kswapds()`: once for each node of the zonelist.
+    fn wake_all_kswapds<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, ac: &AllocContext<'_>) {
+        let mut last = None;
+        for zref in ac.zonelist {
+            if last != Some(zref.nid) {
+                self.wake_kswapd(cx, zref.nid);
+            }
+            last = Some(zref.nid);
+        }
+    }
+
+    /// `wakeup_kswapd()`.
+    pub(crate) fn wake_kswapd<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, nid: usize) {
+        if P::ON {
+            cx.probe.event(Event::WakeKswapd { nid });
+        }
+    }
+}

@@ -1,0 +1,586 @@
+//! The recorder's snapshot of a real kernel (v6.12): state in and out.
+//!
+//! A snapshot that contradicts itself is refused; what was loaded comes out equal.
+
+use core::sync::atomic::{AtomicBool, AtomicU64};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::fallback::FallbackRules;
+use crate::gfp::{Gfp, MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
+use crate::list::FreeList;
+use crate::machine::{Config, Cpu, Machine};
+use crate::page::PageMap;
+use crate::pcp::{NR_PCP_LISTS, PerCpuPages, pindex_to_order};
+use crate::pfn::{MAX_PAGE_ORDER, NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
+use crate::slowpath::Task;
+use crate::sync::{Lock, Locking};
+use crate::zone::{Diff, Events, FreeArea, Padded, Word, Zone};
+use crate::zonelist::{NodeZonelists, ZoneRef};
+
+/// Frames that a machine may span: 4 TiB.
+pub const MAX_PFN: u64 = 1 << 30;
+/// CPUs that a machine may have.
+pub const MAX_CPUS: usize = 256;
+/// Nodes that a machine may have.
+pub const MAX_NODES: usize = 64;
+
+/// The whole state.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Populated zones, by node and index.
+    pub zones: Vec<ZoneState>,
+    /// Per node, the fallback list as (node, zone index).
+    pub zonelists: BTreeMap<usize, Vec<(usize, u8)>>,
+    /// Node of each CPU.
+    pub cpu_node: BTreeMap<usize, usize>,
+    /// What holds for the whole machine.
+    pub facts: Facts,
+}
+
+/// Facts about the recorded machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// `pageblock_order`.
+    pub pageblock_order: u64,
+    /// `NR_PCP_LISTS`.
+    pub nr_pcp_lists: u64,
+    /// `page_group_by_mobility_disabled`.
+    pub mobility_disabled: u64,
+    /// `gfp_allowed_mask`.
+    pub gfp_allowed: u32,
+    /// `watermark_boost_factor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark_boost_factor: Option<u64>,
+    /// The recorded operations ran in a realtime task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realtime_task: Option<bool>,
+    /// Facts that the emulator hands on.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, serde_json::Value>,
+}
+
+/// A zone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ZoneState {
+    /// Node.
+    pub nid: usize,
+    /// Zone index.
+    pub idx: u8,
+    /// Name.
+    pub name: String,
+    /// First frame.
+    pub start: u64,
+    /// Frames from the first to the last.
+    pub spanned: u64,
+    /// Frames with memory.
+    pub present: u64,
+    /// Frames that the allocator manages.
+    pub managed: u64,
+    /// MIN, pages, without boost.
+    pub min: i64,
+    /// LOW.
+    pub low: i64,
+    /// HIGH.
+    pub high: i64,
+    /// PROMO.
+    pub promo: i64,
+    /// Boost added to every mark.
+    pub boost: i64,
+    /// Free counter without per-CPU differences.
+    pub nr_free: i64,
+    /// Pages in high-atomic blocks.
+    pub reserved_highatomic: u64,
+    /// Free pages in high-atomic blocks.
+    pub free_highatomic: i64,
+    /// Per-CPU difference threshold.
+    pub thresh: i64,
+    /// `percpu_drift_mark`.
+    pub drift_mark: u64,
+    /// Zone flags.
+    pub flags: u32,
+    /// Free blocks: first frames by order and type, in list order.
+    pub free: BTreeMap<u8, BTreeMap<u8, Vec<u64>>>,
+    /// Per-CPU lists.
+    pub pcp: BTreeMap<usize, PcpState>,
+    /// `lowmem_reserve`, by highest zone index.
+    pub lowmem_reserve: Vec<i64>,
+    /// Pageblock types as runs of (type, count).
+    pub pageblocks: Vec<(u32, u64)>,
+    /// Movable allocated pages as (first frame of the block, pages).
+    pub movable: Vec<(u32, u32)>,
+}
+
+/// The lists of one CPU in one zone.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PcpState {
+    /// Pages on all lists.
+    pub count: i32,
+    /// Limit in force.
+    pub high: i32,
+    /// Its lower bound.
+    pub high_min: i32,
+    /// Its upper bound.
+    pub high_max: i32,
+    /// Smallest refill.
+    pub batch: i32,
+    /// `PCPF_*`.
+    pub flags: u32,
+    /// Shift of the next refill.
+    pub alloc_factor: u32,
+    /// Rounds left on a remote node.
+    pub expire: u32,
+    /// Pages freed in a row.
+    pub free_count: i32,
+    /// Part of the free counter that is not folded yet.
+    pub diff_free: i32,
+    /// Bound on it.
+    pub thresh: i32,
+    /// Lists by index: (first frame, type of its block), in list order.
+    pub lists: BTreeMap<usize, Vec<(u64, u32)>>,
+}
+
+fn bad<T>(text: String) -> Result<T> {
+    Err(Error::Snapshot(text))
+}
+
+/// A frame number of a snapshot, within `zone`, aligned to `order`.
+fn frame(zone: &ZoneState, what: &str, raw: u64, order: u8) -> Result<Pfn> {
+    if raw < zone.start || raw + (1 << order) > zone.start + zone.spanned {
+        return bad(format!(
+            "zone {}.{} {what}: pfn {raw} of order {order} is outside {}..{}",
+            zone.nid,
+            zone.idx,
+            zone.start,
+            zone.start + zone.spanned
+        ));
+    }
+    let pfn = Pfn(raw as u32);
+    if !pfn.is_aligned(order) {
+        return bad(format!("zone {}.{} {what}: pfn {raw} is not aligned to order {order}", zone.nid, zone.idx));
+    }
+    Ok(pfn)
+}
+
+impl<L: Locking> Machine<L> {
+    /// A machine in this state.
+    ///
+    /// # Errors
+    ///
+    /// When the snapshot contradicts itself, or describes a machine that the emulator does not model.
+    pub fn from_snapshot(snapshot: &Snapshot) -> Result<Machine<L>> {
+        let facts = &snapshot.facts;
+        check_facts(facts)?;
+        let cpus = cpus(snapshot)?;
+        if snapshot.zones.is_empty() {
+            return bad("a machine has at least one zone, this one has none".into());
+        }
+        let mut end = 0;
+        for zone in &snapshot.zones {
+            check_zone(zone, cpus.len())?;
+            end = end.max(zone.start + zone.spanned);
+        }
+        let mut spans: Vec<_> = snapshot.zones.iter().map(|z| (z.start, z.start + z.spanned, z.nid, z.idx)).collect();
+        spans.sort_unstable();
+        for pair in spans.windows(2) {
+            if pair[1].0 < pair[0].1 {
+                return bad(format!(
+                    "zone {}.{} begins at pfn {}, before zone {}.{} ends at {}",
+                    pair[1].2, pair[1].3, pair[1].0, pair[0].2, pair[0].3, pair[0].1
+                ));
+            }
+        }
+        let pages = PageMap::new(Pfn(end as u32));
+        for (index, zone) in snapshot.zones.iter().enumerate() {
+            pages.set_zone(Pfn(zone.start as u32), Pfn((zone.start + zone.spanned) as u32), index);
+        }
+        let zones = snapshot
+            .zones
+            .iter()
+            .enumerate()
+            .map(|(index, state)| load_zone::<L>(index, state, &pages, cpus.len()))
+            .collect::<Result<Box<[_]>>>()?;
+        let zonelists = zonelists(snapshot)?;
+        let mem_node = |node: usize| zonelists.get(node).and_then(|z| z.all().first()).map(|z| z.nid);
+        let cpus = cpus
+            .into_iter()
+            .enumerate()
+            .map(|(cpu, node)| match mem_node(node) {
+                Some(mem_node) => Ok(Cpu { node, mem_node }),
+                None => bad(format!("cpu {cpu} is on node {node}, which has no zonelist")),
+            })
+            .collect::<Result<Box<[_]>>>()?;
+        let machine = Machine {
+            pages,
+            zones,
+            cpus,
+            config: Config {
+                gfp_allowed: Gfp(facts.gfp_allowed),
+                rules: FallbackRules {
+                    boost_factor: facts.watermark_boost_factor.unwrap_or(15_000),
+                    mobility_disabled: facts.mobility_disabled != 0,
+                },
+                online_nodes: zonelists.len(),
+                memcg: false,
+                page_owner: false,
+                task: Task { realtime: facts.realtime_task.unwrap_or(false), ..Task::default() },
+            },
+            zonelists,
+            allocstall: Default::default(),
+            facts: facts.clone(),
+        };
+        machine.audit().map_err(|e| Error::Snapshot(format!("the state is not sound: {e}")))?;
+        Ok(machine)
+    }
+
+    /// The state, as the recorder writes it.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            zones: self.zones.iter().map(|zone| self.zone_state(zone)).collect(),
+            zonelists: self
+                .zonelists
+                .iter()
+                .enumerate()
+                .map(|(nid, lists)| (nid, lists.all().iter().map(|z| (z.nid, z.idx)).collect()))
+                .collect(),
+            cpu_node: self.cpus.iter().enumerate().map(|(cpu, c)| (cpu, c.node)).collect(),
+            facts: self.facts.clone(),
+        }
+    }
+
+    fn zone_state(&self, zone: &Zone<L>) -> ZoneState {
+        let area = zone.area.0.lock();
+        let mut free: BTreeMap<u8, BTreeMap<u8, Vec<u64>>> = BTreeMap::new();
+        for order in 0..NR_PAGE_ORDERS as u8 {
+            for mt in 0..MIGRATE_TYPES as u8 {
+                let list = &area.lists[usize::from(order)][usize::from(mt)];
+                if !list.is_empty() {
+                    let frames = list.iter(&self.pages, order).map(|pfn| u64::from(pfn.0)).collect();
+                    free.entry(order).or_default().insert(mt, frames);
+                }
+            }
+        }
+        let mut pageblocks: Vec<(u32, u64)> = Vec::new();
+        let first = zone.start.index() >> PAGEBLOCK_ORDER;
+        for block in first..zone.end().index().div_ceil(PAGEBLOCK_NR_PAGES as usize) {
+            let mt = self.pages.block_type_raw(block);
+            match pageblocks.last_mut() {
+                Some(run) if run.0 == mt => run.1 += 1,
+                _ => pageblocks.push((mt, 1)),
+            }
+        }
+        ZoneState {
+            nid: zone.nid,
+            idx: zone.idx,
+            name: crate::gfp::ZONE_NAMES[usize::from(zone.idx)].into(),
+            start: u64::from(zone.start.0),
+            spanned: zone.spanned,
+            present: zone.present,
+            managed: zone.managed,
+            min: zone.watermark[0].get(),
+            low: zone.watermark[1].get(),
+            high: zone.watermark[2].get(),
+            promo: zone.watermark[3].get(),
+            boost: zone.watermark_boost.get(),
+            nr_free: zone.nr_free_pages.get(),
+            reserved_highatomic: area.reserved_highatomic,
+            free_highatomic: zone.nr_free_highatomic.get(),
+            thresh: zone.thresh.get(),
+            drift_mark: zone.drift_mark,
+            flags: zone.flags(),
+            free,
+            pcp: (0..self.cpus.len()).map(|cpu| (cpu, self.pcp_state(zone, cpu, area.diff[cpu]))).collect(),
+            lowmem_reserve: zone.lowmem_reserve.to_vec(),
+            pageblocks,
+            movable: area.movable.clone(),
+        }
+    }
+
+    fn pcp_state(&self, zone: &Zone<L>, cpu: usize, diff: Diff) -> PcpState {
+        let pcp = zone.pcp[cpu].0.lock();
+        let lists = pcp
+            .lists
+            .iter()
+            .enumerate()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(i, list)| {
+                (i, list.iter().map(|pfn| (u64::from(pfn.0), self.pages.migratetype(pfn) as u32)).collect())
+            })
+            .collect();
+        PcpState {
+            count: pcp.count,
+            high: pcp.high,
+            high_min: pcp.high_min,
+            high_max: pcp.high_max,
+            batch: pcp.batch,
+            flags: pcp.flags,
+            alloc_factor: pcp.alloc_factor,
+            expire: pcp.expire,
+            free_count: pcp.free_count,
+            diff_free: diff.diff,
+            thresh: diff.threshold,
+            lists,
+        }
+    }
+}
+
+fn check_facts(facts: &Facts) -> Result<()> {
+    if facts.pageblock_order != u64::from(PAGEBLOCK_ORDER) {
+        return bad(format!("pageblock_order is {}; only {PAGEBLOCK_ORDER} is modelled", facts.pageblock_order));
+    }
+    if facts.nr_pcp_lists != NR_PCP_LISTS as u64 {
+        return bad(format!("nr_pcp_lists is {}; only {NR_PCP_LISTS} is modelled", facts.nr_pcp_lists));
+    }
+    if facts.watermark_boost_factor.is_some_and(|f| f > 1_000_000) {
+        return bad(format!(
+            "watermark_boost_factor is {}; at most 1000000 is accepted",
+            facts.watermark_boost_factor.unwrap_or_default()
+        ));
+    }
+    Ok(())
+}
+
+/// Node of each CPU.
+fn cpus(snapshot: &Snapshot) -> Result<Vec<usize>> {
+    let n = snapshot.cpu_node.len();
+    if n == 0 || n > MAX_CPUS {
+        return bad(format!("cpu_node names {n} CPUs; 1 to {MAX_CPUS} are accepted"));
+    }
+    if let Some(cpu) = (0..n).find(|cpu| !snapshot.cpu_node.contains_key(cpu)) {
+        return bad(format!("cpu_node names {n} CPUs but not cpu {cpu}"));
+    }
+    Ok(snapshot.cpu_node.values().copied().collect())
+}
+
+fn zonelists(snapshot: &Snapshot) -> Result<Box<[NodeZonelists]>> {
+    let n = snapshot.zonelists.len();
+    if n == 0 || n > MAX_NODES {
+        return bad(format!("zonelists has {n} nodes; 1 to {MAX_NODES} are accepted"));
+    }
+    (0..n)
+        .map(|nid| {
+            let Some(list) = snapshot.zonelists.get(&nid) else {
+                return bad(format!("zonelists has {n} nodes but not node {nid}"));
+            };
+            let mut refs = Vec::new();
+            for &(znid, idx) in list {
+                let zone = snapshot.zones.iter().position(|z| z.nid == znid && z.idx == idx);
+                let Some(zone) = zone else {
+                    return bad(format!("zonelists[{nid}] names zone {znid}.{idx}, which does not exist"));
+                };
+                let entry = ZoneRef { zone, nid: znid, idx };
+                if refs.contains(&entry) {
+                    return bad(format!("zonelists[{nid}] names zone {znid}.{idx} twice"));
+                }
+                refs.push(entry);
+            }
+            Ok(NodeZonelists::new(nid, &refs))
+        })
+        .collect()
+}
+
+fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
+    let name = format!("zone {}.{}", zone.nid, zone.idx);
+    if usize::from(zone.idx) >= MAX_NR_ZONES {
+        return bad(format!("{name}: zone index is above {}", MAX_NR_ZONES - 1));
+    }
+    if zone.nid >= MAX_NODES {
+        return bad(format!("{name}: node is above {}", MAX_NODES - 1));
+    }
+    if zone.start == 0 || zone.spanned == 0 || zone.start.saturating_add(zone.spanned) > MAX_PFN {
+        return bad(format!("{name}: frames {} and {} more are outside 1..{MAX_PFN}", zone.start, zone.spanned));
+    }
+    if zone.managed > zone.present || zone.present > zone.spanned {
+        return bad(format!(
+            "{name}: managed {} <= present {} <= spanned {} does not hold",
+            zone.managed, zone.present, zone.spanned
+        ));
+    }
+    let limit = 1i64 << 40;
+    let words = [zone.min, zone.low, zone.high, zone.promo, zone.boost];
+    if let Some(word) = words.into_iter().chain(zone.lowmem_reserve.iter().copied()).find(|w| !(0..limit).contains(w)) {
+        return bad(format!("{name}: a mark, boost or reserve is {word}, outside 0..{limit}"));
+    }
+    if zone.nr_free.abs() >= limit {
+        return bad(format!("{name}: nr_free {} is outside -{limit}..{limit}", zone.nr_free));
+    }
+    if zone.lowmem_reserve.len() != MAX_NR_ZONES {
+        return bad(format!("{name}: lowmem_reserve has {} entries, not {MAX_NR_ZONES}", zone.lowmem_reserve.len()));
+    }
+    if zone.flags & !0b110 != 0 {
+        return bad(format!(
+            "{name}: flags {:#x} has bits other than 1 (reclaim active) and 2 (below high)",
+            zone.flags
+        ));
+    }
+    if zone.pcp.len() != cpus || !zone.pcp.keys().copied().eq(0..cpus) {
+        return bad(format!("{name}: pcp has entries for {:?}, not for the {cpus} CPUs", zone.pcp.keys()));
+    }
+    for (cpu, pcp) in &zone.pcp {
+        let sane = 0..=1 << 28;
+        for (what, value) in
+            [("high", pcp.high), ("high_min", pcp.high_min), ("high_max", pcp.high_max), ("free_count", pcp.free_count)]
+        {
+            if !sane.contains(&value) {
+                return bad(format!("{name} cpu {cpu}: {what} {value} is outside 0..={}", sane.end()));
+            }
+        }
+        if !(1..=1 << 16).contains(&pcp.batch) {
+            return bad(format!("{name} cpu {cpu}: batch {} is outside 1..=65536", pcp.batch));
+        }
+        if pcp.alloc_factor > 6 {
+            return bad(format!("{name} cpu {cpu}: alloc_factor {} is above 6", pcp.alloc_factor));
+        }
+        if !(0..=127).contains(&pcp.thresh) || pcp.diff_free.abs() > 128 {
+            return bad(format!(
+                "{name} cpu {cpu}: diff_free {} or thresh {} does not fit in 8 bits",
+                pcp.diff_free, pcp.thresh
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn load_zone<L: Locking>(index: usize, state: &ZoneState, pages: &PageMap, cpus: usize) -> Result<Zone<L>> {
+    let name = format!("zone {}.{}", state.nid, state.idx);
+    load_pageblocks(state, pages, &name)?;
+    let mut movable = state.movable.clone();
+    movable.sort_unstable();
+    let diff = state.pcp.values().map(|p| Diff { diff: p.diff_free, threshold: p.thresh }).collect();
+    let zone = Zone {
+        index,
+        nid: state.nid,
+        idx: state.idx,
+        start: Pfn(state.start as u32),
+        spanned: state.spanned,
+        present: state.present,
+        managed: state.managed,
+        watermark: [state.min, state.low, state.high, state.promo].map(Word::new),
+        watermark_boost: Word::new(state.boost),
+        lowmem_reserve: core::array::from_fn(|i| state.lowmem_reserve[i]),
+        drift_mark: state.drift_mark,
+        thresh: Word::new(state.thresh),
+        nr_free_pages: Word::new(state.nr_free),
+        nr_free_highatomic: Word::new(state.free_highatomic),
+        reclaim_active: AtomicBool::new(state.flags & 2 != 0),
+        below_high: AtomicBool::new(state.flags & 4 != 0),
+        nonempty: Default::default(),
+        numa_foreign: AtomicU64::new(0),
+        kernel_pages: 0,
+        area: Padded(Lock::new(FreeArea {
+            lists: [[FreeList::default(); MIGRATE_TYPES]; NR_PAGE_ORDERS],
+            nr_free: [0; NR_PAGE_ORDERS],
+            diff,
+            reserved_highatomic: state.reserved_highatomic,
+            movable,
+            direct: vec![Events::default(); cpus].into(),
+        })),
+        pcp: (0..cpus).map(|_| Padded(Lock::new(PerCpuPages::default()))).collect(),
+    };
+    // Every block is noted, to find two that overlap before their links are mixed up.
+    let mut blocks: Vec<(Pfn, u8)> = Vec::new();
+    for (&order, lists) in &state.free {
+        if order > MAX_PAGE_ORDER {
+            return bad(format!("{name}: free order {order} is above {MAX_PAGE_ORDER}"));
+        }
+        for (&mt, frames) in lists {
+            if usize::from(mt) >= MIGRATE_TYPES {
+                return bad(format!("{name}: free type {mt} is above {}", MIGRATE_TYPES - 1));
+            }
+            for &raw in frames {
+                blocks.push((frame(state, "free list", raw, order)?, order));
+            }
+        }
+    }
+    for (&cpu, pcp) in &state.pcp {
+        for (&list, entries) in &pcp.lists {
+            if list >= NR_PCP_LISTS {
+                return bad(format!("{name} cpu {cpu}: list {list} is above {}", NR_PCP_LISTS - 1));
+            }
+            let order = pindex_to_order(list);
+            for &(raw, mt) in entries {
+                let pfn = frame(state, "per-CPU list", raw, order)?;
+                if pages.migratetype(pfn) as u32 != mt {
+                    return bad(format!(
+                        "{name} cpu {cpu} list {list}: pfn {raw} is said to be in a block of type {mt}, \
+                         but pageblocks says {}",
+                        pages.migratetype(pfn) as u32
+                    ));
+                }
+                blocks.push((pfn, order));
+            }
+        }
+    }
+    blocks.sort_unstable();
+    for pair in blocks.windows(2) {
+        if pair[0].0.0 + (1 << pair[0].1) > pair[1].0.0 {
+            return bad(format!(
+                "{name}: the blocks at pfn {} (order {}) and {} (order {}) overlap",
+                pair[0].0, pair[0].1, pair[1].0, pair[1].1
+            ));
+        }
+    }
+    link_blocks(&zone, state, pages);
+    let listed: u64 = blocks.iter().map(|b| 1u64 << b.1).sum();
+    if listed > state.managed {
+        return bad(format!("{name}: {listed} pages are on lists, but only {} are managed", state.managed));
+    }
+    Ok(Zone { kernel_pages: state.managed - listed, ..zone })
+}
+
+fn load_pageblocks(state: &ZoneState, pages: &PageMap, name: &str) -> Result<()> {
+    let first = state.start as usize >> PAGEBLOCK_ORDER;
+    let end = ((state.start + state.spanned) as usize).div_ceil(PAGEBLOCK_NR_PAGES as usize);
+    let mut at = first;
+    for &(mt, count) in &state.pageblocks {
+        if count > (end - at) as u64 {
+            return bad(format!("{name}: pageblocks goes beyond the zone's {} blocks", end - first));
+        }
+        for _ in 0..count {
+            if !pages.set_block_type_raw(at, mt) {
+                return bad(format!("{name}: pageblock type {mt} is neither 0 to 3 nor 9 (no memory)"));
+            }
+            at += 1;
+        }
+    }
+    if at != end {
+        return bad(format!("{name}: pageblocks covers {} blocks of {}", at - first, end - first));
+    }
+    Ok(())
+}
+
+/// Puts the checked blocks on their lists.
+fn link_blocks<L: Locking>(zone: &Zone<L>, state: &ZoneState, pages: &PageMap) {
+    let mut locked = zone.lock(pages, 0);
+    for (&order, lists) in &state.free {
+        for (&mt, frames) in lists {
+            for &raw in frames {
+                locked.add_to_free_list(Pfn(raw as u32), order, Migratetype::from_bits(u16::from(mt)), true);
+            }
+        }
+    }
+    drop(locked);
+    for (&cpu, from) in &state.pcp {
+        let mut pcp = zone.pcp[cpu].0.lock();
+        *pcp = PerCpuPages {
+            count: from.count,
+            high: from.high,
+            high_min: from.high_min,
+            high_max: from.high_max,
+            batch: from.batch,
+            flags: from.flags,
+            alloc_factor: from.alloc_factor,
+            expire: from.expire,
+            free_count: from.free_count,
+            ..PerCpuPages::default()
+        };
+        for (&list, entries) in &from.lists {
+            for &(raw, _) in entries {
+                pages.set_pcp(Pfn(raw as u32), pindex_to_order(list));
+                pcp.lists[list].push_back(Pfn(raw as u32));
+            }
+        }
+    }
+}

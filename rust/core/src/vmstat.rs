@@ -1,0 +1,114 @@
+//! Kernel: `mm/vmstat.c`, `vmstat_text[]`, `all_vm_events()`, `sum_zone_numa_event_state()` (v6.12).
+//!
+//! Event and NUMA counters as `/proc/vmstat` names them.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::gfp::MAX_NR_ZONES;
+use crate::machine::Machine;
+use crate::sync::Locking;
+
+/// The counters that the recorder reads, in its order.
+pub const RECORDED_EVENTS: [&str; 12] = [
+    "pgalloc_dma",
+    "pgalloc_dma32",
+    "pgalloc_normal",
+    "pgalloc_movable",
+    "pgfree",
+    "allocstall_normal",
+    "numa_hit",
+    "numa_miss",
+    "numa_foreign",
+    "numa_interleave",
+    "numa_local",
+    "numa_other",
+];
+
+/// Event counters of the whole machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VmEvents {
+    /// `pgalloc_*` by zone index, pages.
+    pub pgalloc: [u64; MAX_NR_ZONES],
+    /// `pgfree`, pages.
+    pub pgfree: u64,
+    /// `allocstall_*` by zone index of the request.
+    pub allocstall: [u64; MAX_NR_ZONES],
+    /// `numa_hit`.
+    pub numa_hit: u64,
+    /// `numa_miss`.
+    pub numa_miss: u64,
+    /// `numa_foreign`.
+    pub numa_foreign: u64,
+    /// `numa_local`.
+    pub numa_local: u64,
+    /// `numa_other`.
+    pub numa_other: u64,
+}
+
+impl VmEvents {
+    /// In the order of [`RECORDED_EVENTS`].
+    pub fn recorded(&self) -> [u64; 12] {
+        let a = &self.pgalloc;
+        [
+            a[0],
+            a[1],
+            a[2],
+            a[3],
+            self.pgfree,
+            self.allocstall[2],
+            self.numa_hit,
+            self.numa_miss,
+            self.numa_foreign,
+            0,
+            self.numa_local,
+            self.numa_other,
+        ]
+    }
+}
+
+impl<L: Locking> Machine<L> {
+    /// The event counters, summed over CPUs and zones.
+    pub fn vm_events(&self) -> VmEvents {
+        let mut sum =
+            VmEvents { allocstall: core::array::from_fn(|i| self.allocstall[i].load(Relaxed)), ..VmEvents::default() };
+        for zone in &self.zones {
+            let events = self.zone_events(zone);
+            sum.pgalloc[usize::from(zone.idx)] += events.pgalloc;
+            sum.pgfree += events.pgfree;
+            sum.numa_hit += events.numa_hit;
+            sum.numa_miss += events.numa_miss;
+            sum.numa_local += events.numa_local;
+            sum.numa_other += events.numa_other;
+            sum.numa_foreign += self.numa_foreign(zone);
+        }
+        sum
+    }
+
+    /// `nr_free_pages` as `/proc/vmstat` prints it: without the per-CPU differences.
+    pub fn nr_free_pages(&self) -> u64 {
+        self.zones.iter().map(|z| z.nr_free_pages.get()).sum::<i64>().max(0) as u64
+    }
+
+    /// The counters that the emulator keeps, by their names in `/proc/vmstat` and in its order.
+    pub fn vmstat(&self) -> Vec<(&'static str, u64)> {
+        let e = self.vm_events();
+        vec![
+            ("nr_free_pages", self.nr_free_pages()),
+            ("numa_hit", e.numa_hit),
+            ("numa_miss", e.numa_miss),
+            ("numa_foreign", e.numa_foreign),
+            ("numa_interleave", 0),
+            ("numa_local", e.numa_local),
+            ("numa_other", e.numa_other),
+            ("pgalloc_dma", e.pgalloc[0]),
+            ("pgalloc_dma32", e.pgalloc[1]),
+            ("pgalloc_normal", e.pgalloc[2]),
+            ("pgalloc_movable", e.pgalloc[3]),
+            ("allocstall_dma", e.allocstall[0]),
+            ("allocstall_dma32", e.allocstall[1]),
+            ("allocstall_normal", e.allocstall[2]),
+            ("allocstall_movable", e.allocstall[3]),
+            ("pgfree", e.pgfree),
+        ]
+    }
+}

@@ -1,0 +1,175 @@
+//! Kernel: `mm/page_alloc.c`, `__zone_watermark_ok()`, `zone_watermark_fast()`, `__setup_per_zone_wmarks()`,
+//! `setup_per_zone_lowmem_reserve()`, `calculate_min_free_kbytes()`; `mm/vmstat.c`, `calculate_normal_threshold()`
+//! (v6.12).
+//!
+//! Whether a zone has enough free pages for a request, and where the marks come from.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::gfp::{AllocFlags, MAX_NR_ZONES, Migratetype, ZONE_MOVABLE, ZONE_NORMAL};
+use crate::sync::Locking;
+use crate::zone::{Zone, wmark};
+
+/// `mult_frac()`: x * n / d, without the overflow and with the kernel's rounding.
+pub fn mult_frac(x: u64, n: u64, d: u64) -> u64 {
+    (x / d) * n + ((x % d) * n) / d
+}
+
+/// `fls()`: position of the highest bit, 0 for 0.
+fn fls(x: u64) -> u64 {
+    u64::from(u64::BITS - x.leading_zeros())
+}
+
+impl<L: Locking> Zone<L> {
+    /// The free counter as tests read it: without per-CPU differences, never negative.
+    #[inline]
+    pub(crate) fn free_for_tests(&self) -> i64 {
+        self.nr_free_pages.get().max(0)
+    }
+
+    /// `zone_watermark_fast()` (spec 2.6): whether `order` can be had above `mark`, which includes the boost.
+    #[inline]
+    pub(crate) fn watermark_fast(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+        if order == 0 && !flags.has(AllocFlags::RESERVES) {
+            // Without reserve flags the fast and the full test of order 0 are one predicate.
+            return self.free_for_tests() - self.nr_free_highatomic.get() > mark + self.lowmem_reserve[hz as usize];
+        }
+        self.watermark_slow(order, mark, hz, flags)
+    }
+
+    #[inline(never)]
+    fn watermark_slow(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+        if self.watermark_ok(order, mark, hz, flags) {
+            return true;
+        }
+        // Atomic order-0 requests see through the boost of MIN.
+        order == 0
+            && flags.has(AllocFlags::MIN_RESERVE)
+            && self.watermark_boost.get() != 0
+            && flags.wmark() == wmark::MIN
+            && self.watermark_ok(order, self.watermark[wmark::MIN].get(), hz, flags)
+    }
+
+    /// `__zone_watermark_ok()` on the free counter.
+    pub(crate) fn watermark_ok(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+        self.watermark_ok_with(self.free_for_tests(), order, mark, hz, flags)
+    }
+
+    /// `__zone_watermark_ok()` on a given number of free pages.
+    pub(crate) fn watermark_ok_with(&self, free: i64, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+        let reserves = flags.has(AllocFlags::RESERVES);
+        let unusable = (1i64 << order) - 1 + if reserves { 0 } else { self.nr_free_highatomic.get() };
+        let mut min = mark;
+        if reserves {
+            if flags.has(AllocFlags::MIN_RESERVE) {
+                min -= min / 2;
+                if flags.has(AllocFlags::NON_BLOCK) {
+                    min -= min / 4;
+                }
+            }
+            if flags.has(AllocFlags::OOM) {
+                min -= min / 2;
+            }
+        }
+        if free - unusable <= min + self.lowmem_reserve[hz as usize] {
+            return false;
+        }
+        if order == 0 {
+            return true;
+        }
+        // There must be a block that is large enough and of a type that the request may take.
+        let has = |mt: Migratetype| self.nonempty[mt as usize].load(Relaxed) >> order != 0;
+        has(Migratetype::Unmovable)
+            || has(Migratetype::Movable)
+            || has(Migratetype::Reclaimable)
+            || flags.has(AllocFlags(AllocFlags::HIGHATOMIC.0 | AllocFlags::OOM.0)) && has(Migratetype::HighAtomic)
+    }
+}
+
+/// The four marks of a zone, without boost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// MIN.
+    pub min: u64,
+    /// LOW.
+    pub low: u64,
+    /// HIGH.
+    pub high: u64,
+    /// PROMO.
+    pub promo: u64,
+}
+
+/// `__setup_per_zone_wmarks()` (spec 2.2). `zones` is (zone index, managed pages) of every zone of the machine.
+pub fn zone_marks(zones: &[(u8, u64)], min_free_kbytes: u64, watermark_scale_factor: u64) -> Vec<Marks> {
+    let pages_min = min_free_kbytes >> 2;
+    let lowmem: u64 = zones.iter().filter(|z| z.0 != ZONE_MOVABLE).map(|z| z.1).sum();
+    zones
+        .iter()
+        .map(|&(idx, managed)| {
+            let t = (pages_min * managed).checked_div(lowmem).unwrap_or(0);
+            let min = if idx == ZONE_MOVABLE { kernel_clamp(managed / 1024, 32, 128) } else { t };
+            let step = (t >> 2).max(mult_frac(managed, watermark_scale_factor, 10_000));
+            Marks { min, low: min + step, high: min + 2 * step, promo: min + 3 * step }
+        })
+        .collect()
+}
+
+/// The kernel's `clamp()`: the upper bound is tested first, which matters where it is below the lower one.
+pub fn kernel_clamp<T: PartialOrd>(value: T, low: T, high: T) -> T {
+    if value >= high {
+        high
+    } else if value <= low {
+        low
+    } else {
+        value
+    }
+}
+
+/// `calculate_min_free_kbytes()` at boot (spec 2.1): from the free memory of the local node's zonelist up to Normal.
+pub fn min_free_kbytes(lowmem_pages: u64) -> u64 {
+    ((lowmem_pages * 4 * 16).isqrt()).clamp(128, 262_144)
+}
+
+/// What starting khugepaged raises `min_free_kbytes` to (spec 2.1.4), for `zones` populated zones up to Normal and
+/// `above_high` pages above the HIGH marks in force.
+pub fn khugepaged_min_free_kbytes(zones: u64, above_high: u64) -> u64 {
+    let pageblock = u64::from(crate::pfn::PAGEBLOCK_NR_PAGES);
+    let recommended = pageblock * zones * 2 + pageblock * zones * 9;
+    recommended.min(above_high / 20) * 4
+}
+
+/// RAM below which the kernel switches transparent huge pages off at boot, pages.
+pub const THP_MIN_PAGES: u64 = 131_072;
+
+/// `sysctl_lowmem_reserve_ratio`, by zone index.
+pub const LOWMEM_RESERVE_RATIO: [u64; MAX_NR_ZONES] = [256, 256, 32, 0];
+
+/// `setup_per_zone_lowmem_reserve()` of one node (spec 2.3): `managed` by zone index.
+pub fn lowmem_reserve(managed: [u64; MAX_NR_ZONES], ratio: [u64; MAX_NR_ZONES]) -> [[u64; MAX_NR_ZONES]; MAX_NR_ZONES] {
+    let mut reserve = [[0; MAX_NR_ZONES]; MAX_NR_ZONES];
+    for i in 0..MAX_NR_ZONES {
+        let mut above = 0;
+        for j in i + 1..MAX_NR_ZONES {
+            above += managed[j];
+            if managed[i] != 0 {
+                reserve[i][j] = above.checked_div(ratio[i]).unwrap_or(0);
+            }
+        }
+    }
+    reserve
+}
+
+/// `calculate_normal_threshold()` (spec 2.7.2).
+pub fn normal_threshold(online_cpus: u64, managed: u64) -> u64 {
+    (2 * fls(online_cpus) * (1 + fls(managed >> 15))).min(125)
+}
+
+/// `calculate_pressure_threshold()` (spec 2.7.3): while kswapd is awake.
+pub fn pressure_threshold(online_cpus: u64, low: u64, min: u64) -> u64 {
+    ((low - min) / online_cpus).clamp(1, 125)
+}
+
+/// Whether a zone index is one that `calculate_min_free_kbytes()` counts.
+pub fn is_lowmem(idx: u8) -> bool {
+    idx <= ZONE_NORMAL
+}

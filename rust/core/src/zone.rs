@@ -1,0 +1,254 @@
+//! Kernel: `struct zone`, `struct free_area`, `struct per_cpu_zonestat` (`include/linux/mmzone.h`) and
+//! `__mod_zone_page_state()` (`mm/vmstat.c`) (v6.12).
+
+use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering::Relaxed};
+
+use crate::gfp::{MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
+use crate::list::FreeList;
+use crate::page::PageMap;
+use crate::pcp::PerCpuPages;
+use crate::pfn::{NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, Pfn};
+use crate::sync::{Lock, Locking};
+
+/// Index of a watermark in [`Zone::watermark`].
+pub mod wmark {
+    /// MIN.
+    pub const MIN: usize = 0;
+    /// LOW.
+    pub const LOW: usize = 1;
+    /// HIGH.
+    pub const HIGH: usize = 2;
+    /// PROMO.
+    pub const PROMO: usize = 3;
+}
+
+/// A word that everybody may read and whoever holds the right lock may write.
+#[derive(Debug, Default)]
+pub struct Word(AtomicI64);
+
+impl Word {
+    /// A word with this value.
+    pub fn new(value: i64) -> Word {
+        Word(AtomicI64::new(value))
+    }
+    /// The value.
+    #[inline]
+    pub fn get(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+    /// Stores a value.
+    #[inline]
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Relaxed);
+    }
+    /// Adds, the caller being the only writer.
+    #[inline]
+    pub fn add(&self, delta: i64) {
+        self.set(self.get() + delta);
+    }
+}
+
+/// What the zone lock protects.
+#[derive(Debug)]
+pub struct FreeArea {
+    pub(crate) lists: [[FreeList; MIGRATE_TYPES]; NR_PAGE_ORDERS],
+    /// Free blocks of each order, all types together.
+    pub(crate) nr_free: [u64; NR_PAGE_ORDERS],
+    /// Part of the free counter that each CPU has not folded into the zone's yet, and the bound on it.
+    pub(crate) diff: Box<[Diff]>,
+    /// Pages in high-atomic blocks.
+    pub(crate) reserved_highatomic: u64,
+    /// Allocated pages that could be moved, by pageblock: given by a snapshot, left as it came.
+    pub(crate) movable: Vec<(u32, u32)>,
+    /// Events counted by whoever took or gave pages directly, by CPU.
+    pub(crate) direct: Box<[Events]>,
+}
+
+/// `vm_stat_diff[NR_FREE_PAGES]` and `stat_threshold` of one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Diff {
+    pub(crate) diff: i32,
+    pub(crate) threshold: i32,
+}
+
+/// Events and NUMA counters of one CPU in one zone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Events {
+    /// `PGALLOC` of this zone, pages.
+    pub pgalloc: u64,
+    /// `PGFREE`, pages.
+    pub pgfree: u64,
+    /// `NUMA_HIT`, requests.
+    pub numa_hit: u64,
+    /// `NUMA_MISS`, requests.
+    pub numa_miss: u64,
+    /// `NUMA_LOCAL`, requests.
+    pub numa_local: u64,
+    /// `NUMA_OTHER`, requests.
+    pub numa_other: u64,
+}
+
+impl core::ops::AddAssign for Events {
+    fn add_assign(&mut self, other: Events) {
+        self.pgalloc += other.pgalloc;
+        self.pgfree += other.pgfree;
+        self.numa_hit += other.numa_hit;
+        self.numa_miss += other.numa_miss;
+        self.numa_local += other.numa_local;
+        self.numa_other += other.numa_other;
+    }
+}
+
+/// A lock on cache lines of its own, so that neighbours do not slow each other down.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(crate) struct Padded<T>(pub(crate) T);
+
+/// A zone of a node.
+#[derive(Debug)]
+pub struct Zone<L: Locking> {
+    /// Index in the machine.
+    pub(crate) index: usize,
+    /// Node.
+    pub(crate) nid: usize,
+    /// Zone index in the node (0 DMA to 3 Movable).
+    pub(crate) idx: u8,
+    pub(crate) start: Pfn,
+    pub(crate) spanned: u64,
+    pub(crate) present: u64,
+    pub(crate) managed: u64,
+    pub(crate) watermark: [Word; 4],
+    pub(crate) watermark_boost: Word,
+    pub(crate) lowmem_reserve: [i64; MAX_NR_ZONES],
+    pub(crate) drift_mark: u64,
+    /// Threshold as the zone reports it.
+    pub(crate) thresh: Word,
+    /// `vm_stat[NR_FREE_PAGES]`: free pages without the per-CPU differences.
+    pub(crate) nr_free_pages: Word,
+    pub(crate) nr_free_highatomic: Word,
+    pub(crate) reclaim_active: AtomicBool,
+    pub(crate) below_high: AtomicBool,
+    /// Per type, one bit for each order whose list is not empty. Written under the zone lock, read without it.
+    pub(crate) nonempty: [AtomicU16; MIGRATE_TYPES],
+    /// `NUMA_FOREIGN`: requests that preferred this zone and were served elsewhere.
+    pub(crate) numa_foreign: AtomicU64,
+    /// Pages that were neither free nor on a per-CPU list when the machine was made: the kernel's own.
+    pub(crate) kernel_pages: u64,
+    pub(crate) area: Padded<L::Lock<FreeArea>>,
+    pub(crate) pcp: Box<[Padded<L::Lock<PerCpuPages>>]>,
+}
+
+impl<L: Locking> Zone<L> {
+    /// Node of the zone.
+    pub fn nid(&self) -> usize {
+        self.nid
+    }
+
+    /// Zone index in the node.
+    pub fn idx(&self) -> u8 {
+        self.idx
+    }
+
+    /// First frame behind the zone.
+    #[inline]
+    pub fn end(&self) -> Pfn {
+        Pfn(self.start.0 + self.spanned as u32)
+    }
+
+    /// Whether the frame lies in the zone's span.
+    #[inline]
+    pub(crate) fn spans(&self, pfn: Pfn) -> bool {
+        pfn >= self.start && pfn < self.end()
+    }
+
+    /// Whether the whole pageblock of a frame lies in the zone's span.
+    #[inline]
+    pub(crate) fn spans_pageblock(&self, pfn: Pfn) -> bool {
+        let first = pfn.pageblock_start();
+        self.spans(first) && self.spans(first.add(PAGEBLOCK_NR_PAGES - 1))
+    }
+
+    /// A watermark with the boost, as every test sees it.
+    #[inline]
+    pub(crate) fn wmark_pages(&self, mark: usize) -> i64 {
+        self.watermark[mark].get() + self.watermark_boost.get()
+    }
+
+    /// `/proc/zoneinfo`'s flags word as the recorder prints it: bit 1 reclaim active, bit 2 below high. Bit 0, boosted,
+    /// never outlives the allocation that sets it.
+    pub(crate) fn flags(&self) -> u32 {
+        u32::from(self.reclaim_active.load(Relaxed)) << 1 | u32::from(self.below_high.load(Relaxed)) << 2
+    }
+
+    /// Takes the zone lock on behalf of `cpu`.
+    #[inline]
+    pub(crate) fn lock<'a>(&'a self, pages: &'a PageMap, cpu: usize) -> LockedZone<'a, L> {
+        LockedZone { zone: self, pages, cpu, area: self.area.0.lock(), boosted: false }
+    }
+}
+
+/// A zone whose lock is held.
+pub(crate) struct LockedZone<'a, L: Locking> {
+    pub(crate) zone: &'a Zone<L>,
+    pub(crate) pages: &'a PageMap,
+    pub(crate) cpu: usize,
+    pub(crate) area: <L::Lock<FreeArea> as Lock<FreeArea>>::Guard<'a>,
+    /// `ZONE_BOOSTED_WATERMARK`: set by a boost on behalf of a request that may wake kswapd, tested and cleared on the
+    /// way out of the same `rmqueue()`. Nobody else ever sees it set, so it lives here and not in the zone.
+    pub(crate) boosted: bool,
+}
+
+impl<L: Locking> LockedZone<'_, L> {
+    /// `account_freepages()`: adds to the free counter by way of this CPU's difference.
+    #[inline]
+    pub(crate) fn account_freepages(&mut self, delta: i64, mt: Migratetype) {
+        let cpu = self.cpu;
+        let Diff { diff, threshold } = self.area.diff[cpu];
+        let x = diff + delta as i32;
+        self.area.diff[cpu].diff = if x.abs() > threshold {
+            self.zone.nr_free_pages.add(i64::from(x));
+            0
+        } else {
+            x
+        };
+        if mt == Migratetype::HighAtomic {
+            self.zone.nr_free_highatomic.add(delta);
+        }
+    }
+
+    /// `__add_to_free_list()`.
+    #[inline]
+    pub(crate) fn add_to_free_list(&mut self, pfn: Pfn, order: u8, mt: Migratetype, tail: bool) {
+        let list = &mut self.area.lists[order as usize][mt as usize];
+        if list.is_empty() {
+            let mask = &self.zone.nonempty[mt as usize];
+            mask.store(mask.load(Relaxed) | 1 << order, Relaxed);
+        }
+        if tail {
+            list.add_tail(self.pages, pfn, order);
+        } else {
+            list.add_head(self.pages, pfn, order);
+        }
+        self.area.nr_free[order as usize] += 1;
+        self.pages.set_buddy(pfn, order);
+    }
+
+    /// `__del_page_from_free_list()`.
+    #[inline]
+    pub(crate) fn del_page_from_free_list(&mut self, pfn: Pfn, order: u8, mt: Migratetype) {
+        let list = &mut self.area.lists[order as usize][mt as usize];
+        list.remove(self.pages, pfn, order);
+        if list.is_empty() {
+            let mask = &self.zone.nonempty[mt as usize];
+            mask.store(mask.load(Relaxed) & !(1 << order), Relaxed);
+        }
+        self.area.nr_free[order as usize] -= 1;
+        self.pages.set_none(pfn, order);
+    }
+
+    /// Orders with a free block of this type, one bit each.
+    #[inline]
+    pub(crate) fn nonempty(&self, mt: Migratetype) -> u16 {
+        self.zone.nonempty[mt as usize].load(Relaxed)
+    }
+}

@@ -1,0 +1,85 @@
+//! Kernel: `mm/page_alloc.c`, `build_zonelists()`, `find_next_best_node()`; `include/linux/mmzone.h`,
+//! `for_each_zone_zonelist_nodemask()` (v6.12).
+//!
+//! In which order zones are tried, by the node of the request and the highest zone it may use.
+
+use crate::gfp::{Gfp, MAX_NR_ZONES};
+
+/// One entry of a zonelist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ZoneRef {
+    /// Index of the zone in the machine.
+    pub zone: usize,
+    /// Its node.
+    pub nid: usize,
+    /// Its zone index in the node.
+    pub idx: u8,
+}
+
+/// The two zonelists of one node (`ZONELIST_FALLBACK`, `ZONELIST_NOFALLBACK`), each already filtered for each highest
+/// zone index, so that a request walks a plain slice.
+#[derive(Clone, Debug, Default)]
+pub struct NodeZonelists {
+    fallback: [Box<[ZoneRef]>; MAX_NR_ZONES],
+    nofallback: [Box<[ZoneRef]>; MAX_NR_ZONES],
+}
+
+impl NodeZonelists {
+    /// From the whole fallback list of node `nid`.
+    pub fn new(nid: usize, fallback: &[ZoneRef]) -> NodeZonelists {
+        let filtered = |own: bool| {
+            core::array::from_fn(|hz| {
+                fallback.iter().filter(|z| usize::from(z.idx) <= hz && (!own || z.nid == nid)).copied().collect()
+            })
+        };
+        NodeZonelists { fallback: filtered(false), nofallback: filtered(true) }
+    }
+
+    /// The entries that a request may use, in order.
+    #[inline]
+    pub fn select(&self, gfp: Gfp, highest_zoneidx: u8) -> &[ZoneRef] {
+        let lists = if gfp.has(Gfp::THISNODE) { &self.nofallback } else { &self.fallback };
+        &lists[usize::from(highest_zoneidx) & (MAX_NR_ZONES - 1)]
+    }
+
+    /// The whole fallback list.
+    pub fn all(&self) -> &[ZoneRef] {
+        &self.fallback[MAX_NR_ZONES - 1]
+    }
+}
+
+/// Distance of a node to itself.
+pub const LOCAL_DISTANCE: u64 = 10;
+/// Distance between two nodes.
+pub const REMOTE_DISTANCE: u64 = 20;
+/// `MAX_NUMNODES` weighs distance against load.
+const MAX_NUMNODES: u64 = 1 << 10;
+
+/// `build_zonelists()`: for each node the order in which nodes with memory are tried (spec 1.5.2).
+/// `with_memory[n]` and `with_cpus[n]` say what node `n` has.
+pub fn node_order(with_memory: &[bool], with_cpus: &[bool]) -> Vec<Vec<usize>> {
+    let nodes = with_memory.len();
+    let mut load = vec![0u64; nodes];
+    (0..nodes)
+        .map(|local| {
+            let mut order: Vec<usize> = Vec::new();
+            let mut previous = local;
+            if with_memory[local] {
+                order.push(local);
+            }
+            while let Some(next) = (0..nodes).filter(|&n| with_memory[n] && !order.contains(&n)).min_by_key(|&n| {
+                let distance = if n == local { LOCAL_DISTANCE } else { REMOTE_DISTANCE };
+                (distance + u64::from(n < local) + u64::from(with_cpus[n])) * MAX_NUMNODES + load[n]
+            }) {
+                // A node that begins a new group of equally distant nodes gets its turn later for the next node.
+                let distance = |n: usize| if n == local { LOCAL_DISTANCE } else { REMOTE_DISTANCE };
+                if distance(next) != distance(previous) {
+                    load[next] += 1;
+                }
+                order.push(next);
+                previous = next;
+            }
+            order
+        })
+        .collect()
+}

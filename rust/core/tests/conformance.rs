@@ -1,0 +1,79 @@
+//! Every recording of a real kernel, replayed page for page.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use bulkpages_core::fault::Ctx;
+use bulkpages_core::recording::{RawResult, Recording};
+use bulkpages_core::replay::{OpResult, Replay};
+use bulkpages_core::sync::{Atomic, Local, Locking};
+use bulkpages_core::{Error, Machine};
+
+fn recordings() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/recordings");
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
+    files.retain(|f| f.to_string_lossy().ends_with(".jsonl.gz"));
+    files.sort();
+    files
+}
+
+fn load(path: &Path) -> Recording {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
+    Recording::parse(&text).unwrap()
+}
+
+fn replay<L: Locking>(recording: &Recording) -> Result<(), String> {
+    let machine = Machine::<L>::from_snapshot(&recording.before).map_err(|e| e.to_string())?;
+    assert_eq!(machine.snapshot(), recording.before, "a snapshot must come out as it went in");
+    let names: Vec<String> = machine.zones().iter().map(|z| format!("{}.{}", z.nid(), z.idx())).collect();
+    let mut replay = Replay::default();
+    let mut result = OpResult::default();
+    for (i, (raw, want)) in recording.ops.iter().enumerate() {
+        let fail = |e: Error| format!("operation {i} {raw:?}: {e}");
+        let op = raw.parse().map_err(fail)?;
+        replay.check(&machine, &op).map_err(fail)?;
+        replay.run(&machine, &mut Ctx::on(0), &op, &mut result).map_err(fail)?;
+        let got = RawResult::of(&result, &names);
+        if got != *want {
+            return Err(format!("operation {i} {raw:?}\n expected {want:?}\n got      {got:?}"));
+        }
+    }
+    machine.audit().map_err(|e| e.to_string())?;
+    let after = machine.snapshot();
+    for (got, want) in after.zones.iter().zip(&recording.after.zones) {
+        let mut want = want.clone();
+        want.movable.clone_from(&got.movable);
+        if *got != want {
+            return Err(format!("zone {}.{} after\n expected {want:?}\n got      {got:?}", got.nid, got.idx));
+        }
+    }
+    if (&after.facts, &after.zonelists, &after.cpu_node)
+        != (&recording.after.facts, &recording.after.zonelists, &recording.after.cpu_node)
+    {
+        return Err("facts, zonelists or cpu_node differ after".into());
+    }
+    Ok(())
+}
+
+#[test]
+fn every_recording_replays_page_for_page() {
+    let files = recordings();
+    assert_eq!(files.len(), 28);
+    let failed: Vec<_> = files
+        .iter()
+        .filter_map(|f| replay::<Local>(&load(f)).err().map(|e| format!("{}: {e:.2000}", f.display())))
+        .collect();
+    let totals = files.iter().map(|f| load(f)).fold((0, 0), |(ops, pages), r| {
+        (ops + r.ops.len(), pages + r.ops.iter().map(|(_, want)| want.pages.len()).sum::<usize>())
+    });
+    assert_eq!(totals, (52_407, 1_030_960), "operations and pages in the recordings");
+    assert!(failed.is_empty(), "{} of {} differ:\n{}", failed.len(), files.len(), failed.join("\n\n"));
+}
+
+#[test]
+fn real_locks_change_nothing() {
+    for file in recordings().iter().filter(|f| f.to_string_lossy().contains("mixed")) {
+        replay::<Atomic>(&load(file)).unwrap();
+    }
+}
