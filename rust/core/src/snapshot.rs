@@ -171,6 +171,13 @@ impl<L: Locking> Machine<L> {
     ///
     /// When the snapshot contradicts itself, or describes a machine that the emulator does not model.
     pub fn from_snapshot(snapshot: &Snapshot) -> Result<Machine<L>> {
+        let machine = Machine::from_snapshot_unaudited(snapshot)?;
+        machine.audit().map_err(|e| Error::Snapshot(format!("the state is not sound: {e}")))?;
+        Ok(machine)
+    }
+
+    /// The same for a state whose free lists are still to be filled.
+    pub(crate) fn from_snapshot_unaudited(snapshot: &Snapshot) -> Result<Machine<L>> {
         let facts = &snapshot.facts;
         check_facts(facts)?;
         let cpus = cpus(snapshot)?;
@@ -212,7 +219,7 @@ impl<L: Locking> Machine<L> {
                 None => bad(format!("cpu {cpu} is on node {node}, which has no zonelist")),
             })
             .collect::<Result<Box<[_]>>>()?;
-        let machine = Machine {
+        Ok(Machine {
             pages,
             zones,
             cpus,
@@ -230,9 +237,7 @@ impl<L: Locking> Machine<L> {
             zonelists,
             allocstall: Default::default(),
             facts: facts.clone(),
-        };
-        machine.audit().map_err(|e| Error::Snapshot(format!("the state is not sound: {e}")))?;
-        Ok(machine)
+        })
     }
 
     /// The state, as the recorder writes it.
