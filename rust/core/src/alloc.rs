@@ -44,11 +44,24 @@ impl<L: Locking> Machine<L> {
         self.check_cpu(cx.cpu)?;
         check_order(u64::from(order))?;
         let nid = self.check_nid(nid, cx.cpu)?;
-        Ok(self.alloc_single(cx, gfp, order, nid))
+        // Nearly all requests are of order 0, for which most of the path folds away.
+        Ok(if order == 0 { self.alloc_single(cx, gfp, 0, nid) } else { self.alloc_order(cx, gfp, order, nid) })
+    }
+
+    /// A request of an order above 0.
+    #[inline(never)]
+    pub(crate) fn alloc_order<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        order: u8,
+        nid: usize,
+    ) -> Option<Pfn> {
+        self.alloc_single(cx, gfp, order, nid)
     }
 
     /// The same, arguments checked.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn alloc_single<P: Probe, F: Fault>(
         &self,
         cx: &mut Ctx<P, F>,
@@ -104,9 +117,9 @@ impl<L: Locking> Machine<L> {
         }
     }
 
-    /// `get_page_from_freelist()` (spec 6.2).
-    #[inline]
-    pub(crate) fn get_page_from_freelist<P: Probe, F: Fault>(
+    /// `get_page_from_freelist()` (spec 6.2), for the fast attempt.
+    #[inline(always)]
+    fn get_page_from_freelist<P: Probe, F: Fault>(
         &self,
         cx: &mut Ctx<P, F>,
         order: u8,
@@ -140,6 +153,19 @@ impl<L: Locking> Machine<L> {
         }
     }
 
+    /// `get_page_from_freelist()`, for the attempts of the slow path.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn attempt<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        order: u8,
+        flags: AllocFlags,
+        ac: &AllocContext<'_>,
+    ) -> Option<Pfn> {
+        self.get_page_from_freelist(cx, order, flags, ac)
+    }
+
     /// The watermark tests of one zone; sets `ZONE_BELOW_HIGH`.
     #[inline]
     fn zone_usable(&self, zone: &Zone<L>, order: u8, flags: AllocFlags, ac: &AllocContext<'_>) -> bool {
@@ -154,7 +180,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `rmqueue()`: from the per-CPU list, else from the buddy lists.
-    #[inline]
+    #[inline(always)]
     fn rmqueue<P: Probe, F: Fault>(
         &self,
         cx: &mut Ctx<P, F>,

@@ -22,11 +22,46 @@ impl<L: Locking> Machine<L> {
     pub fn free_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pfn: Pfn, order: u8) -> Result<()> {
         self.check_cpu(cx.cpu)?;
         check_order(u64::from(order))?;
-        if !self.pages.claim_for_free(pfn, order) {
+        if !self.pages.claim_owned::<L>(pfn, order) {
             return Err(self.cannot_free(pfn, order));
         }
         self.free_unref_page(cx, pfn, order);
         Ok(())
+    }
+
+    /// `get_page()`: one more reference to an owned page.
+    ///
+    /// # Errors
+    ///
+    /// When nobody owns the page, or it has 256 references already.
+    #[inline]
+    pub fn get_page(&self, pfn: Pfn) -> Result<()> {
+        if self.pages.get_ref(pfn) {
+            return Ok(());
+        }
+        Err(self.cannot_get(pfn))
+    }
+
+    #[cold]
+    fn cannot_get(&self, pfn: Pfn) -> Error {
+        Error::misuse(format!("pfn {pfn} has {} references: one more cannot be had", self.pages.ref_count(pfn)))
+    }
+
+    /// `put_page()`, `__free_page()`: drops a reference; the last one frees the page. Says whether it did.
+    ///
+    /// # Errors
+    ///
+    /// When nobody owns the page with order 0.
+    #[inline]
+    pub fn put_page<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pfn: Pfn) -> Result<bool> {
+        if self.pages.put_ref(pfn) {
+            return Ok(false);
+        }
+        if !self.pages.claim_owned::<L>(pfn, 0) {
+            return Err(self.cannot_free(pfn, 0));
+        }
+        self.free_unref_page(cx, pfn, 0);
+        Ok(true)
     }
 
     /// Frees each page of an array, one page each, in order; slots become NULL. Returns how many.
@@ -68,13 +103,18 @@ impl<L: Locking> Machine<L> {
         Ok(freed)
     }
 
+    #[cold]
     fn cannot_free_raw(&self, raw: u64) -> Error {
         Error::misuse(format!("pfn {raw} is not allocated: the machine ends at pfn {}", self.pages.end()))
     }
 
     /// Why a block cannot be freed.
+    #[cold]
     fn cannot_free(&self, pfn: Pfn, order: u8) -> Error {
         Error::misuse(match self.pages.state(pfn) {
+            PageState::Allocated(o) if o == order && self.pages.ref_count(pfn) > 1 => {
+                format!("pfn {pfn} has {} references", self.pages.ref_count(pfn))
+            }
             PageState::Allocated(o) if o == order => format!("pfn {pfn} is being freed by somebody else"),
             PageState::Allocated(o) => format!("pfn {pfn} was allocated with order {o}, not {order}"),
             PageState::Buddy(o) => format!("pfn {pfn} is free (order {o}): double free"),

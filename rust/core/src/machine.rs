@@ -88,21 +88,28 @@ impl<L: Locking> Machine<L> {
         self.config.task = task;
     }
 
+    #[inline]
     pub(crate) fn check_cpu(&self, cpu: usize) -> Result<()> {
-        if cpu >= self.cpus.len() {
-            return Err(Error::invalid(format!("cpu {cpu} does not exist: the machine has {}", self.cpus.len())));
-        }
-        Ok(())
+        if cpu < self.cpus.len() { Ok(()) } else { Err(does_not_exist("cpu", cpu, self.cpus.len())) }
     }
 
+    #[inline]
     pub(crate) fn check_nid(&self, nid: Option<usize>, cpu: usize) -> Result<usize> {
         match nid {
             None => Ok(self.cpus[cpu].mem_node),
             Some(nid) if nid < self.zonelists.len() => Ok(nid),
-            Some(nid) => {
-                Err(Error::invalid(format!("node {nid} does not exist: the machine has {}", self.zonelists.len())))
-            }
+            Some(nid) => Err(does_not_exist("node", nid, self.zonelists.len())),
         }
+    }
+
+    /// The node that a request for `nid` prefers: the nearest one with memory when `None`.
+    ///
+    /// # Errors
+    ///
+    /// For a CPU or node that the machine does not have.
+    pub fn nearest_node(&self, nid: Option<usize>, cpu: usize) -> Result<usize> {
+        self.check_cpu(cpu)?;
+        self.check_nid(nid, cpu)
     }
 
     /// Index of a zone.
@@ -181,4 +188,9 @@ impl<L: Locking> Machine<L> {
     pub(crate) fn numa_foreign(&self, zone: &Zone<L>) -> u64 {
         zone.numa_foreign.load(Relaxed)
     }
+}
+
+#[cold]
+fn does_not_exist(what: &str, index: usize, count: usize) -> Error {
+    Error::invalid(format!("{what} {index} does not exist: the machine has {count}"))
 }

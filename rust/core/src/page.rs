@@ -1,7 +1,7 @@
 //! Kernel: `struct page` and the pageblock bitmap, as far as the allocator uses them (`include/linux/mm_types.h`,
 //! `page-flags.h`, `mm/page_alloc.c` `get_pfnblock_flags_mask()`) (v6.12).
 //!
-//! What is known of each page frame, in flat tables indexed by frame number: 9 bytes a frame (the kernel's descriptor
+//! What is known of each page frame, in flat tables indexed by frame number: 11 bytes a frame (the kernel's descriptor
 //! has 64), all of it zero until used, so memory that nobody touches costs nothing.
 //!
 //! # Invariants
@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 use crate::gfp::Migratetype;
 use crate::pfn::{MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
+use crate::sync::Locking;
 
 /// Where a block is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ const KIND: u8 = 0x30;
 const BUDDY: u8 = 0x10;
 const PCP: u8 = 0x20;
 const ALLOC: u8 = 0x30;
+/// Set beside `ALLOC` while a page has more than one reference.
+const SHARED_PAGE: u8 = 0x80;
 /// Set beside `ALLOC` while a free of many pages is being checked, so that a page named twice is found.
 const FREEING: u8 = 0x40;
 const ORDER: u8 = 0x0f;
@@ -82,6 +85,8 @@ impl Link {
 pub struct PageMap {
     state: Box<[AtomicU8]>,
     links: Box<[Link]>,
+    /// References beyond the first in the low byte, number of the page_pool in the high one.
+    owner: Box<[AtomicU16]>,
     max_state: Box<[AtomicU8]>,
     max_links: Box<[Link]>,
     /// Per pageblock: type in the low three bits, zone above.
@@ -100,6 +105,7 @@ impl PageMap {
         PageMap {
             state: bytemuck::zeroed_slice_box(n),
             links: bytemuck::zeroed_slice_box(n),
+            owner: bytemuck::zeroed_slice_box(n),
             max_state: bytemuck::zeroed_slice_box(n >> MAX_PAGE_ORDER),
             max_links: bytemuck::zeroed_slice_box(n >> MAX_PAGE_ORDER),
             blocks,
@@ -172,6 +178,16 @@ impl PageMap {
         self.state[pfn.index()].load(Relaxed) == BUDDY | order
     }
 
+    /// Whether an owned block of this order can go back now. Where several threads run, it is claimed at the same
+    /// time, so that only one of them frees it.
+    #[inline]
+    pub(crate) fn claim_owned<L: Locking>(&self, pfn: Pfn, order: u8) -> bool {
+        if L::PARALLEL {
+            return self.claim_for_free(pfn, order);
+        }
+        self.state.get(pfn.index()).is_some_and(|s| s.load(Relaxed) == ALLOC | order)
+    }
+
     /// Claims an owned block for freeing, so that nobody else can free it too. Gives `false` when it is not an owned
     /// block of this order.
     pub(crate) fn claim_for_free(&self, pfn: Pfn, order: u8) -> bool {
@@ -183,6 +199,68 @@ impl PageMap {
     /// Takes back [`PageMap::claim_for_free`].
     pub(crate) fn unclaim(&self, pfn: Pfn, order: u8) {
         self.set_allocated(pfn, order);
+    }
+
+    /// `page_ref_count()` of an owned page: 0 when nobody owns it.
+    #[inline]
+    pub fn ref_count(&self, pfn: Pfn) -> u32 {
+        let Some(state) = self.state.get(pfn.index()).map(|s| s.load(Relaxed)) else { return 0 };
+        match state & (KIND | SHARED_PAGE) {
+            ALLOC => 1,
+            s if s == ALLOC | SHARED_PAGE => 1 + u32::from(self.owner[pfn.index()].load(Relaxed) & 0xff),
+            _ => 0,
+        }
+    }
+
+    /// Whether the page is owned, order 0, with exactly one reference.
+    #[inline]
+    pub fn has_one_ref(&self, pfn: Pfn) -> bool {
+        self.state[pfn.index()].load(Relaxed) == ALLOC
+    }
+
+    /// `get_page()`: one more reference, at most 256; `false` for a page that nobody owns.
+    #[inline]
+    pub(crate) fn get_ref(&self, pfn: Pfn) -> bool {
+        let Some(state) = self.state.get(pfn.index()) else { return false };
+        let owner = &self.owner[pfn.index()];
+        let refs = owner.load(Relaxed);
+        let now = state.load(Relaxed);
+        if now & KIND != ALLOC || refs & 0xff == 0xff {
+            return false;
+        }
+        owner.store(refs + 1, Relaxed);
+        state.store(now | SHARED_PAGE, Relaxed);
+        true
+    }
+
+    /// Drops a reference of a page that has several; `false` when it has only one, or none.
+    #[inline]
+    pub(crate) fn put_ref(&self, pfn: Pfn) -> bool {
+        let Some(state) = self.state.get(pfn.index()) else { return false };
+        let now = state.load(Relaxed);
+        if now & SHARED_PAGE == 0 {
+            return false;
+        }
+        let owner = &self.owner[pfn.index()];
+        let refs = owner.load(Relaxed) - 1;
+        owner.store(refs, Relaxed);
+        if refs & 0xff == 0 {
+            state.store(now & !SHARED_PAGE, Relaxed);
+        }
+        true
+    }
+
+    /// The page_pool that an owned page carries the mark of, 0 for none.
+    #[inline]
+    pub fn pool(&self, pfn: Pfn) -> u8 {
+        self.owner.get(pfn.index()).map_or(0, |o| (o.load(Relaxed) >> 8) as u8)
+    }
+
+    /// Marks an owned page as a page_pool's; 0 takes the mark away.
+    #[inline]
+    pub fn set_pool(&self, pfn: Pfn, pool: u8) {
+        let owner = &self.owner[pfn.index()];
+        owner.store(owner.load(Relaxed) & 0xff | u16::from(pool) << 8, Relaxed);
     }
 
     /// Order of the free block that starts here, 0 to 9.

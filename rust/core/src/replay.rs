@@ -206,7 +206,7 @@ impl Replay {
                 Ok(ret as u64)
             }
             OpKind::Alloc { gfp, nid, order, slot } => {
-                let page = machine.alloc_single(cx, gfp, order, nid);
+                let page = machine.alloc_order(cx, gfp, order, nid);
                 self.slots[slot].set(page.unwrap_or(Pfn::NULL));
                 pages.extend(page.map(|pfn| (0, pfn.0)));
                 Ok(u64::from(page.is_some()))

@@ -84,7 +84,7 @@ impl<L: Locking> Machine<L> {
         if flags.has(AllocFlags::KSWAPD) {
             self.wake_all_kswapds(cx, ac);
         }
-        if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+        if let Some(page) = self.attempt(cx, order, flags, ac) {
             return Some(page);
         }
         let reserve = self.reserve_flags(gfp);
@@ -96,7 +96,7 @@ impl<L: Locking> Machine<L> {
             if flags.has(AllocFlags::KSWAPD) {
                 self.wake_all_kswapds(cx, ac);
             }
-            if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+            if let Some(page) = self.attempt(cx, order, flags, ac) {
                 return Some(page);
             }
             if !may_reclaim || self.config.task.memalloc {
@@ -104,12 +104,12 @@ impl<L: Locking> Machine<L> {
             }
             let progress = self.direct_reclaim(cx, gfp, ac);
             if progress > 0 {
-                if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+                if let Some(page) = self.attempt(cx, order, flags, ac) {
                     return Some(page);
                 }
                 self.unreserve_highatomic_pageblock(cx, ac, false);
                 self.drain_all_pages(cx);
-                if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+                if let Some(page) = self.attempt(cx, order, flags, ac) {
                     return Some(page);
                 }
             }
@@ -123,11 +123,11 @@ impl<L: Locking> Machine<L> {
             // Nothing is left to reclaim, and the emulator has no task to kill: one more attempt at HIGH, then NULL.
             // A kernel would panic here or, with NOFAIL, try for ever.
             let flags = AllocFlags(AllocFlags::WMARK_HIGH.0 | AllocFlags::CPUSET.0);
-            if let Some(page) = self.get_page_from_freelist(cx, order, flags, ac) {
+            if let Some(page) = self.attempt(cx, order, flags, ac) {
                 return Some(page);
             }
             if gfp.has(Gfp::NOFAIL) {
-                return self.get_page_from_freelist(cx, order, AllocFlags::NO_WATERMARKS, ac);
+                return self.attempt(cx, order, AllocFlags::NO_WATERMARKS, ac);
             }
             return None;
         }

@@ -15,6 +15,8 @@ pub trait Locking: 'static + Sized + Debug {
     type Lock<T: Debug + Send>: Lock<T> + Debug;
     /// Name for reports.
     const NAME: &'static str;
+    /// Whether several threads may use a machine at once.
+    const PARALLEL: bool;
 }
 
 /// One lock around one value.
@@ -42,6 +44,7 @@ pub enum Local {}
 impl Locking for Local {
     type Lock<T: Debug + Send> = RefCell<T>;
     const NAME: &'static str = "none";
+    const PARALLEL: bool = false;
 }
 
 impl<T> Lock<T> for RefCell<T> {
@@ -77,6 +80,7 @@ pub type SpinLock<T> = spin::mutex::SpinMutex<T, spin::relax::Yield>;
 impl Locking for Atomic {
     type Lock<T: Debug + Send> = SpinLock<T>;
     const NAME: &'static str = "atomic";
+    const PARALLEL: bool = true;
 }
 
 impl<T> Lock<T> for SpinLock<T> {

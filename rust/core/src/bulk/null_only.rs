@@ -32,21 +32,18 @@ impl Semantics for NullOnly {
     fn fill<L: Locking, P: Probe, F: Fault>(
         cx: &mut Ctx<P, F>,
         slots: &[Slot],
-        mut pos: usize,
+        first: usize,
         source: &mut PageSource<'_, L>,
     ) -> Filled {
         let mut taken = 0;
-        while pos < slots.len() {
-            let slot = &slots[pos];
+        for (pos, slot) in slots.iter().enumerate().skip(first) {
             if slot.test(cx, pos) {
-                pos += 1;
                 continue;
             }
-            let Some(page) = source.take(cx) else { break };
+            let Some(page) = source.take(cx) else { return Filled { pos, taken } };
             slot.write(cx, pos, page);
             taken += 1;
-            pos += 1;
         }
-        Filled { pos, taken }
+        Filled { pos: slots.len(), taken }
     }
 }

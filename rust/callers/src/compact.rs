@@ -1,0 +1,29 @@
+//! The compaction that the patch adds to `btrfs_alloc_page_array()` and `svc_alloc_arg()`, once for both (spec 8.7).
+
+use bulkpages_core::Slot;
+use bulkpages_core::fault::Ctx;
+use bulkpages_core::pfn::Pfn;
+use bulkpages_core::probe::Probe;
+
+/// Moves the pages of an array to its front, in order, and leaves NULL behind them. Returns how many pages there are.
+/// As in the patch, a page that stays where it is gets stored all the same.
+#[inline]
+pub fn compact<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
+    let mut filled = 0;
+    // Up to the first hole source and target are one slot; from there on they never are again.
+    for (i, slot) in slots.iter().enumerate() {
+        if !slot.test(cx, i) {
+            break;
+        }
+        slot.write(cx, i, slot.get());
+        filled = i + 1;
+    }
+    for (i, slot) in slots.iter().enumerate().skip(filled + 1) {
+        if slot.test(cx, i) {
+            slots[filled].write(cx, filled, slot.get());
+            slot.write(cx, i, Pfn::NULL);
+            filled += 1;
+        }
+    }
+    filled
+}

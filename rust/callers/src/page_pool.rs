@@ -1,0 +1,400 @@
+//! Kernel: `net/core/page_pool.c`, `__page_pool_alloc_pages_slow()`, `page_pool_alloc_netmems()`,
+//! `page_pool_refill_alloc_cache()`, `page_pool_put_unrefed_netmem()`, `page_pool_return_page()` (v6.14), and the three
+//! loops of `bench_page_pool_simple`.
+//!
+//! The patch drops one statement here: the clearing of 64 cache slots before each bulk call. The array is always NULL
+//! as far as the call can see, so results are the same in both forms; what differs is 512 bytes of stores, and a NULL
+//! test for each slot, every 64 pages.
+
+use bulkpages_core::bulk::{NullOnly, OutputOnly};
+use bulkpages_core::fault::{Ctx, Fault};
+use bulkpages_core::gfp::Gfp;
+use bulkpages_core::probe::Probe;
+use bulkpages_core::sync::Locking;
+use bulkpages_core::{Error, Machine, Pfn, Result, Slot};
+
+/// `PP_ALLOC_CACHE_SIZE`: slots of the cache.
+pub const PP_ALLOC_CACHE_SIZE: usize = 128;
+/// `PP_ALLOC_CACHE_REFILL`: pages of one refill.
+pub const PP_ALLOC_CACHE_REFILL: usize = 64;
+/// `GFP_ATOMIC | __GFP_NOWARN`, which the driver-side wrapper and the benchmark pass.
+pub const BENCH_GFP: Gfp = Gfp(Gfp::ATOMIC.0 | Gfp::NOWARN.0);
+
+/// What the refill does to the cache before the bulk call, and which call it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolForm {
+    /// Clears 64 slots, then calls v1.
+    Before,
+    /// Calls v2 on the slots as they are.
+    After,
+}
+
+/// `struct page_pool_alloc_stats` and `page_pool_recycle_stats`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs)]
+pub struct PoolStats {
+    pub fast: u64,
+    pub slow: u64,
+    pub empty: u64,
+    pub refill: u64,
+    pub waive: u64,
+    pub cached: u64,
+    pub cache_full: u64,
+    pub ring: u64,
+    pub ring_full: u64,
+    pub released_refcnt: u64,
+}
+
+/// The pointer ring: a slot that is not NULL is taken.
+#[derive(Debug)]
+struct PtrRing {
+    queue: Box<[Pfn]>,
+    producer: usize,
+    consumer: usize,
+}
+
+impl PtrRing {
+    #[inline]
+    fn produce(&mut self, page: Pfn) -> bool {
+        let slot = &mut self.queue[self.producer];
+        if !slot.is_null() {
+            return false;
+        }
+        *slot = page;
+        self.producer += 1;
+        if self.producer == self.queue.len() {
+            self.producer = 0;
+        }
+        true
+    }
+
+    #[inline]
+    fn consume(&mut self) -> Option<Pfn> {
+        let slot = &mut self.queue[self.consumer];
+        let page = *slot;
+        if page.is_null() {
+            return None;
+        }
+        *slot = Pfn::NULL;
+        self.consumer += 1;
+        if self.consumer == self.queue.len() {
+            self.consumer = 0;
+        }
+        Some(page)
+    }
+}
+
+/// A page pool without a device, flags 0.
+///
+/// # Invariants
+///
+/// Pages in the cache and in the ring are owned, with one reference, and carry the pool's mark;
+/// `hold_cnt - release_cnt` is the number of pages that carry it.
+#[derive(Debug)]
+pub struct PagePool {
+    form: PoolForm,
+    gfp: Gfp,
+    /// `NUMA_NO_NODE` when `None`.
+    nid: Option<usize>,
+    /// Mark of the pool's pages, 1 to 255.
+    id: u8,
+    cache: Box<[Slot]>,
+    count: usize,
+    ring: PtrRing,
+    /// Pages that came into the pool.
+    pub hold_cnt: u32,
+    /// Pages that left it.
+    pub release_cnt: u32,
+    /// Counters of `ethtool`'s kind.
+    pub stats: PoolStats,
+    /// Slots cleared before bulk calls.
+    pub slot_clears: u64,
+    /// Bulk calls made: (pages asked for, pages returned), the latest.
+    pub last_bulk: Option<(usize, usize)>,
+}
+
+impl PagePool {
+    /// A pool with a ring of `pool_size` slots, whose pages carry mark `id`.
+    ///
+    /// # Errors
+    ///
+    /// For a size or a mark out of range.
+    pub fn new(form: PoolForm, gfp: Gfp, nid: Option<usize>, pool_size: usize, id: u8) -> Result<PagePool> {
+        if !(1..=32_768).contains(&pool_size) {
+            return Err(Error::invalid(format!("pool_size {pool_size} is outside 1..=32768")));
+        }
+        if id == 0 {
+            return Err(Error::invalid("page_pool mark 0 is outside 1..=255"));
+        }
+        Ok(PagePool {
+            form,
+            gfp,
+            nid,
+            id,
+            cache: Slot::array(PP_ALLOC_CACHE_SIZE),
+            count: 0,
+            ring: PtrRing { queue: vec![Pfn::NULL; pool_size].into(), producer: 0, consumer: 0 },
+            hold_cnt: 0,
+            release_cnt: 0,
+            stats: PoolStats::default(),
+            slot_clears: 0,
+            last_bulk: None,
+        })
+    }
+
+    /// Pages in the cache.
+    pub fn cached(&self) -> usize {
+        self.count
+    }
+
+    /// The cache array; slots beyond the count may hold what is no longer the pool's.
+    pub fn cache(&self) -> &[Slot] {
+        &self.cache
+    }
+
+    /// `page_pool_inflight()`: pages that came in and did not leave.
+    pub fn inflight(&self) -> u32 {
+        self.hold_cnt.wrapping_sub(self.release_cnt)
+    }
+
+    #[inline]
+    fn pop(&mut self) -> Pfn {
+        self.count -= 1;
+        self.cache[self.count].get()
+    }
+
+    /// `page_pool_alloc_pages()`: from the cache, else the ring, else the page allocator.
+    #[inline(always)]
+    pub fn alloc<L: Locking, P: Probe, F: Fault>(
+        &mut self,
+        machine: &Machine<L>,
+        cx: &mut Ctx<P, F>,
+    ) -> Result<Option<Pfn>> {
+        if self.count > 0 {
+            self.stats.fast += 1;
+            return Ok(Some(self.pop()));
+        }
+        self.alloc_uncached(machine, cx)
+    }
+
+    #[inline(never)]
+    fn alloc_uncached<L: Locking, P: Probe, F: Fault>(
+        &mut self,
+        machine: &Machine<L>,
+        cx: &mut Ctx<P, F>,
+    ) -> Result<Option<Pfn>> {
+        match self.refill_alloc_cache(machine, cx)? {
+            Some(page) => Ok(Some(page)),
+            None => self.alloc_pages_slow(machine, cx),
+        }
+    }
+
+    /// `page_pool_refill_alloc_cache()`: up to 64 pages of the preferred node from the ring.
+    fn refill_alloc_cache<L: Locking, P: Probe, F: Fault>(
+        &mut self,
+        machine: &Machine<L>,
+        cx: &mut Ctx<P, F>,
+    ) -> Result<Option<Pfn>> {
+        let preferred = machine.nearest_node(self.nid, cx.cpu)?;
+        let mut found = false;
+        let one_node = machine.nodes() == 1;
+        while self.count < PP_ALLOC_CACHE_REFILL {
+            let Some(page) = self.ring.consume() else { break };
+            found = true;
+            if !one_node && machine.zone_of(page).is_none_or(|z| z.nid() != preferred) {
+                self.return_page(machine, cx, page)?;
+                self.stats.waive += 1;
+                break;
+            }
+            self.cache[self.count].set(page);
+            self.count += 1;
+        }
+        if !found {
+            self.stats.empty += 1;
+        }
+        if self.count == 0 {
+            return Ok(None);
+        }
+        self.stats.refill += 1;
+        Ok(Some(self.pop()))
+    }
+
+    /// `__page_pool_alloc_pages_slow()`.
+    pub fn alloc_pages_slow<L: Locking, P: Probe, F: Fault>(
+        &mut self,
+        machine: &Machine<L>,
+        cx: &mut Ctx<P, F>,
+    ) -> Result<Option<Pfn>> {
+        if self.count > 0 {
+            return Ok(Some(self.pop()));
+        }
+        let slots = &self.cache[..PP_ALLOC_CACHE_REFILL];
+        let n = match self.form {
+            PoolForm::Before => {
+                for slot in slots {
+                    slot.set(Pfn::NULL);
+                }
+                self.slot_clears += PP_ALLOC_CACHE_REFILL as u64;
+                machine.alloc_pages_bulk::<NullOnly, P, F>(cx, self.gfp, self.nid, slots)?
+            }
+            PoolForm::After => machine.alloc_pages_bulk::<OutputOnly, P, F>(cx, self.gfp, self.nid, slots)?,
+        };
+        self.last_bulk = Some((PP_ALLOC_CACHE_REFILL, n));
+        for i in 0..n {
+            // Without a device nothing can fail to be mapped, so every page is stored where it was.
+            let page = self.cache[i].get();
+            machine.pages().set_pool(page, self.id);
+            self.cache[self.count].write(cx, self.count, page);
+            self.count += 1;
+        }
+        self.hold_cnt = self.hold_cnt.wrapping_add(n as u32);
+        if self.count == 0 {
+            return Ok(None);
+        }
+        self.stats.slow += 1;
+        Ok(Some(self.pop()))
+    }
+
+    /// `page_pool_put_page()`: back into the cache when `allow_direct`, else into the ring; out of the pool when
+    /// somebody else still holds a reference or there is no room.
+    ///
+    /// # Errors
+    ///
+    /// For a page that does not carry the pool's mark.
+    #[inline(always)]
+    pub fn put_page<L: Locking, P: Probe, F: Fault>(
+        &mut self,
+        machine: &Machine<L>,
+        cx: &mut Ctx<P, F>,
+        page: Pfn,
+        allow_direct: bool,
+    ) -> Result<()> {
+        if machine.pages().pool(page) != self.id {
+            return Err(not_of_this_pool(page));
+        }
+        if !machine.pages().has_one_ref(page) {
+            self.stats.released_refcnt += 1;
+            return self.return_page(machine, cx, page);
+        }
+        if allow_direct {
+            if self.count < PP_ALLOC_CACHE_SIZE {
+                self.cache[self.count].set(page);
+                self.count += 1;
+                self.stats.cached += 1;
+                return Ok(());
+            }
+            self.stats.cache_full += 1;
+        }
+        if self.ring.produce(page) {
+            self.stats.ring += 1;
+            return Ok(());
+        }
+        self.stats.ring_full += 1;
+        self.return_page(machine, cx, page)
+    }
+
+    /// `page_pool_return_page()`: the page leaves the pool, and the pool's reference is dropped.
+    #[inline]
+    fn return_page<L: Locking, P: Probe, F: Fault>(
+        &mut self,
+        machine: &Machine<L>,
+        cx: &mut Ctx<P, F>,
+        page: Pfn,
+    ) -> Result<()> {
+        machine.pages().set_pool(page, 0);
+        self.release_cnt = self.release_cnt.wrapping_add(1);
+        machine.put_page(cx, page).map(|_| ())
+    }
+
+    /// `page_pool_destroy()`: everything in cache and ring leaves the pool.
+    ///
+    /// # Errors
+    ///
+    /// When a page of the pool was freed behind its back.
+    pub fn destroy<L: Locking, P: Probe, F: Fault>(&mut self, machine: &Machine<L>, cx: &mut Ctx<P, F>) -> Result<()> {
+        while self.count > 0 {
+            let page = self.pop();
+            self.return_page(machine, cx, page)?;
+        }
+        while let Some(page) = self.ring.consume() {
+            self.return_page(machine, cx, page)?;
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn not_of_this_pool(page: Pfn) -> Error {
+    Error::misuse(format!("pfn {page} is not a page of this pool"))
+}
+
+/// Which loop of `bench_page_pool_simple`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bench {
+    /// 01: alloc, then recycle directly into the cache.
+    FastPath,
+    /// 02: alloc, then put into the ring.
+    PtrRing,
+    /// 03: alloc, one more reference, put (which releases the page), then the last reference: a real free.
+    Slow,
+}
+
+impl Bench {
+    /// All three, in the benchmark's order.
+    pub const ALL: [Bench; 3] = [Bench::FastPath, Bench::PtrRing, Bench::Slow];
+
+    /// Name as in `timings.json`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Bench::FastPath => "page_pool01_fast_path",
+            Bench::PtrRing => "page_pool02_ptr_ring",
+            Bench::Slow => "page_pool03_slow",
+        }
+    }
+}
+
+/// One iteration of a loop; `false` when no page was to be had.
+///
+/// # Errors
+///
+/// None in a sound pool; an error would mean that somebody else freed its pages.
+#[inline(always)]
+pub fn bench_step<L: Locking, P: Probe, F: Fault>(
+    bench: Bench,
+    pool: &mut PagePool,
+    machine: &Machine<L>,
+    cx: &mut Ctx<P, F>,
+) -> Result<bool> {
+    let Some(page) = pool.alloc(machine, cx)? else { return Ok(false) };
+    match bench {
+        Bench::FastPath => pool.put_page(machine, cx, page, true)?,
+        Bench::PtrRing => pool.put_page(machine, cx, page, false)?,
+        Bench::Slow => {
+            machine.get_page(page)?;
+            pool.put_page(machine, cx, page, false)?;
+            machine.put_page(cx, page)?;
+        }
+    }
+    Ok(true)
+}
+
+/// `pp_fill_ptr_ring()`: what every loop does first, so that 64 pages wait in the ring.
+///
+/// # Errors
+///
+/// As [`bench_step`].
+pub fn fill_ptr_ring<L: Locking, P: Probe, F: Fault>(
+    pool: &mut PagePool,
+    machine: &Machine<L>,
+    cx: &mut Ctx<P, F>,
+) -> Result<usize> {
+    let mut pages = Vec::with_capacity(PP_ALLOC_CACHE_REFILL);
+    while pages.len() < PP_ALLOC_CACHE_REFILL {
+        let Some(page) = pool.alloc(machine, cx)? else { break };
+        pages.push(page);
+    }
+    for &page in &pages {
+        pool.put_page(machine, cx, page, false)?;
+    }
+    Ok(pages.len())
+}
