@@ -166,6 +166,19 @@ impl<L: Locking> Machine<L> {
         Ok(())
     }
 
+    /// Locks of per-CPU lists that another CPU holds: (node, zone index, CPU of the lists).
+    pub fn held_pcp_locks(&self) -> Vec<(usize, usize, usize)> {
+        let mut held = Vec::new();
+        for zone in &self.zones {
+            for (cpu, pcp) in zone.pcp.iter().enumerate() {
+                if pcp.0.lock().held {
+                    held.push((zone.nid, usize::from(zone.idx), cpu));
+                }
+            }
+        }
+        held
+    }
+
     /// Events of one zone, summed over CPUs.
     pub(crate) fn zone_events(&self, zone: &Zone<L>) -> Events {
         let mut sum = Events::default();

@@ -1,1 +1,41 @@
-//! py
+//! Python bindings of bulkpages: `bulkpages._core`. Checks arguments, holds the machine, nothing else.
+
+mod args;
+mod errors;
+mod faults;
+mod machine;
+mod measure;
+mod page_array;
+mod replay;
+
+use pyo3::prelude::*;
+
+/// The compiled part of bulkpages. Use the package `bulkpages` instead.
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::machine::Machine;
+    #[pymodule_export]
+    use super::measure::{
+        core_rows, count_bulk, count_page_pool, ns_per_count, trial_bulk, trial_page_pool,
+    };
+    #[pymodule_export]
+    use super::page_array::PageArray;
+
+    /// Version of the package.
+    #[allow(non_upper_case_globals)]
+    #[pymodule_export]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
+    /// Whether clock counts are cycles of the time stamp counter.
+    #[pymodule_export]
+    const COUNTS_CYCLES: bool = bulkpages_measure::clock::COUNTS_CYCLES;
+
+    /// Whether the extension was built without optimisation.
+    #[pymodule_export]
+    const DEBUG_BUILD: bool = cfg!(debug_assertions);
+
+    /// Compiler that built the extension.
+    #[pymodule_export]
+    const RUSTC: &str = env!("BULKPAGES_RUSTC");
+}

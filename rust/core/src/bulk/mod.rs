@@ -5,6 +5,7 @@
 
 pub mod null_only;
 pub mod output_only;
+pub mod refill;
 
 pub use null_only::NullOnly;
 pub use output_only::OutputOnly;

@@ -1,0 +1,56 @@
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+TOOLS  := $(VENV)/.tools
+SRC    := pyproject.toml constraints.txt Cargo.toml Cargo.lock README.md LICENSE \
+          $(shell find rust python -type f -not -path '*/__pycache__/*' -not -name '*.so' 2>/dev/null)
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help compare test test-rust test-python lint format mutants clean
+
+help: ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+compare: $(STAMP) ## Run the cross-version suite (ARGS="--quick" for a first answer).
+	$(BIN)/bulkpages compare $(ARGS)
+
+test: test-rust test-python ## Run the Rust and the Python tests.
+
+test-rust: $(STAMP)
+	cargo test --workspace --locked --quiet
+
+test-python: $(STAMP)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(TOOLS) ## Check formatting, lints and types.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest bulkpages._core --allowlist tests/stubtest-allowlist.txt
+
+format: $(TOOLS) ## Format everything.
+	cargo fmt --all
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+mutants: ## Break rules of the core on purpose and see which tests notice (takes long).
+	$(PYTHON) benches/mutants/run.py $(ARGS)
+
+$(STAMP): $(SRC)
+	@command -v cargo >/dev/null || { echo 'bulkpages needs Rust 1.88 or newer: cargo is not on PATH' >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'bulkpages needs CPython 3.11 or newer: set PYTHON=...' >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	CARGO_TARGET_DIR=$(CURDIR)/target $(PIP) '.[test]'
+	@touch $@
+
+$(TOOLS): $(STAMP)
+	$(PIP) '.[test,lint]'
+	@touch $@
+
+clean: ## Remove everything that the other targets made.
+	rm -rf $(VENV) target results python/bulkpages/*.so

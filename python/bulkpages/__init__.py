@@ -1,0 +1,28 @@
+"""Linux's page allocator, emulated page for page, with both versions of `alloc_pages_bulk()` side by side."""
+
+import warnings as _warnings
+
+from bulkpages import gfp as _gfp
+from bulkpages._core import DEBUG_BUILD as _DEBUG_BUILD
+from bulkpages._core import PageArray, __version__
+from bulkpages.errors import ApiMisuse, AuditError, BulkpagesError, InvalidArgument, SnapshotError
+from bulkpages.gfp import *  # noqa: F403
+from bulkpages.machine import Audit, Machine, PerCpuPages, Zone
+
+__all__ = [
+    "ApiMisuse",
+    "Audit",
+    "AuditError",
+    "BulkpagesError",
+    "InvalidArgument",
+    "Machine",
+    "PageArray",
+    "PerCpuPages",
+    "SnapshotError",
+    "Zone",
+    "__version__",
+]
+__all__ += _gfp.__all__
+
+if _DEBUG_BUILD:
+    _warnings.warn("bulkpages was built without optimisation: do not measure with it", RuntimeWarning, stacklevel=2)

@@ -1,0 +1,101 @@
+"""`bulkpages bench`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bulkpages import Machine, _core
+from bulkpages.compare.cells import Cell
+from bulkpages.compare.kernel import kernel_row
+
+
+@click.group()
+def bench() -> None:
+    """Time the emulator itself."""
+
+
+def _stat(values: list[float]) -> dict[str, Any]:
+    return {"runs": [round(v, 3) for v in values], "median": round(statistics.median(values), 3)}
+
+
+@bench.command()
+@click.option("--runs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of every row.")
+@click.option("--json", "as_json", is_flag=True, help="Print an object like the kernel's timings.json.")
+def core(runs: int, as_json: bool) -> None:
+    """Every row of the kernel's timings.json, measured on the emulator."""
+    machine = Machine("512MiB", cpus=1)
+    ns = _core.ns_per_count()
+    rows = _core.core_rows()
+    samples: list[list[tuple[int, int, int]]] = [[] for _ in rows]
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("measuring", total=runs * len(rows))
+        for _ in range(runs):
+            for i, (api, nr_pages, period, loop, iterations) in enumerate(rows):
+                if loop is None:
+                    samples[i].append(_core.trial_bulk(machine, api, nr_pages, period, iterations))
+                else:
+                    samples[i].append(_core.trial_page_pool(machine, api, loop, iterations))
+                progress.advance(task)
+    out: dict[str, Any] = {
+        "meta": {
+            "what": "the emulator, not the kernel",
+            "cycles": "TSC cycles" if _core.COUNTS_CYCLES else "nanoseconds: this machine has no cycle counter",
+            "ns_per_cycle": ns,
+            "locks": "none",
+            "version": _core.__version__,
+        },
+        "bulk": [],
+        "page_pool": [],
+    }
+    for (api, nr_pages, period, loop, _), runs_of_row in zip(rows, samples, strict=True):
+        alloc = [counts / pages for pages, counts, _ in runs_of_row]
+        total = [counts / pages for pages, _, counts in runs_of_row]
+        if loop is None:
+            out["bulk"].append(
+                {
+                    "api": api,
+                    "nr_pages": nr_pages,
+                    "hole_period": period,
+                    "alloc_cycles_per_page": _stat(alloc),
+                    "alloc_and_free_cycles_per_page": _stat(total),
+                    "alloc_ns_per_page": _stat([v * ns for v in alloc]),
+                    "alloc_and_free_ns_per_page": _stat([v * ns for v in total]),
+                }
+            )
+        else:
+            out["page_pool"].append(
+                {
+                    "api": api,
+                    "bench": loop,
+                    "cycles_per_op": _stat(total),
+                    "ns_per_op": _stat([v * ns for v in total]),
+                }
+            )
+    if as_json:
+        click.echo(json.dumps(out, indent=1))
+        return
+    table = Table(box=None, pad_edge=False)
+    for name in ("api", "workload", "cycles", "with frees", "kernel's cycles"):
+        table.add_column(name, justify="left" if name in ("api", "workload") else "right", no_wrap=True)
+    for row in out["bulk"]:
+        kernel = kernel_row(Cell("", row["nr_pages"], row["hole_period"]), row["api"])
+        holes = f", every {row['hole_period']} a hole" if row["hole_period"] else ""
+        table.add_row(
+            row["api"],
+            f"{row['nr_pages']} slots{holes}",
+            f"{row['alloc_cycles_per_page']['median']:.2f}",
+            f"{row['alloc_and_free_cycles_per_page']['median']:.2f}",
+            f"{kernel['cycles']:.2f}" if kernel else "-",
+        )
+    for row in out["page_pool"]:
+        kernel = kernel_row(Cell("", bench=row["bench"]), row["api"])
+        cycles = f"{row['cycles_per_op']['median']:.2f}"
+        table.add_row(row["api"], row["bench"], cycles, cycles, f"{kernel['cycles']:.2f}" if kernel else "-")
+    Console().print(table)

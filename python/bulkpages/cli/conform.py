@@ -1,0 +1,92 @@
+"""`bulkpages conform`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from bulkpages.conform import Verdict
+from bulkpages.conform import conform as replay
+
+
+def _row(verdict: Verdict) -> str:
+    name = verdict.path.name.removesuffix(".gz").removesuffix(".jsonl")
+    if verdict.error:
+        return f"{name:28} FAILED   {verdict.error}"
+    (ops, all_ops), (pages, all_pages) = verdict.operations, verdict.pages
+    word = "ok" if verdict.ok else "DIFFERS"
+    return (
+        f"{name:28} {word:8} operations {ops:6} of {all_ops:6}   pages {pages:7} of {all_pages:7}   "
+        f"{verdict.seconds:6.2f} s"
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    """A share that says 100 only when it is."""
+    if part == whole:
+        return "100 %"
+    return f"{min(99.99, 100 * part / whole):.2f} %"
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def conform(files: tuple[str, ...], as_json: bool) -> None:
+    """Replay recordings of a real kernel, page for page.
+
+    Says for each FILE how many operations and pages match, and draws the first that does not. Exit 1 on any difference.
+    """
+    verdicts = []
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("replaying", total=len(files))
+        for file in files:
+            verdict = replay(file)
+            verdicts.append(verdict)
+            progress.advance(task)
+            if not as_json:
+                progress.console.file.flush()
+                click.echo(_row(verdict))
+                if verdict.difference:
+                    click.echo(f"\n  {verdict.difference.what}:")
+                    click.echo("\n".join(verdict.difference.picture) + "\n")
+    ops = [sum(v.operations[i] for v in verdicts) for i in (0, 1)]
+    pages = [sum(v.pages[i] for v in verdicts) for i in (0, 1)]
+    ok = all(v.ok for v in verdicts)
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "ok": ok,
+                    "operations": {"match": ops[0], "recorded": ops[1]},
+                    "pages": {"match": pages[0], "recorded": pages[1]},
+                    "files": [
+                        {
+                            "file": str(v.path),
+                            "ok": v.ok,
+                            "operations": {"match": v.operations[0], "recorded": v.operations[1]},
+                            "pages": {"match": v.pages[0], "recorded": v.pages[1]},
+                            "seconds": round(v.seconds, 4),
+                            "error": v.error,
+                            "difference": v.difference
+                            and {
+                                "operation": v.difference.operation,
+                                "what": v.difference.what,
+                                "picture": v.difference.picture,
+                            },
+                        }
+                        for v in verdicts
+                    ],
+                },
+                indent=1,
+            )
+        )
+    elif ops[1]:
+        click.echo(
+            f"{len(files)} recording{'s' if len(files) != 1 else ''}: {_percent(*ops)} of {ops[1]} operations and "
+            f"{_percent(*pages)} of {pages[1]} pages match; end state {'equal' if ok else 'or results differ'}"
+        )
+    sys.exit(0 if ok else 1)

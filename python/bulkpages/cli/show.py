@@ -1,0 +1,54 @@
+"""`bulkpages show`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from bulkpages import BulkpagesError, Machine
+
+
+def make_machine(snapshot: str | None, which: str, memory: str, cpus: int, nodes: int) -> Machine:
+    """The machine that the options describe; what is wrong with them ends the command with exit 2."""
+    try:
+        if snapshot is not None:
+            return Machine.from_snapshot(snapshot, which)
+        return Machine(memory, cpus, nodes)
+    except BulkpagesError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@click.command()
+@click.option("--snapshot", type=click.Path(), help="A recording or a snapshot; a booted machine when left out.")
+@click.option("--which", type=click.Choice(["before", "after"]), default="before", help="Which state of a recording.")
+@click.option("--memory", default="1GiB", show_default=True, help="RAM of a booted machine.")
+@click.option("--cpus", default=2, show_default=True, help="CPUs of a booted machine.")
+@click.option("--nodes", default=1, show_default=True, help="Nodes of a booted machine.")
+@click.option("--json", "as_json", is_flag=True, help="Print the snapshot as JSON.")
+def show(snapshot: str | None, which: str, memory: str, cpus: int, nodes: int, as_json: bool) -> None:
+    """Show a machine: zones with their marks and lists, and free blocks by order."""
+    machine = make_machine(snapshot, which, memory, cpus, nodes)
+    state: dict[str, Any] = machine.snapshot()
+    if as_json:
+        click.echo(json.dumps(state))
+        return
+    for zone in state["zones"]:
+        boost = zone["boost"]
+        click.echo(f"Node {zone['nid']}, zone {zone['name']:>8}")
+        click.echo(f"  pages free     {zone['nr_free']}")
+        for name in ("boost", "min", "low", "high", "promo"):
+            click.echo(f"        {name:8} {zone[name] + (boost if name != 'boost' else 0)}")
+        for name in ("spanned", "present", "managed"):
+            click.echo(f"        {name:8} {zone[name]}")
+        click.echo(f"        protection: ({', '.join(map(str, zone['lowmem_reserve']))})")
+        for cpu, pcp in zone["pcp"].items():
+            click.echo(
+                f"    cpu: {cpu}  count: {pcp['count']}  high: {pcp['high']}  batch: {pcp['batch']}  "
+                f"high_min: {pcp['high_min']}  high_max: {pcp['high_max']}"
+            )
+    click.echo("\nfree blocks by order")
+    for zone in state["zones"]:
+        counts = [sum(len(heads) for heads in zone["free"].get(str(order), {}).values()) for order in range(11)]
+        click.echo(f"Node {zone['nid']}, zone {zone['name']:>8} " + " ".join(f"{count:6}" for count in counts))

@@ -1,0 +1,1 @@
+"""The cross-version suite: design of experiments, statistics, report."""

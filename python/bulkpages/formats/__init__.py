@@ -1,0 +1,1 @@
+"""File formats that bulkpages reads and writes."""

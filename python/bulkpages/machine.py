@@ -1,0 +1,334 @@
+"""The emulated machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple, Self, cast
+
+from bulkpages import _core
+from bulkpages.errors import InvalidArgument, SnapshotError
+from bulkpages.formats.recording import load_snapshot
+
+__all__ = ["Audit", "Machine", "PerCpuPages", "Zone"]
+
+PAGE_SIZE = 4096
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])i?)?B?\s*", re.IGNORECASE)
+
+
+def parse_size(what: str, size: str | int) -> int:
+    """Pages of a size in bytes, or in a text like "512MiB" (K, M, G, T are powers of 1024)."""
+    if isinstance(size, bool) or not isinstance(size, (str, int)):
+        raise TypeError(f"{what} must be a text like '1GiB' or bytes as an integer, not {type(size).__name__}")
+    if isinstance(size, str):
+        match = _SIZE.fullmatch(size)
+        if match is None:
+            raise InvalidArgument(f"{what} {size!r} is not a size like '512MiB' or '1GiB'")
+        size = int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+    if size < 0:
+        raise InvalidArgument(f"{what} {size} is below 0")
+    return size // PAGE_SIZE
+
+
+class Audit(NamedTuple):
+    """What an audit counted, in pages: managed = free + pcp + allocated + kernel."""
+
+    managed: int
+    free: int
+    pcp: int
+    allocated: int
+    kernel: int
+
+
+@dataclass(frozen=True)
+class PerCpuPages:
+    """The page lists of one CPU in one zone, at one moment.
+
+    `lists` gives the first frames of each list that is not empty, in list order, by index: 3 * order + migratetype for
+    orders 0 to 3, 12 and 13 for huge pages.
+    """
+
+    count: int
+    high: int
+    high_min: int
+    high_max: int
+    batch: int
+    flags: int
+    alloc_factor: int
+    expire: int
+    free_count: int
+    held: bool
+    lists: Mapping[int, Sequence[int]]
+
+    def __repr__(self) -> str:
+        return f"PerCpuPages(count={self.count}, high={self.high}, batch={self.batch}, free_count={self.free_count})"
+
+
+class Zone:
+    """A zone of a machine; every attribute is read when asked for. Sizes and marks are in pages."""
+
+    __slots__ = ("_index", "_machine")
+
+    def __init__(self, machine: _core.Machine, index: int) -> None:
+        self._machine = machine
+        self._index = index
+
+    def _get(self, name: str) -> Any:
+        return self._machine._zone(self._index)[name]
+
+    @property
+    def nid(self) -> int:
+        """Node."""
+        return cast("int", self._get("nid"))
+
+    @property
+    def idx(self) -> int:
+        """Index in the node: 0 DMA, 1 DMA32, 2 Normal, 3 Movable."""
+        return cast("int", self._get("idx"))
+
+    @property
+    def name(self) -> str:
+        """Kernel name."""
+        return cast("str", self._get("name"))
+
+    @property
+    def start(self) -> int:
+        """First frame."""
+        return cast("int", self._get("start"))
+
+    @property
+    def spanned(self) -> int:
+        """Frames from the first to the last."""
+        return cast("int", self._get("spanned"))
+
+    @property
+    def present(self) -> int:
+        """Frames with memory."""
+        return cast("int", self._get("present"))
+
+    @property
+    def managed(self) -> int:
+        """Frames that the allocator manages."""
+        return cast("int", self._get("managed"))
+
+    @property
+    def nr_free(self) -> int:
+        """The free counter that watermark tests read: without the per-CPU differences."""
+        return cast("int", self._get("nr_free"))
+
+    @property
+    def free_pages(self) -> int:
+        """Pages on the free lists, exact."""
+        return cast("int", self._get("free_pages"))
+
+    @property
+    def watermark(self) -> dict[str, int]:
+        """Marks "min", "low", "high", "promo", without boost."""
+        return cast("dict[str, int]", self._get("watermark"))
+
+    @property
+    def boost(self) -> int:
+        """What is added to every mark at present."""
+        return cast("int", self._get("boost"))
+
+    @property
+    def lowmem_reserve(self) -> list[int]:
+        """Pages kept from requests, by the highest zone index that they may use."""
+        return cast("list[int]", self._get("lowmem_reserve"))
+
+    @property
+    def flags(self) -> int:
+        """Bit 1 reclaim active, bit 2 below high."""
+        return cast("int", self._get("flags"))
+
+    @property
+    def reserved_highatomic(self) -> int:
+        """Pages in high-atomic blocks."""
+        return cast("int", self._get("reserved_highatomic"))
+
+    @property
+    def free_highatomic(self) -> int:
+        """Free pages in high-atomic blocks."""
+        return cast("int", self._get("free_highatomic"))
+
+    def pcp(self, cpu: int) -> PerCpuPages:
+        """The lists of one CPU, as they are now."""
+        values = self._machine._pcp(self._index, cpu)
+        lists = MappingProxyType({i: tuple(frames) for i, frames in values.pop("lists").items()})
+        return PerCpuPages(lists=lists, **values)
+
+    def __repr__(self) -> str:
+        z = self._machine._zone(self._index)
+        marks = z["watermark"]
+        return (
+            f"Zone({z['nid']}.{z['idx']} {z['name']}, managed={z['managed']}, free={z['free_pages']}, "
+            f"min={marks['min']}, low={marks['low']}, high={marks['high']})"
+        )
+
+
+class Machine(_core.Machine):
+    """A machine whose page allocator does what Linux 6.12's does, page for page.
+
+    Booted, every page is free but the first MiB; RAM is laid out as an x86 PC does, zones, watermarks and per-CPU
+    limits follow the kernel's formulas. From a snapshot of a real kernel, what it hands out is what that kernel did.
+
+    Calls of several Python threads take turns; with `threads=True` they run in parallel on real atomics.
+
+    Args:
+        memory: RAM: a text like "1GiB", or bytes.
+        cpus: CPUs, spread over the nodes in order.
+        nodes: NUMA nodes with equal shares of RAM.
+        movablecore: RAM for ZONE_MOVABLE, as the kernel parameter of that name.
+        memcg: Whether a memory cgroup accounts kernel pages: sends bulk calls with `__GFP_ACCOUNT` to the single path.
+        page_owner: Whether page owner tracking is on: sends every bulk call to the single path.
+        threads: Whether calls of several threads run in parallel.
+
+    Raises:
+        InvalidArgument: A size outside what the emulator models.
+
+    Example:
+        >>> import bulkpages as bp
+        >>> m = bp.Machine("1GiB", cpus=2)
+        >>> a = bp.PageArray(64)
+        >>> m.alloc_pages_bulk(bp.GFP_KERNEL, a, api="v2")
+        64
+        >>> m.free_bulk(a)
+        64
+    """
+
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        memory: str | int = "1GiB",
+        cpus: int = 2,
+        nodes: int = 1,
+        *,
+        movablecore: str | int | None = None,
+        memcg: bool = False,
+        page_owner: bool = False,
+        threads: bool = False,
+    ) -> Self:
+        """Boots."""
+        movable = None if movablecore is None else parse_size("movablecore", movablecore)
+        return super().__new__(
+            cls,
+            memory_pages=parse_size("memory", memory),
+            cpus=cpus,
+            nodes=nodes,
+            movablecore_pages=movable,
+            memcg=bool(memcg),
+            page_owner=bool(page_owner),
+            threads=bool(threads),
+        )
+
+    @classmethod
+    def from_snapshot(
+        cls,
+        src: Mapping[str, Any] | str | Path,
+        which: str = "before",
+        *,
+        memcg: bool = False,
+        page_owner: bool = False,
+        threads: bool = False,
+    ) -> Self:
+        """Loads the state of a kernel.
+
+        Args:
+            src: A snapshot, the path of a recording, or of a `.json` file with a snapshot (`.gz` is read as it is).
+            which: "before" or "after", where the file holds both.
+            memcg: As in the constructor.
+            page_owner: As in the constructor.
+            threads: As in the constructor.
+
+        Raises:
+            SnapshotError: The snapshot cannot be read or contradicts itself; says where.
+        """
+        if isinstance(src, Mapping):
+            snapshot: Mapping[str, Any] = src
+            if "zones" not in src and isinstance(src.get(which), Mapping):
+                snapshot = src[which]
+            where = ""
+        elif isinstance(src, (str, Path)):
+            snapshot = load_snapshot(src, which)
+            where = f"{src}: "
+        else:
+            raise TypeError(f"a snapshot is a mapping or a path, not {type(src).__name__}")
+        try:
+            text = json.dumps(snapshot)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise SnapshotError(f"{where}the snapshot is not JSON: {error}") from error
+        try:
+            return super().__new__(
+                cls, snapshot=text, memcg=bool(memcg), page_owner=bool(page_owner), threads=bool(threads)
+            )
+        except SnapshotError as error:
+            raise SnapshotError(f"{where}{error}") from error
+
+    def snapshot(self) -> dict[str, Any]:
+        """The state in the recorder's schema: JSON-able, and accepted by `from_snapshot`."""
+        return cast("dict[str, Any]", json.loads(self._snapshot()))
+
+    @property
+    def zones(self) -> list[Zone]:
+        """The populated zones, in snapshot order."""
+        return [Zone(self, i) for i in range(self.nr_zones)]
+
+    @property
+    def vmstat(self) -> Mapping[str, int]:
+        """Counters by their names in /proc/vmstat, as they are now."""
+        return MappingProxyType(dict(self._vmstat()))
+
+    def audit(self) -> Audit:
+        """Checks every invariant: managed = free + per-CPU + allocated, links sound.
+
+        Raises:
+            AuditError: Names the first break.
+        """
+        return Audit(*self._audit())
+
+    @contextmanager
+    def hold_pcp_lock(self, node: int = 0, zone: int = 0, pcp_cpu: int = 0) -> Iterator[None]:
+        """While inside, another CPU holds the lock of one CPU's lists in one zone: trylocks of it fail.
+
+        Args:
+            node: Node of the zone.
+            zone: Zone index: 0 DMA, 1 DMA32, 2 Normal, 3 Movable.
+            pcp_cpu: CPU whose lists are held.
+        """
+        self._hold_pcp_lock(node, zone, pcp_cpu, True)
+        try:
+            yield
+        finally:
+            self._hold_pcp_lock(node, zone, pcp_cpu, False)
+
+    @contextmanager
+    def faults(
+        self, *, pages: int | None = None, trylock: bool = False, single: bool = False, prepare: bool = False
+    ) -> Iterator[None]:
+        """While inside, what is named fails. Of nested faults the innermost holds, alone.
+
+        Args:
+            pages: So many pages can still be had in any way, then every take fails; frees give nothing back.
+            trylock: Every per-CPU trylock fails, on allocation and on free.
+            single: The single-page path returns NULL.
+            prepare: Preparing a request fails.
+        """
+        ticket = self._push_faults(pages=pages, trylock=bool(trylock), single=bool(single), prepare=bool(prepare))
+        try:
+            yield
+        finally:
+            self._remove_faults(ticket)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a machine is not pickled: pages that callers own would be lost; use snapshot()")
+
+    def __repr__(self) -> str:
+        zones = ", ".join(f"{z.nid}.{z.name} {z.managed}" for z in self.zones)
+        return f"<Machine cpus={self.cpus} nodes={self.nodes} managed pages: {zones}>"

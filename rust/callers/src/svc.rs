@@ -1,0 +1,246 @@
+//! Kernel: `net/sunrpc/svc_xprt.c`, `svc_alloc_arg()`; `net/sunrpc/svc.c`, `svc_init_buffer()` (v6.14; `tracked`: 7.1).
+//!
+//! Before each request the thread refills the slots whose pages the last one gave away. The patch compacts the array
+//! first and passes the rest: pages move down, new ones come in at the end, the gate asks for less, and a first call
+//! that brings nothing is followed by a wait instead of another call. v3 leaves the compaction to the call.
+//!
+//! `tracked` is the form of 7.1, as public archives describe it: the array is split in a call and a reply array, each
+//! with the range that the last request consumed, and only these ranges are passed to v1. Modelled here: one array with
+//! one such range ([`Rqst::consumed`]), given, or else taken as the span from the first hole to the last, which is what
+//! the release of a request leaves.
+
+use core::ops::Range;
+
+use bulkpages_core::bulk::refill::Refilled;
+use bulkpages_core::bulk::{NullOnly, OutputOnly};
+use bulkpages_core::fault::Fault;
+use bulkpages_core::gfp::Gfp;
+use bulkpages_core::pfn::PAGE_SIZE;
+use bulkpages_core::probe::Probe;
+use bulkpages_core::sync::Locking;
+use bulkpages_core::{Error, Pfn, Result, Slot};
+
+use crate::compact::compact;
+use crate::env::{Counting, Env, Hooks};
+use crate::result::{CallerResult, Form, Ret};
+
+/// Forms of this caller.
+pub const FORMS: &[Form] = &[Form::Before, Form::After, Form::Tracked, Form::V3];
+/// `RPCSVC_MAXPAGES`: pages of a 1 MiB payload, of head and tail, and one more.
+pub const RPCSVC_MAXPAGES: usize = (1 << 20) / PAGE_SIZE as usize + 2 + 1;
+
+/// Slots that `svc_alloc_arg()` fills for messages of at most `sv_max_mesg` bytes.
+pub const fn svc_pages(sv_max_mesg: usize) -> usize {
+    let pages = (sv_max_mesg + 2 * PAGE_SIZE as usize) / PAGE_SIZE as usize;
+    if pages > RPCSVC_MAXPAGES { RPCSVC_MAXPAGES } else { pages }
+}
+
+/// `struct svc_rqst`, as far as pages go.
+#[derive(Clone, Debug)]
+pub struct Rqst<'a> {
+    /// `rq_pages`: the slots that are filled, and behind them the sentinel, if there is room for it.
+    pub rq_pages: &'a [Slot],
+    /// Slots to fill; 259 at most are.
+    pub pages: usize,
+    /// For `tracked`: the slots that the last request consumed.
+    pub consumed: Option<Range<usize>>,
+    /// Out: index of `rq_page_end`.
+    pub rq_page_end: usize,
+    /// Out: `rq_arg.page_len`.
+    pub page_len: u64,
+}
+
+impl<'a> Rqst<'a> {
+    /// A request of `pages` pages.
+    pub fn new(rq_pages: &'a [Slot], pages: usize) -> Self {
+        Rqst { rq_pages, pages, consumed: None, rq_page_end: 0, page_len: 0 }
+    }
+
+    /// The span from the first hole to the last.
+    pub fn span_of_holes(slots: &[Slot]) -> Range<usize> {
+        let hole = |s: &Slot| s.raw() == 0;
+        match slots.iter().position(hole) {
+            Some(first) => first..slots.iter().rposition(hole).map_or(first, |last| last + 1),
+            None => 0..0,
+        }
+    }
+}
+
+/// Refills the slots: `true`, or `false` when the thread shall stop.
+///
+/// # Errors
+///
+/// For a form that this caller does not have, fewer slots than `pages`, or a consumed range outside them.
+pub fn svc_alloc_arg<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, P, F, H>,
+    rqst: &mut Rqst<'_>,
+    form: Form,
+) -> Result<Ret> {
+    let form = form.among(FORMS)?;
+    let mut pages = rqst.pages;
+    if pages > rqst.rq_pages.len() {
+        return Err(Error::invalid(format!("pages {pages} is above the {} slots there are", rqst.rq_pages.len())));
+    }
+    if pages > RPCSVC_MAXPAGES {
+        // The kernel warns once.
+        env.stat("capped", 1);
+        pages = RPCSVC_MAXPAGES;
+    }
+    let slots = &rqst.rq_pages[..pages];
+    let ret = match form {
+        Form::Before => before(env, slots, 0),
+        Form::After => after(env, slots),
+        Form::Tracked => {
+            let range = rqst.consumed.clone().unwrap_or_else(|| Rqst::span_of_holes(slots));
+            let Some(part) = slots.get(range.clone()) else {
+                return Err(Error::invalid(format!("consumed {range:?} is outside 0..{pages}")));
+            };
+            before(env, part, range.start)
+        }
+        Form::V3 => v3(env, slots)?,
+    };
+    if ret == Ret::Bool(true) {
+        rqst.consumed = None;
+        rqst.rq_page_end = pages;
+        if let Some(sentinel) = rqst.rq_pages.get(pages) {
+            sentinel.set(Pfn::NULL);
+        }
+        rqst.page_len = (pages as u64).saturating_sub(2) * PAGE_SIZE;
+    }
+    Ok(ret)
+}
+
+/// What a caller does after a call that brought nothing: stop, sleep and go on, or run out of waits.
+#[cold]
+fn idle<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, P, F, H>,
+    line: impl FnOnce() -> String,
+) -> Option<Ret> {
+    if H::ON && env.hooks.should_stop() {
+        return Some(Ret::Bool(false));
+    }
+    if env.out_of_waits() {
+        return Some(Ret::GaveUp);
+    }
+    env.trace(line);
+    env.memalloc_retry_wait(Gfp::KERNEL);
+    None
+}
+
+/// The loop on v1. In 7.1 it is `svc_fill_pages()`, given a part of the array that starts at `base`.
+fn before<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot], base: usize) -> Ret {
+    let pages = slots.len();
+    let mut filled = 0;
+    while filled < pages {
+        let ret = env.bulk::<NullOnly>(Gfp::KERNEL, slots, 0);
+        if P::ON
+            && let Some(call) = env.log.bulk_calls.last_mut()
+        {
+            call.base = base;
+        }
+        if ret <= filled
+            && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={ret}"))
+        {
+            return end;
+        }
+        filled = ret;
+    }
+    Ret::Bool(true)
+}
+
+fn after<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Ret {
+    let pages = slots.len();
+    let mut filled = compact(&mut env.cx, slots);
+    while filled < pages {
+        let ret = env.bulk::<OutputOnly>(Gfp::KERNEL, slots, filled);
+        if ret == 0
+            && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={filled}"))
+        {
+            return end;
+        }
+        filled += ret;
+    }
+    Ret::Bool(true)
+}
+
+/// The proposal also changes what the trace line says.
+fn v3<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Result<Ret> {
+    let pages = slots.len();
+    loop {
+        let ret = env.refill(Gfp::KERNEL, slots)?;
+        match ret {
+            Refilled::All => return Ok(Ret::Bool(true)),
+            Refilled::Partly => {}
+            Refilled::Nothing => {
+                if let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} ret={}", ret.errno())) {
+                    return Ok(end);
+                }
+            }
+        }
+    }
+}
+
+/// `svc_init_buffer()`: the first pages of a thread, all or none. The patch leaves it alone; in `after` and `v3` the
+/// call that it makes is the output-only one.
+///
+/// # Errors
+///
+/// For fewer slots than the pages that are needed, or slots that are not all NULL.
+pub fn svc_init_buffer<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, P, F, H>,
+    rq_pages: &[Slot],
+    sv_max_mesg: usize,
+    form: Form,
+) -> Result<bool> {
+    let pages = (sv_max_mesg / PAGE_SIZE as usize + 1).min(RPCSVC_MAXPAGES);
+    let Some(slots) = rq_pages.get(..pages) else {
+        return Err(Error::invalid(format!("pages {pages} is above the {} slots there are", rq_pages.len())));
+    };
+    if let Some(i) = slots.iter().position(|s| s.raw() != 0) {
+        return Err(Error::invalid(format!("slot {i} of a new thread's array is not NULL")));
+    }
+    let got = match form {
+        Form::Before | Form::Tracked => env.bulk::<NullOnly>(Gfp::KERNEL, slots, 0),
+        Form::After | Form::V3 => env.bulk::<OutputOnly>(Gfp::KERNEL, slots, 0),
+    };
+    if got < pages {
+        svc_release(env, rq_pages, 0..got)?;
+    }
+    Ok(got == pages)
+}
+
+/// `svc_rqst_release_pages()`, and the end of a thread: drops the pages in a range of slots. Returns how many.
+///
+/// # Errors
+///
+/// For a range outside the array, and for a slot that holds something that is not an owned page.
+pub fn svc_release<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, P, F, H>,
+    rq_pages: &[Slot],
+    range: Range<usize>,
+) -> Result<usize> {
+    let Some(slots) = rq_pages.get(range.clone()) else {
+        return Err(Error::invalid(format!("slots {range:?} are outside 0..{}", rq_pages.len())));
+    };
+    let mut released = 0;
+    for slot in slots.iter().filter(|s| s.raw() != 0) {
+        env.free_page(slot.get())?;
+        slot.set(Pfn::NULL);
+        released += 1;
+    }
+    Ok(released)
+}
+
+/// One observed run.
+///
+/// # Errors
+///
+/// As [`svc_alloc_arg`].
+pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, Counting<P>, F, H>,
+    rqst: &mut Rqst<'_>,
+    form: Form,
+) -> Result<CallerResult> {
+    let ret = svc_alloc_arg(env, rqst, form)?;
+    Ok(env.report(ret, None))
+}

@@ -1,0 +1,95 @@
+//! Spec 8.9: what each caller asks the watermark gate for. Free pages are set to `LOW + n` exactly, so that a call of
+//! n slots is refused and one of less is not.
+
+mod common;
+
+use bulkpages_callers::{Form, btrfs, erofs, svc, virtio_migrate, xfs};
+use bulkpages_core::fault::Ctx;
+use bulkpages_core::gfp::{Gfp, ZONE_DMA, ZONE_DMA32};
+use bulkpages_core::probe::SingleReason::{self, OnePage, Watermark};
+use bulkpages_core::sync::Local;
+use bulkpages_core::zone::wmark;
+use bulkpages_core::{Machine, Slot};
+use common::*;
+
+/// Takes pages from the buddy lists, one by one, until DMA32 has `LOW + above` free pages and DMA nothing to give.
+fn press(m: &Machine<Local>, above: i64) {
+    for (idx, gfp, above) in [(ZONE_DMA, Gfp::KERNEL | Gfp::DMA, 0), (ZONE_DMA32, Gfp::KERNEL, above)] {
+        let zone = &m.zones()[m.zone_index(0, usize::from(idx)).unwrap()];
+        let want = zone.wmark_pages(wmark::LOW) + above;
+        m.hold_pcp_lock(0, usize::from(idx), 0, true).unwrap();
+        while m.free_pages_exact(zone) > want {
+            m.alloc_pages(&mut Ctx::on(0), gfp, 0, None).unwrap().unwrap();
+        }
+        m.hold_pcp_lock(0, usize::from(idx), 0, false).unwrap();
+        assert_eq!(m.free_pages_exact(zone), want);
+    }
+}
+
+fn first_single(env: &TestEnv<'_>) -> Option<SingleReason> {
+    singles(env).first().copied()
+}
+
+/// With a populated prefix of half the array: the whole counts before, the rest after.
+#[test]
+fn btrfs_erofs_and_sunrpc_ask_for_less_after() {
+    for (form, want) in [(Form::Before, Some(Watermark)), (Form::After, None), (Form::V3, None)] {
+        let m = machine();
+        let slots = array(&m, "xxxxxxxx........");
+        press(&m, 16);
+        let mut e = env(&m);
+        btrfs::run(&mut e, &slots, false, form).unwrap();
+        assert_eq!(first_single(&e), want, "btrfs {form:?}");
+
+        let m = machine();
+        let slots = array(&m, "xxxxxxxx........");
+        press(&m, 16);
+        let mut e = env(&m);
+        svc::run(&mut e, &mut svc::Rqst::new(&slots, 16), form).unwrap();
+        assert_eq!(first_single(&e), want, "sunrpc {form:?}");
+
+        let m = machine();
+        let mut gbufs = erofs::Gbufs { bufs: vec![array(&m, "xxxxxxxx")], nrpages: 8 };
+        press(&m, 16);
+        let mut e = env(&m);
+        erofs::z_erofs_gbuf_growsize(&mut e, &mut gbufs, 16, form).unwrap();
+        assert_eq!(first_single(&e), want, "erofs {form:?}");
+    }
+}
+
+/// An array that starts all NULL is refused in both forms.
+#[test]
+fn first_calls_on_empty_arrays_ask_for_the_same() {
+    for form in [Form::Before, Form::After] {
+        let m = machine();
+        press(&m, 16);
+        let mut e = env(&m);
+        xfs::run(&mut e, 16, xfs::XbfFlags { read: true, read_ahead: false }, form).unwrap();
+        assert_eq!(first_single(&e), Some(Watermark), "xfs {form:?}");
+        let m = machine();
+        press(&m, 16);
+        let mut e = env(&m);
+        virtio_migrate::run(&mut e, 16, form).unwrap();
+        assert_eq!(first_single(&e), Some(Watermark), "vfio {form:?}");
+    }
+}
+
+/// Differences 11 to 13: in the band the form before gets one page per call, the form after soon gets the rest at once.
+#[test]
+fn the_band_above_the_mark() {
+    let calls = |form| {
+        let m = machine();
+        // Pages on the per-CPU list, so that no refill moves the free count meanwhile.
+        let pages = array(&m, &"x".repeat(64));
+        m.free_bulk(&mut Ctx::on(0), &pages).unwrap();
+        press(&m, 10);
+        let slots = Slot::array(16);
+        let mut e = env(&m);
+        let r = svc::run(&mut e, &mut svc::Rqst::new(&slots, 16), form).unwrap();
+        (r.calls().len(), singles(&e))
+    };
+    let (before, reasons) = calls(Form::Before);
+    assert_eq!((before, reasons.len(), reasons[15]), (16, 16, OnePage), "n calls");
+    let (after, reasons) = calls(Form::After);
+    assert_eq!((after, reasons.len()), (16 - 10 + 2, 16 - 10 + 1), "n - f + 1 singles, then the rest in one call");
+}

@@ -1,0 +1,87 @@
+//! Kernel: `alloc_pages_bulk_refill_noprof()` of `include/linux/gfp.h` in the proposal of 14 April 2025 ("support both
+//! simple and full-featured API"), not merged: the second of its two calls, **v3** here. The first is [`OutputOnly`].
+//!
+//! One pass swaps each page with the first slot that is not yet settled, itself included; then the rest of the array is
+//! filled by the output-only call, on the node nearest to the CPU. What public archives have of the proposal says this
+//! much, so nothing of the call is modelled, except what a swap costs: it counts as two stores, also of a slot with
+//! itself.
+
+use super::OutputOnly;
+use crate::error::{Error, Result};
+use crate::fault::{Ctx, Fault};
+use crate::gfp::Gfp;
+use crate::machine::Machine;
+use crate::pfn::Pfn;
+use crate::probe::Probe;
+use crate::slot::Slot;
+use crate::sync::Locking;
+
+/// `EAGAIN` on x86.
+pub const EAGAIN: i32 = 11;
+/// `ENOMEM` on x86.
+pub const ENOMEM: i32 = 12;
+
+/// How a refill ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refilled {
+    /// Every slot holds a page now.
+    All,
+    /// Some slots got a page: worth another call at once.
+    Partly,
+    /// No slot got a page.
+    Nothing,
+}
+
+impl Refilled {
+    /// The kernel's value: 0, `-EAGAIN` or `-ENOMEM`.
+    pub const fn errno(self) -> i32 {
+        match self {
+            Refilled::All => 0,
+            Refilled::Partly => -EAGAIN,
+            Refilled::Nothing => -ENOMEM,
+        }
+    }
+}
+
+/// Moves the pages of an array to its front by swaps, in order. Returns how many pages there are.
+#[inline]
+pub fn compact_by_swaps<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
+    let mut settled = 0;
+    for (i, slot) in slots.iter().enumerate() {
+        if slot.test(cx, i) {
+            let page = slot.get();
+            let other = if i == settled { page } else { Pfn::NULL };
+            // Whatever was skipped is NULL, so that is what comes back.
+            slots[settled].write(cx, settled, page);
+            slot.write(cx, i, other);
+            settled += 1;
+        }
+    }
+    settled
+}
+
+impl<L: Locking> Machine<L> {
+    /// `alloc_pages_bulk_refill()`: fills the NULL slots; pages may move to lower slots.
+    ///
+    /// # Errors
+    ///
+    /// For a CPU that the machine does not have, or more slots than an `int` counts.
+    pub fn alloc_pages_bulk_refill<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        slots: &[Slot],
+    ) -> Result<Refilled> {
+        let nid = self.nearest_node(None, cx.cpu)?;
+        if i32::try_from(slots.len()).is_err() {
+            return Err(Error::invalid(format!("nr_pages {} is above {}", slots.len(), i32::MAX)));
+        }
+        let settled = compact_by_swaps(cx, slots);
+        let got = self.bulk::<OutputOnly, P, F>(cx, gfp, nid, &slots[settled..]);
+        Ok(match got {
+            _ if settled + got == slots.len() => Refilled::All,
+            0 => Refilled::Nothing,
+            _ => Refilled::Partly,
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! Errors of the core as exceptions of `bulkpages.errors`.
+
+use bulkpages_core::Error;
+use pyo3::PyErr;
+
+pyo3::import_exception!(bulkpages.errors, InvalidArgument);
+pyo3::import_exception!(bulkpages.errors, ApiMisuse);
+pyo3::import_exception!(bulkpages.errors, SnapshotError);
+pyo3::import_exception!(bulkpages.errors, AuditError);
+pyo3::import_exception!(bulkpages.errors, BulkpagesError);
+
+/// The exception for an error of the core.
+pub(crate) fn to_py(error: Error) -> PyErr {
+    match error {
+        Error::InvalidArgument(text) => InvalidArgument::new_err(text),
+        Error::ApiMisuse(text) => ApiMisuse::new_err(text),
+        Error::Snapshot(text) => SnapshotError::new_err(text),
+        Error::Audit(text) => AuditError::new_err(text),
+        other => BulkpagesError::new_err(other.to_string()),
+    }
+}
+
+/// An `InvalidArgument` with this text.
+pub(crate) fn invalid(text: impl Into<String>) -> PyErr {
+    InvalidArgument::new_err(text.into())
+}

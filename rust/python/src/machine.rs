@@ -1,0 +1,366 @@
+//! `Machine`: the emulated machine behind the Python face.
+
+use std::sync::atomic::AtomicI64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bulkpages_core::boot::BootSpec;
+use bulkpages_core::bulk::{NullOnly, OutputOnly};
+use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::probe::NoProbe;
+use bulkpages_core::replay::Replay;
+use bulkpages_core::snapshot::Snapshot;
+use bulkpages_core::sync::{Atomic, Local};
+use bulkpages_core::{Machine as CoreMachine, Pfn};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::args::Int;
+use crate::errors::{SnapshotError, invalid, to_py};
+use crate::faults::FaultStack;
+use crate::page_array::PageArray;
+
+/// Slots from which on a bulk call gives up the interpreter lock: below, switching costs more than the call.
+const DETACH_SLOTS: usize = 1024;
+
+/// The machine itself: calls of several threads take turns on the first kind and run in parallel on the second.
+#[derive(Debug)]
+pub(crate) enum Inner {
+    Serial(Mutex<CoreMachine<Local>>),
+    Parallel(Box<CoreMachine<Atomic>>),
+}
+
+/// A machine. Made by `bulkpages.Machine`, which documents it.
+#[pyclass(frozen, subclass, module = "bulkpages._core")]
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) inner: Inner,
+    pub(crate) faults: FaultStack,
+    pub(crate) replay: Mutex<Option<Box<Replay>>>,
+    cpus: usize,
+    nodes: usize,
+    zones: usize,
+}
+
+/// Evaluates an expression for the machine of either kind.
+macro_rules! with {
+    ($self:expr, |$m:ident| $body:expr) => {
+        match &$self.inner {
+            $crate::machine::Inner::Serial(machine) => {
+                let $m = &*$crate::machine::turn(machine);
+                $body
+            }
+            $crate::machine::Inner::Parallel(machine) => {
+                let $m = &**machine;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use with;
+
+/// Evaluates an expression with the context of a call on `cpu`: plain, or with the fault plan in force.
+macro_rules! with_ctx {
+    ($self:expr, $cpu:expr, |$m:ident, $cx:ident| $body:expr) => {
+        match $self.faults.innermost() {
+            None => with!($self, |$m| {
+                let $cx = &mut Ctx::on($cpu);
+                $body
+            }),
+            Some(plan) => with!($self, |$m| {
+                let $cx = &mut Ctx { cpu: $cpu, probe: NoProbe, fault: &*plan };
+                $body
+            }),
+        }
+    };
+}
+pub(crate) use with_ctx;
+
+/// Waits for one's turn. Nobody holds a turn while waiting for the interpreter, so this cannot deadlock.
+pub(crate) fn turn(machine: &Mutex<CoreMachine<Local>>) -> MutexGuard<'_, CoreMachine<Local>> {
+    machine.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(Clone, Copy)]
+enum Version {
+    V1,
+    V2,
+}
+
+fn version(api: &str) -> PyResult<Version> {
+    match api {
+        "v1" => Ok(Version::V1),
+        "v2" => Ok(Version::V2),
+        other => Err(invalid(format!("api {other:?} is neither \"v1\" nor \"v2\""))),
+    }
+}
+
+impl Machine {
+    fn from_inner(inner: Inner) -> Machine {
+        let (cpus, nodes, zones) = match &inner {
+            Inner::Serial(m) => {
+                let m = turn(m);
+                (m.cpus(), m.nodes(), m.zones().len())
+            }
+            Inner::Parallel(m) => (m.cpus(), m.nodes(), m.zones().len()),
+        };
+        Machine { inner, faults: FaultStack::default(), replay: Mutex::new(None), cpus, nodes, zones }
+    }
+
+    fn cpu(&self, cpu: Option<Int>) -> PyResult<usize> {
+        cpu.map_or(Ok(0), |cpu| cpu.below("cpu", self.cpus))
+    }
+
+    fn nid(&self, nid: Option<Int>) -> PyResult<Option<usize>> {
+        nid.map(|nid| nid.below("nid", self.nodes)).transpose()
+    }
+}
+
+#[pymethods]
+impl Machine {
+    /// A machine that boots (`memory_pages`) or is loaded (`snapshot`, JSON text).
+    #[new]
+    #[pyo3(signature = (*, memory_pages=None, cpus=None, nodes=None, movablecore_pages=None, snapshot=None,
+        memcg=false, page_owner=false, threads=false))]
+    #[expect(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        memory_pages: Option<Int>,
+        cpus: Option<Int>,
+        nodes: Option<Int>,
+        movablecore_pages: Option<Int>,
+        snapshot: Option<&str>,
+        memcg: bool,
+        page_owner: bool,
+        threads: bool,
+    ) -> PyResult<Machine> {
+        enum Source {
+            Boot(BootSpec),
+            Snapshot(Box<Snapshot>),
+        }
+        let source = match snapshot {
+            Some(text) => {
+                let text = &mut serde_json::Deserializer::from_str(text);
+                let snapshot = serde_path_to_error::deserialize(text)
+                    .map_err(|e| SnapshotError::new_err(format!("at {}: {}", e.path(), e.inner())))?;
+                Source::Snapshot(Box::new(snapshot))
+            }
+            None => {
+                let count = |what: &str, value: Option<Int>, default: i64| match value {
+                    Some(v) => v.within(what, 0..=1 << 40),
+                    None => Ok(default),
+                };
+                let mut spec = BootSpec::new(
+                    count("memory (in pages)", memory_pages, 0)? as u64,
+                    count("cpus", cpus, 2)? as usize,
+                    count("nodes", nodes, 1)? as usize,
+                );
+                spec.movablecore_pages =
+                    movablecore_pages.map(|v| v.within("movablecore (in pages)", 0..=1 << 40)).transpose()?.map(|v| v as u64);
+                Source::Boot(spec)
+            }
+        };
+        let inner = py.detach(|| -> bulkpages_core::Result<Inner> {
+            Ok(if threads {
+                let mut machine = match &source {
+                    Source::Boot(spec) => CoreMachine::<Atomic>::boot(spec)?,
+                    Source::Snapshot(snapshot) => CoreMachine::<Atomic>::from_snapshot(snapshot)?,
+                };
+                machine.set_memcg(memcg);
+                machine.set_page_owner(page_owner);
+                Inner::Parallel(Box::new(machine))
+            } else {
+                let mut machine = match &source {
+                    Source::Boot(spec) => CoreMachine::<Local>::boot(spec)?,
+                    Source::Snapshot(snapshot) => CoreMachine::<Local>::from_snapshot(snapshot)?,
+                };
+                machine.set_memcg(memcg);
+                machine.set_page_owner(page_owner);
+                Inner::Serial(Mutex::new(machine))
+            })
+        });
+        Ok(Machine::from_inner(inner.map_err(to_py)?))
+    }
+
+    /// CPUs.
+    #[getter]
+    fn cpus(&self) -> usize {
+        self.cpus
+    }
+
+    /// Nodes.
+    #[getter]
+    fn nodes(&self) -> usize {
+        self.nodes
+    }
+
+    /// Zones.
+    #[getter]
+    fn nr_zones(&self) -> usize {
+        self.zones
+    }
+
+    /// Whether calls of several threads run in parallel.
+    #[getter]
+    fn threads(&self) -> bool {
+        matches!(self.inner, Inner::Parallel(_))
+    }
+
+    /// `alloc_pages_bulk()` into the first `nr_pages` slots (all when None). Returns what the kernel's would: v1 the
+    /// index behind the last slot that it passed, v2 the number of new pages.
+    #[pyo3(signature = (gfp, array, nr_pages=None, *, api="v1", nid=None, cpu=None))]
+    #[expect(clippy::too_many_arguments)]
+    fn alloc_pages_bulk(
+        &self,
+        py: Python<'_>,
+        gfp: Int,
+        array: &Bound<'_, PageArray>,
+        nr_pages: Option<Int>,
+        api: &str,
+        nid: Option<Int>,
+        cpu: Option<Int>,
+    ) -> PyResult<usize> {
+        let api = version(api)?;
+        let (gfp, cpu, nid) = (gfp.gfp()?, self.cpu(cpu)?, self.nid(nid)?);
+        let array = array.get().slots();
+        let slots = match nr_pages {
+            None => array,
+            Some(n) => &array[..n.within("nr_pages", 0..=array.len() as i64)? as usize],
+        };
+        let call = || {
+            with_ctx!(self, cpu, |m, cx| match api {
+                Version::V1 => m.alloc_pages_bulk::<NullOnly, _, _>(cx, gfp, nid, slots),
+                Version::V2 => m.alloc_pages_bulk::<OutputOnly, _, _>(cx, gfp, nid, slots),
+            })
+        };
+        if slots.len() >= DETACH_SLOTS || self.threads() { py.detach(call) } else { call() }.map_err(to_py)
+    }
+
+    /// One block of `order`: its first frame number, or None.
+    #[pyo3(signature = (gfp, order=None, *, nid=None, cpu=None))]
+    fn alloc_pages(
+        &self,
+        gfp: Int,
+        order: Option<Int>,
+        nid: Option<Int>,
+        cpu: Option<Int>,
+    ) -> PyResult<Option<u32>> {
+        let order = order.map_or(Ok(0), |o| o.within("order", 0..=10))? as u8;
+        let (gfp, cpu, nid) = (gfp.gfp()?, self.cpu(cpu)?, self.nid(nid)?);
+        let page = with_ctx!(self, cpu, |m, cx| m.alloc_pages(cx, gfp, order, nid));
+        page.map(|p| p.map(|pfn| pfn.0)).map_err(to_py)
+    }
+
+    /// Frees a block with the order that it was allocated with.
+    #[pyo3(signature = (pfn, order=None, *, cpu=None))]
+    fn free_pages(&self, pfn: Int, order: Option<Int>, cpu: Option<Int>) -> PyResult<()> {
+        let order = order.map_or(Ok(0), |o| o.within("order", 0..=10))? as u8;
+        let (pfn, cpu) = (Pfn(pfn.pfn("pfn")?), self.cpu(cpu)?);
+        with_ctx!(self, cpu, |m, cx| m.free_pages(cx, pfn, order)).map_err(to_py)
+    }
+
+    /// Frees the page of each slot that holds one, in order; the slots become NULL. Returns how many.
+    #[pyo3(signature = (array, *, cpu=None))]
+    fn free_bulk(&self, py: Python<'_>, array: &Bound<'_, PageArray>, cpu: Option<Int>) -> PyResult<usize> {
+        let (slots, cpu) = (array.get().slots(), self.cpu(cpu)?);
+        let call = || with_ctx!(self, cpu, |m, cx| m.free_bulk(cx, slots));
+        if slots.len() >= DETACH_SLOTS || self.threads() { py.detach(call) } else { call() }.map_err(to_py)
+    }
+
+    /// Gives the pages on the CPU's lists of all zones back to the buddy lists.
+    #[pyo3(signature = (cpu=None))]
+    fn drain_local_pages(&self, py: Python<'_>, cpu: Option<Int>) -> PyResult<()> {
+        let cpu = self.cpu(cpu)?;
+        py.detach(|| with_ctx!(self, cpu, |m, cx| m.drain_local_pages(cx))).map_err(to_py)
+    }
+
+    /// Puts a fault plan in force; returns the ticket that takes it away.
+    #[pyo3(signature = (*, pages=None, trylock=false, single=false, prepare=false))]
+    fn _push_faults(&self, pages: Option<Int>, trylock: bool, single: bool, prepare: bool) -> PyResult<u64> {
+        let pages = pages.map(|n| n.within("pages", 0..=i64::MAX)).transpose()?.map(AtomicI64::new);
+        Ok(self.faults.push(FaultPlan { pages, trylock, single, prepare }))
+    }
+
+    /// Takes a fault plan away.
+    fn _remove_faults(&self, ticket: u64) {
+        self.faults.remove(ticket);
+    }
+
+    /// Another CPU takes or gives back the lock of one CPU's lists in one zone.
+    fn _hold_pcp_lock(&self, node: Int, zone: Int, pcp_cpu: Int, held: bool) -> PyResult<()> {
+        let node = node.below("node", self.nodes)?;
+        let (zone, cpu) = (zone.below("zone", 4)?, pcp_cpu.below("pcp_cpu", self.cpus)?);
+        with!(self, |m| m.hold_pcp_lock(node, zone, cpu, held)).map_err(to_py)
+    }
+
+    /// The state as JSON text.
+    fn _snapshot(&self, py: Python<'_>) -> PyResult<String> {
+        let snapshot = py.detach(|| with!(self, |m| m.snapshot()));
+        serde_json::to_string(&snapshot).map_err(|e| SnapshotError::new_err(e.to_string()))
+    }
+
+    /// Counters by their names in /proc/vmstat.
+    fn _vmstat(&self, py: Python<'_>) -> Vec<(&'static str, u64)> {
+        py.detach(|| with!(self, |m| m.vmstat()))
+    }
+
+    /// Checks every invariant; returns (managed, free, pcp, allocated, kernel) pages.
+    fn _audit(&self, py: Python<'_>) -> PyResult<(u64, u64, u64, u64, u64)> {
+        let audit = py.detach(|| with!(self, |m| m.audit())).map_err(to_py)?;
+        Ok((audit.managed, audit.free, audit.pcp, audit.allocated, audit.kernel))
+    }
+
+    /// Executes recorded operations (results in them are ignored) on the machine's one array of 131072 slots, which all
+    /// calls of replay share. Returns for each its ret, events, zones and pages, as recorded.
+    fn replay<'py>(&self, py: Python<'py>, ops: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
+        self.replay_ops(py, ops)
+    }
+
+    /// A zone as a dict.
+    fn _zone(&self, py: Python<'_>, index: usize) -> PyResult<Py<PyDict>> {
+        let z = with!(self, |m| m.zone_info(index)).map_err(to_py)?;
+        let d = PyDict::new(py);
+        d.set_item("nid", z.nid)?;
+        d.set_item("idx", z.idx)?;
+        d.set_item("name", bulkpages_core::gfp::ZONE_NAMES[usize::from(z.idx)])?;
+        d.set_item("start", z.start)?;
+        d.set_item("spanned", z.spanned)?;
+        d.set_item("present", z.present)?;
+        d.set_item("managed", z.managed)?;
+        d.set_item("nr_free", z.nr_free)?;
+        d.set_item("free_pages", z.free_pages)?;
+        let marks = PyDict::new(py);
+        for (name, mark) in ["min", "low", "high", "promo"].into_iter().zip(z.watermark) {
+            marks.set_item(name, mark)?;
+        }
+        d.set_item("watermark", marks)?;
+        d.set_item("boost", z.boost)?;
+        d.set_item("lowmem_reserve", z.lowmem_reserve)?;
+        d.set_item("flags", z.flags)?;
+        d.set_item("reserved_highatomic", z.reserved_highatomic)?;
+        d.set_item("free_highatomic", z.free_highatomic)?;
+        Ok(d.unbind())
+    }
+
+    /// The lists of one CPU in one zone as a dict.
+    fn _pcp(&self, py: Python<'_>, index: usize, cpu: Int) -> PyResult<Py<PyDict>> {
+        let cpu = cpu.below("cpu", self.cpus)?;
+        let p = with!(self, |m| m.pcp_info(index, cpu)).map_err(to_py)?;
+        let d = PyDict::new(py);
+        d.set_item("count", p.count)?;
+        d.set_item("high", p.high)?;
+        d.set_item("high_min", p.high_min)?;
+        d.set_item("high_max", p.high_max)?;
+        d.set_item("batch", p.batch)?;
+        d.set_item("flags", p.flags)?;
+        d.set_item("alloc_factor", p.alloc_factor)?;
+        d.set_item("expire", p.expire)?;
+        d.set_item("free_count", p.free_count)?;
+        d.set_item("held", p.held)?;
+        let lists = PyDict::new(py);
+        for (i, list) in p.lists.iter().enumerate().filter(|(_, l)| !l.is_empty()) {
+            lists.set_item(i, list.iter().map(|pfn| pfn.0).collect::<Vec<_>>())?;
+        }
+        d.set_item("lists", lists)?;
+        Ok(d.unbind())
+    }
+}
