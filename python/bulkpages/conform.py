@@ -171,7 +171,8 @@ def _picture(recording: Recording, index: int, expected: dict[str, Any], got: di
 
 
 def _page_lines(want: list[list[int]], got: list[list[int]]) -> list[str]:
-    a, b = dict(map(tuple, want)), dict(map(tuple, got))
+    a: dict[int, int] = {page[0]: page[1] for page in want}
+    b: dict[int, int] = {page[0]: page[1] for page in got}
     if a == b:
         return []
     slots = sorted(a.keys() | b.keys())

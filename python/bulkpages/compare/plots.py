@@ -17,7 +17,7 @@ __all__ = ["null_plot", "ratio_plot", "size_plot"]
 
 # Colours that can be told apart in light, in dark and by colour-blind readers.
 V1, V2, KERNEL = "#d55e00", "#0072b2", "#7f7f7f"
-STYLE = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bulkpages",
     "text.color": "#777777",

@@ -50,10 +50,9 @@ def _standard_error(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], rng:
     processes, samples = a.shape
     logs = np.empty(RESAMPLES)
     for i in range(RESAMPLES):
-        chosen = rng.integers(processes, size=processes)
+        chosen = rng.integers(processes, size=(processes, 1))
         blocks = rng.integers(samples, size=(processes, samples))
-        rows = chosen[:, None]
-        logs[i] = np.log(np.median(b[rows, blocks]) / np.median(a[rows, blocks]))
+        logs[i] = np.log(np.median(b[chosen, blocks]) / np.median(a[chosen, blocks]))
     return float(np.std(logs, ddof=1) * np.sqrt(processes / (processes - 1)))
 
 
@@ -121,7 +120,7 @@ def null_runs(
     cost: dict[str, npt.NDArray[np.float64]], forms: tuple[str, ...], *, alpha: float, effect: float, seed: int
 ) -> NullRuns:
     """Compares the twins of every form of every cell; `cost` has axes (process, form, twin, block)."""
-    rows = []
+    rows: list[tuple[str, Comparison]] = []
     for name, arms in cost.items():
         for i, form in enumerate(forms):
             result = compare(arms[:, i, 0], arms[:, i, 1], alpha=alpha, effect=effect, seed=seed + len(rows))

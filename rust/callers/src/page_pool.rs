@@ -228,12 +228,10 @@ impl PagePool {
         if self.count > 0 {
             return Ok(Some(self.pop()));
         }
-        let slots = &self.cache[..PP_ALLOC_CACHE_REFILL];
+        let slots = &mut self.cache[..PP_ALLOC_CACHE_REFILL];
         let n = match self.form {
             PoolForm::Before => {
-                for slot in slots {
-                    slot.set(Pfn::NULL);
-                }
+                Slot::clear(slots);
                 self.slot_clears += PP_ALLOC_CACHE_REFILL as u64;
                 machine.alloc_pages_bulk::<NullOnly, P, F>(cx, self.gfp, self.nid, slots)?
             }

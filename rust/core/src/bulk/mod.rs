@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fault::{Ctx, Fault};
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
-use crate::pcp::{LockedPcp, order_to_pindex};
+use crate::pcp::LockedPcp;
 use crate::pfn::Pfn;
 use crate::probe::{Event, Probe, SingleReason};
 use crate::slot::Slot;
@@ -68,43 +68,6 @@ impl<L: Locking> PageSource<'_, L> {
         let page = page?;
         self.pcp.pages.set_allocated(page, 0);
         Some(page)
-    }
-
-    /// [`PageSource::take`] for each slot from the first on; how many were filled.
-    #[inline]
-    pub fn take_into<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, slots: &[Slot], base: usize) -> usize {
-        if P::ON || F::ON {
-            for (i, slot) in slots.iter().enumerate() {
-                let Some(page) = self.take(cx) else { return i };
-                slot.write(cx, base + i, page);
-            }
-            return slots.len();
-        }
-        // Unobserved, a run of pages that lie on the list already is taken in one go.
-        let pindex = order_to_pindex(0, self.migratetype);
-        let mut filled = 0;
-        while filled < slots.len() {
-            if self.pcp.pcp.lists[pindex].is_empty() {
-                let (got, _) = self.pcp.refill(cx, self.rules, 0, self.migratetype, self.flags);
-                if !got {
-                    break;
-                }
-            }
-            let pages = self.pcp.pages;
-            let pcp = &mut *self.pcp.pcp;
-            let mut rest = &slots[filled..];
-            let n = pcp.lists[pindex].take_front(rest.len(), |run| {
-                let (now, later) = rest.split_at(run.len());
-                for (slot, &page) in now.iter().zip(run) {
-                    pages.set_allocated(page, 0);
-                    slot.set(page);
-                }
-                rest = later;
-            });
-            pcp.count -= n as i32;
-            filled += n;
-        }
-        filled
     }
 }
 
