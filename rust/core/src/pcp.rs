@@ -160,11 +160,10 @@ pub fn zone_batchsize(managed: u64) -> i32 {
 pub fn zone_highsize(managed: u64, low: u64, cpus: u64, batch: i32, fraction: u64) -> (i32, i32) {
     let floor = batch as u64 * 4;
     let of = |pages: u64| (pages / cpus.max(1)).max(floor) as i32;
-    if fraction != 0 {
-        let high = of(managed / fraction);
-        return (high, high);
+    match managed.checked_div(fraction) {
+        Some(share) => (of(share), of(share)),
+        None => (of(low), of(managed / 8)),
     }
-    (of(low), of(managed / 8))
 }
 
 /// The lists of the executing CPU in one zone, locked.

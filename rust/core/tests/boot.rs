@@ -27,7 +27,10 @@ fn the_dma_zone_is_the_one_of_every_pc() {
     let ZoneState { start, spanned, present, managed, free, pageblocks, .. } = &snapshot.zones[0];
     assert_eq!((*start, *spanned, *present, *managed), (1, 4095, 3998, 3840));
     assert_eq!(*pageblocks, [(0, 1), (1, 7)]);
-    assert_eq!(serde_json::to_string(free).unwrap(), r#"{"8":{"0":[256]},"9":{"1":[512]},"10":{"1":[1024,2048,3072]}}"#);
+    assert_eq!(
+        serde_json::to_string(free).unwrap(),
+        r#"{"8":{"0":[256]},"9":{"1":[512]},"10":{"1":[1024,2048,3072]}}"#
+    );
 }
 
 #[test]

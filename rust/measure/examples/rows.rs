@@ -1,8 +1,8 @@
 //! Prints the rows of `timings.json` as the emulator runs them: cycles per page (alloc alone, alloc and free).
 #![allow(clippy::print_stdout)]
+use bulkpages_core::Machine;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::sync::{Atomic, Local, Locking};
-use bulkpages_core::Machine;
 use bulkpages_measure::{Row, Workload, bench_core};
 
 fn median(mut v: Vec<f64>) -> f64 {

@@ -23,6 +23,10 @@ fn main() {
         let t2 = clock::now();
         let n = pages.len() as u64;
         machine.audit().unwrap();
-        println!("{gib:3} GiB: {n} pages, alloc {:.1}, free {:.1} cycles/page", (t1 - t0) as f64 / n as f64, (t2 - t1) as f64 / n as f64);
+        println!(
+            "{gib:3} GiB: {n} pages, alloc {:.1}, free {:.1} cycles/page",
+            (t1 - t0) as f64 / n as f64,
+            (t2 - t1) as f64 / n as f64
+        );
     }
 }

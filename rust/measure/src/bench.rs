@@ -22,9 +22,8 @@ pub const HOLE_PERIODS: [usize; 4] = [2, 8, 32, 64];
 
 /// Every workload that `timings.json` has a row for, in its order.
 pub fn workloads() -> Vec<Workload> {
-    let bulk = |nr_pages, hole_period| {
-        Api::ALL.into_iter().map(move |api| Workload::Bulk { api, nr_pages, hole_period })
-    };
+    let bulk =
+        |nr_pages, hole_period| Api::ALL.into_iter().map(move |api| Workload::Bulk { api, nr_pages, hole_period });
     let mut all: Vec<_> = NR_PAGES.into_iter().flat_map(|n| bulk(n, 0)).collect();
     all.extend(HOLE_PERIODS.into_iter().flat_map(|period| bulk(256, period)));
     for bench in Bench::ALL {

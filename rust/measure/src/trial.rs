@@ -157,7 +157,7 @@ fn run_bulk<L: Locking, P: Probe, F: Fault>(
     let nid = machine.nearest_node(None, cx.cpu)?;
     let mut slots = Slot::array(nr_pages);
     let holes = hole_period > 0;
-    let is_hole = |i: usize| !holes || i % hole_period == 0;
+    let is_hole = |i: usize| !holes || i.is_multiple_of(hole_period);
     for (i, slot) in slots.iter().enumerate().filter(|(i, _)| !is_hole(*i)) {
         let Some(page) = machine.alloc_pages(cx, GFP, 0, Some(nid))? else {
             machine.free_bulk(cx, &slots)?;

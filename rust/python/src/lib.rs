@@ -16,9 +16,7 @@ mod _core {
     #[pymodule_export]
     use super::machine::Machine;
     #[pymodule_export]
-    use super::measure::{
-        core_rows, count_bulk, count_page_pool, ns_per_count, trial_bulk, trial_page_pool,
-    };
+    use super::measure::{core_rows, count_bulk, count_page_pool, ns_per_count, trial_bulk, trial_page_pool};
     #[pymodule_export]
     use super::page_array::PageArray;
 

@@ -154,8 +154,10 @@ impl Machine {
                     count("cpus", cpus, 2)? as usize,
                     count("nodes", nodes, 1)? as usize,
                 );
-                spec.movablecore_pages =
-                    movablecore_pages.map(|v| v.within("movablecore (in pages)", 0..=1 << 40)).transpose()?.map(|v| v as u64);
+                spec.movablecore_pages = movablecore_pages
+                    .map(|v| v.within("movablecore (in pages)", 0..=1 << 40))
+                    .transpose()?
+                    .map(|v| v as u64);
                 Source::Boot(spec)
             }
         };
@@ -237,13 +239,7 @@ impl Machine {
 
     /// One block of `order`: its first frame number, or None.
     #[pyo3(signature = (gfp, order=None, *, nid=None, cpu=None))]
-    fn alloc_pages(
-        &self,
-        gfp: Int,
-        order: Option<Int>,
-        nid: Option<Int>,
-        cpu: Option<Int>,
-    ) -> PyResult<Option<u32>> {
+    fn alloc_pages(&self, gfp: Int, order: Option<Int>, nid: Option<Int>, cpu: Option<Int>) -> PyResult<Option<u32>> {
         let order = order.map_or(Ok(0), |o| o.within("order", 0..=10))? as u8;
         let (gfp, cpu, nid) = (gfp.gfp()?, self.cpu(cpu)?, self.nid(nid)?);
         let page = with_ctx!(self, cpu, |m, cx| m.alloc_pages(cx, gfp, order, nid));

@@ -1,8 +1,8 @@
 //! Trials: one call is one trial, and all of its iterations run in Rust with the interpreter lock given up.
 
 use bulkpages_callers::page_pool::Bench;
-use bulkpages_core::sync::Locking;
 use bulkpages_core::Machine as CoreMachine;
+use bulkpages_core::sync::Locking;
 use bulkpages_measure::bench::{iterations as default_iterations, workloads};
 use bulkpages_measure::{Api, Counts, Workload, clock};
 use pyo3::prelude::*;

@@ -126,8 +126,7 @@ impl PageArray {
             (*view).format =
                 if flags & ffi::PyBUF_FORMAT == 0 { std::ptr::null_mut() } else { c"Q".as_ptr().cast_mut() };
             (*view).ndim = 1;
-            (*view).shape =
-                if flags & ffi::PyBUF_ND == 0 { std::ptr::null_mut() } else { layout.cast::<isize>() };
+            (*view).shape = if flags & ffi::PyBUF_ND == 0 { std::ptr::null_mut() } else { layout.cast::<isize>() };
             (*view).strides = if flags & ffi::PyBUF_STRIDES != ffi::PyBUF_STRIDES {
                 std::ptr::null_mut()
             } else {

@@ -43,9 +43,8 @@ fn parse(index: usize, dict: &Bound<'_, PyDict>) -> PyResult<Op> {
     let Some(op) = dict.get_item(intern!(py, "op"))? else {
         return Err(invalid(format!("operation {index} has no \"op\"")));
     };
-    let op: String = op
-        .extract()
-        .map_err(|_| PyTypeError::new_err(format!("operation {index}: \"op\" is not a string")))?;
+    let op: String =
+        op.extract().map_err(|_| PyTypeError::new_err(format!("operation {index}: \"op\" is not a string")))?;
     let raw = RawOp {
         op,
         cpu: size(intern!(py, "cpu"))?,
@@ -75,7 +74,9 @@ fn check_locks(index: usize, op: &Op, held: &mut Vec<(usize, usize, usize)>) -> 
                 (false, Some(i)) => {
                     held.swap_remove(i);
                 }
-                (true, Some(_)) => return Err(ApiMisuse::new_err(format!("operation {index}: the lock is held already"))),
+                (true, Some(_)) => {
+                    return Err(ApiMisuse::new_err(format!("operation {index}: the lock is held already")));
+                }
                 (false, None) => return Err(ApiMisuse::new_err(format!("operation {index}: the lock is not held"))),
             }
         }
@@ -96,13 +97,17 @@ impl Machine {
         let mut parsed = Vec::new();
         for (index, op) in ops.try_iter()?.enumerate() {
             let op = op?;
-            let dict = op.cast::<PyDict>().map_err(|_| {
-                PyTypeError::new_err(format!("operation {index} is a {}, not a dict", type_name(&op)))
-            })?;
+            let dict = op
+                .cast::<PyDict>()
+                .map_err(|_| PyTypeError::new_err(format!("operation {index} is a {}, not a dict", type_name(&op))))?;
             parsed.push(parse(index, dict)?);
         }
         let mut replay = py.detach(|| {
-            self.replay.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_else(|| Box::new(Replay::default()))
+            self.replay
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+                .unwrap_or_else(|| Box::new(Replay::default()))
         });
         let out = self.replay_parsed(py, &parsed, &mut replay);
         *self.replay.lock().unwrap_or_else(PoisonError::into_inner) = Some(replay);
@@ -115,12 +120,7 @@ fn type_name(object: &Bound<'_, PyAny>) -> String {
 }
 
 impl Machine {
-    fn replay_parsed<'py>(
-        &self,
-        py: Python<'py>,
-        ops: &[Op],
-        replay: &mut Replay,
-    ) -> PyResult<Bound<'py, PyList>> {
+    fn replay_parsed<'py>(&self, py: Python<'py>, ops: &[Op], replay: &mut Replay) -> PyResult<Bound<'py, PyList>> {
         let (mut held, names) = with!(self, |m| {
             for (index, op) in ops.iter().enumerate() {
                 replay.check(m, op).map_err(|e| at(index, e))?;
