@@ -26,7 +26,7 @@ const DETACH_SLOTS: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Inner {
     Serial(Mutex<CoreMachine<Local>>),
-    Parallel(Box<CoreMachine<Atomic>>),
+    Parallel(CoreMachine<Atomic>),
 }
 
 /// A machine. Made by `bulkpages.Machine`, which documents it.
@@ -50,7 +50,7 @@ macro_rules! with {
                 $body
             }
             $crate::machine::Inner::Parallel(machine) => {
-                let $m = &**machine;
+                let $m = machine;
                 $body
             }
         }
@@ -169,7 +169,7 @@ impl Machine {
                 };
                 machine.set_memcg(memcg);
                 machine.set_page_owner(page_owner);
-                Inner::Parallel(Box::new(machine))
+                Inner::Parallel(machine)
             } else {
                 let mut machine = match &source {
                     Source::Boot(spec) => CoreMachine::<Local>::boot(spec)?,
