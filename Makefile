@@ -30,7 +30,7 @@ lint: $(TOOLS) ## Check formatting, lints and types.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest bulkpages._core --allowlist tests/stubtest-allowlist.txt
+	$(BIN)/python -m mypy.stubtest bulkpages._core
 
 format: $(TOOLS) ## Format everything.
 	cargo fmt --all

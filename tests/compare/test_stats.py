@@ -8,14 +8,14 @@ from bulkpages.compare.stats import alpha_for, compare, null_runs
 PROCESSES, SAMPLES = 8, 60
 
 
-def _arm(rng: np.random.Generator, level: float, offsets: np.ndarray, noise: float) -> np.ndarray:  # type: ignore[type-arg]
+def _arm(rng: np.random.Generator, level: float, offsets: np.ndarray, noise: float) -> np.ndarray:
     """Costs with a level, an offset for each process, skewed noise and drift."""
     drift = 1 + 0.02 * np.sin(np.linspace(0, 3, SAMPLES))
     spikes = rng.exponential(noise, (PROCESSES, SAMPLES))
     return level * offsets[:, None] * drift * (1 + spikes)
 
 
-def _pair(rng: np.random.Generator, ratio: float, noise: float, layout: float) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def _pair(rng: np.random.Generator, ratio: float, noise: float, layout: float) -> tuple[np.ndarray, np.ndarray]:
     common = 1 + 0.05 * rng.standard_normal(PROCESSES)
     a = _arm(rng, 10, common, noise)
     # Address layout moves the two arms of a process apart.
