@@ -36,12 +36,12 @@ impl Semantics for NullOnly {
         source: &mut PageSource<'_, L>,
     ) -> Filled {
         let mut taken = 0;
-        for (pos, slot) in slots.iter().enumerate().skip(first) {
-            if slot.test(cx, pos) {
+        for (i, slot) in slots[first..].iter().enumerate() {
+            if slot.test(cx, first + i) {
                 continue;
             }
-            let Some(page) = source.take(cx) else { return Filled { pos, taken } };
-            slot.write(cx, pos, page);
+            let Some(page) = source.take(cx) else { return Filled { pos: first + i, taken } };
+            slot.write(cx, first + i, page);
             taken += 1;
         }
         Filled { pos: slots.len(), taken }

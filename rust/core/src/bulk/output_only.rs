@@ -30,9 +30,9 @@ impl Semantics for OutputOnly {
         source: &mut PageSource<'_, L>,
     ) -> Filled {
         // Page by page as v1 does, so that the two differ in nothing but what they differ in.
-        for (pos, slot) in slots.iter().enumerate().skip(first) {
-            let Some(page) = source.take(cx) else { return Filled { pos, taken: pos - first } };
-            slot.write(cx, pos, page);
+        for (i, slot) in slots[first..].iter().enumerate() {
+            let Some(page) = source.take(cx) else { return Filled { pos: first + i, taken: i } };
+            slot.write(cx, first + i, page);
         }
         Filled { pos: slots.len(), taken: slots.len() - first }
     }
