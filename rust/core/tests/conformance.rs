@@ -1,27 +1,13 @@
 //! Every recording of a real kernel, replayed page for page.
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+mod common;
 
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::recording::{RawResult, Recording};
 use bulkpages_core::replay::{OpResult, Replay};
 use bulkpages_core::sync::{Atomic, Local, Locking};
 use bulkpages_core::{Error, Machine};
-
-fn recordings() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/recordings");
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
-    files.retain(|f| f.to_string_lossy().ends_with(".jsonl.gz"));
-    files.sort();
-    files
-}
-
-fn load(path: &Path) -> Recording {
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
-    Recording::parse(&text).unwrap()
-}
+use common::{load, recordings};
 
 fn replay<L: Locking>(recording: &Recording) -> Result<(), String> {
     let machine = Machine::<L>::from_snapshot(&recording.before).map_err(|e| e.to_string())?;
