@@ -83,8 +83,8 @@ def compare(
         plan = Plan(
             cells,
             path,
-            processes=8 if quick else 24,
-            blocks=60 if quick else 120,
+            processes=24 if quick else 48,
+            blocks=20 if quick else 80,
             trial_seconds=0.0015 if quick else 0.003,
             seed=seed,
         )

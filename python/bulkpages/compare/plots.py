@@ -13,7 +13,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["null_plot", "ratio_plot", "size_plot"]
+from bulkpages.compare.results import hole_rows
+
+__all__ = ["hole_plot", "null_plot", "ratio_plot", "size_plot"]
 
 # Colours that can be told apart in light, in dark and by colour-blind readers.
 V1, V2, KERNEL = "#d55e00", "#0072b2", "#7f7f7f"
@@ -70,6 +72,40 @@ def ratio_plot(results: dict[str, Any]) -> str:
         return _svg(figure)
 
 
+def _with_interval(axes: Axes, x: list[Any], rows: list[dict[str, Any]], form: str, colour: str) -> None:
+    y = [row[form]["counts"] for row in rows]
+    below = [max(0.0, v - row[form]["interval_counts"][0]) for v, row in zip(y, rows, strict=True)]
+    above = [max(0.0, row[form]["interval_counts"][1] - v) for v, row in zip(y, rows, strict=True)]
+    axes.errorbar(x, y, yerr=[below, above], fmt="o-", color=colour, capsize=3, label=f"emulator {form}")
+
+
+def hole_plot(results: dict[str, Any]) -> str | None:
+    """Cost per page against the share of holes in an array of 256 slots, with the lines of break-even."""
+    pairs = hole_rows(results)
+    if len(pairs) < 2:
+        return None
+    rows = [row for _, row in pairs]
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(8, 3.6)
+        shares = [share * 100 for share, _ in pairs]
+        for form, colour in (("v1", V1), ("v2", V2)):
+            _with_interval(axes, shares, rows, form, colour)
+            known = [(s * 100, row["kernel"][form]["cycles"]) for s, row in pairs if row["kernel"][form]]
+            if known:
+                axes.plot(*zip(*known, strict=True), "D:", color=colour, markerfacecolor="none", label=f"kernel {form}")
+        for who, style in (("emulator", "-"), ("kernel", ":")):
+            if even := results["break_even"][who]:
+                axes.axvline(even * 100, color="#777777", linestyle=style, linewidth=1, label=f"break-even, {who}")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks(shares, [f"{share:.3g}" for share in shares])
+        axes.minorticks_off()
+        axes.set_xlabel("slots that are holes, % of 256 (v2 compacts first; at 100 v1 clears first)")
+        axes.set_ylabel("cycles per page, allocation alone")
+        axes.legend(frameon=False, labelcolor="#777777", ncols=2)
+        return _svg(figure)
+
+
 def size_plot(results: dict[str, Any]) -> str | None:
     """Cost per page against the size of an all-NULL array."""
     rows = [row for row in results["rows"] if row["nr_pages"] and not row["hole_period"]]
@@ -79,9 +115,10 @@ def size_plot(results: dict[str, Any]) -> str | None:
         figure, axes = _axes(8, 3.6)
         sizes = [row["nr_pages"] for row in rows]
         for form, colour in (("v1", V1), ("v2", V2)):
-            axes.plot(sizes, [row[form]["counts"] for row in rows], "o-", color=colour, label=f"emulator {form}")
+            _with_interval(axes, sizes, rows, form, colour)
             known = [(row["nr_pages"], row["kernel"][form]["cycles"]) for row in rows if row["kernel"][form]]
-            axes.plot(*zip(*known, strict=True), "D:", color=colour, markerfacecolor="none", label=f"kernel {form}")
+            if known:
+                axes.plot(*zip(*known, strict=True), "D:", color=colour, markerfacecolor="none", label=f"kernel {form}")
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(sizes, [str(size) for size in sizes])
@@ -97,8 +134,8 @@ def null_plot(results: dict[str, Any]) -> str:
     with mpl.rc_context(STYLE):
         figure, axes = _axes(8, 2.8)
         for x, row in enumerate(rows):
-            alarm = row["verdict"] in ("faster", "slower")
             low, high = ((end - 1) * 100 for end in row["interval"])
+            alarm = high < 0 or low > 0
             colour = V1 if alarm else V2
             axes.plot([x, x], [low, high], color=colour, linewidth=2)
             axes.plot(x, (row["ratio"] - 1) * 100, "o", color=colour, markersize=4)

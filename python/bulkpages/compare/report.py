@@ -11,8 +11,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from bulkpages.compare.cells import FORMS
 from bulkpages.compare.kernel import timings
-from bulkpages.compare.results import headline
+from bulkpages.compare.results import differing_counts, headline
 from bulkpages.compare.text import reply
 
 __all__ = ["write"]
@@ -34,10 +35,12 @@ def _html(results: dict[str, Any]) -> str:
     # Pictures take a second to import, and nobody but the report needs them.
     from bulkpages.compare import plots
 
+    names = list(results["rows"][0]["counts"]["v1"])
+    never = [name for name in names if not any(row["counts"][form][name] for row in results["rows"] for form in FORMS)]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bulkpages.compare"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    size_plot = plots.size_plot(results)
+    size_plot, hole_plot = plots.size_plot(results), plots.hole_plot(results)
     return environment.get_template("report.html.j2").render(
         headline=headline(results),
         rows=results["rows"],
@@ -52,6 +55,11 @@ def _html(results: dict[str, Any]) -> str:
         # Our own SVG, not text from outside.
         ratio_plot=Markup(plots.ratio_plot(results)),
         size_plot=Markup(size_plot) if size_plot else None,
+        hole_plot=Markup(hole_plot) if hole_plot else None,
+        break_even=results["break_even"],
+        counted=[name for name in names if name not in never],
+        never=never,
+        differing=differing_counts(results),
         null_plot=Markup(plots.null_plot(results)),
     )
 

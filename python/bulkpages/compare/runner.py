@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
@@ -79,6 +80,18 @@ def _calibrate(machine: Machine, cell: Cell, seconds: float) -> int:
         iterations *= 4
 
 
+def _cpus() -> list[int]:
+    try:
+        return sorted(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return list(range(os.cpu_count() or 1))
+
+
+def _worker_starts() -> None:
+    # An interrupt is the parent's business: processes that are nearly done may finish.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _worker(plan: Plan, process: int) -> dict[str, npt.NDArray[np.float64]]:
     """One process: its own machine, its own order of trials."""
     rng = np.random.Generator(np.random.PCG64([plan.seed, process]))
@@ -136,8 +149,8 @@ def run(plan: Plan, progress: Callable[[int, int], None] = lambda done, total: N
     plan = Plan(usable, plan.snapshot, plan.processes, plan.blocks, plan.trial_seconds, plan.seed)
     done: dict[int, dict[str, npt.NDArray[np.float64]]] = {}
     context = multiprocessing.get_context("spawn")
-    workers = max(1, min(plan.processes, os.cpu_count() or 1))
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=1) as pool:
+    workers = max(1, min(plan.processes, len(_cpus())))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_worker_starts, max_tasks_per_child=1) as pool:
         futures = {pool.submit(_worker, plan, process): process for process in range(plan.processes)}
         try:
             for future in as_completed(futures):
