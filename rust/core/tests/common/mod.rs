@@ -1,5 +1,5 @@
 //! What several tests of the core share: the recordings, and machines made to measure.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
