@@ -8,7 +8,7 @@ SRC    := pyproject.toml constraints.txt Cargo.toml Cargo.lock README.md LICENSE
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python lint format mutants clean
+.PHONY: help compare test test-rust test-python bench lint format mutants clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,6 +23,10 @@ test-rust: $(STAMP)
 
 test-python: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)
+
+bench: $(STAMP) ## Time the Python face (pytest-benchmark) and every row of the kernel's timings.
+	$(BIN)/python -m pytest -q benches/face $(ARGS)
+	$(BIN)/bulkpages bench core
 
 lint: $(TOOLS) ## Check formatting, lints and types.
 	cargo fmt --all --check

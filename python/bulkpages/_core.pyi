@@ -5,6 +5,7 @@ from typing import Any, Final, Self, SupportsIndex, final, overload
 from typing_extensions import disjoint_base
 
 __all__ = [
+    "COMMIT",
     "COUNTS_CYCLES",
     "DEBUG_BUILD",
     "RUSTC",
@@ -20,6 +21,7 @@ __all__ = [
 ]
 
 __version__: Final[str]
+COMMIT: Final[str]
 COUNTS_CYCLES: Final[bool]
 DEBUG_BUILD: Final[bool]
 RUSTC: Final[str]

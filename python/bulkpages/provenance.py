@@ -42,6 +42,7 @@ def provenance() -> dict[str, Any]:
     flags = (_cpuinfo("flags") or "").split()
     return {
         "bulkpages": __version__,
+        "commit": _core.COMMIT,
         "rustc": _core.RUSTC,
         "profile": "debug" if _core.DEBUG_BUILD else "release",
         "python": sys.version.split()[0],

@@ -33,6 +33,10 @@ mod _core {
     #[pymodule_export]
     const DEBUG_BUILD: bool = cfg!(debug_assertions);
 
+    /// Commit that the extension was built from, or "unknown".
+    #[pymodule_export]
+    const COMMIT: &str = env!("BULKPAGES_COMMIT");
+
     /// Compiler that built the extension.
     #[pymodule_export]
     const RUSTC: &str = env!("BULKPAGES_RUSTC");

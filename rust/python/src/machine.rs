@@ -306,7 +306,9 @@ impl Machine {
     }
 
     /// Executes recorded operations (results in them are ignored) on the machine's one array of 131072 slots, which all
-    /// calls of replay share. Returns for each its ret, events, zones and pages, as recorded.
+    /// calls of replay share. Returns for each its ret, events, zones and pages, as recorded. Everything that can be
+    /// known beforehand is checked before anything runs; an operation that frees a block with another order than it was
+    /// allocated with raises ApiMisuse with its index, and what ran before it stays done.
     fn replay<'py>(&self, py: Python<'py>, ops: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyList>> {
         self.replay_ops(py, ops)
     }
