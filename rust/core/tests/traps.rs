@@ -507,3 +507,20 @@ fn t64_free_count_may_exceed_its_cap_after_frees_of_higher_orders() {
     m.free_pages(&mut Ctx::on(0), page, 3).unwrap();
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().free_count, (7 << 5) - 1 + 8);
 }
+
+#[test]
+fn a_high_atomic_block_merges_with_no_other() {
+    // Two neighbouring pageblocks, one of them reserved; nothing else is free.
+    let m = one_zone(|s| {
+        let zone = &mut s.zones[DMA32];
+        let (first, second) = (zone.start, zone.start + 512);
+        zone.pageblocks = vec![(3, 1), (1, zone.spanned / 512 - 1)];
+        zone.free = [(9, [(1, vec![second]), (3, vec![first])].into())].into();
+        (zone.nr_free, zone.free_highatomic, zone.reserved_highatomic) = (1024, 512, 512);
+    });
+    let before = m.snapshot().zones[DMA32].free.clone();
+    let huge = m.alloc_pages(&mut Ctx::on(0), Gfp(0x14_280a), 9, None).unwrap().unwrap();
+    m.free_pages(&mut Ctx::on(0), huge, 9).unwrap();
+    m.drain_local_pages(&mut Ctx::on(0)).unwrap();
+    assert_eq!(m.snapshot().zones[DMA32].free, before);
+}
