@@ -294,6 +294,10 @@ fn t28_a_claim_at_order_10_takes_two_pageblocks() {
 
 /// A zone in which a claim attempt below pageblock order cannot succeed: few free pages in each movable block.
 fn unclaimable(boost_factor: u64) -> Machine<Local> {
+    unclaimable_of(boost_factor, 8192)
+}
+
+fn unclaimable_of(boost_factor: u64, managed: u64) -> Machine<Local> {
     one_zone(|s| {
         s.facts.watermark_boost_factor = Some(boost_factor);
         let zone = &mut s.zones[DMA32];
@@ -303,7 +307,17 @@ fn unclaimable(boost_factor: u64) -> Machine<Local> {
         // Most of each block is movable, so it can neither be claimed nor left empty.
         zone.movable = blocks.iter().map(|&b| (b as u32, 400)).collect();
         set_marks(zone, 1, 2, 1000);
+        zone.managed = managed;
     })
+}
+
+#[test]
+fn zones_below_four_pageblocks_are_not_boosted() {
+    for (managed, boost) in [(2047, 0), (2048, 512)] {
+        let m = unclaimable_of(15_000, managed);
+        m.alloc_pages_bulk::<OutputOnly, _, _>(&mut Ctx::on(0), GFP, None, &Slot::array(2)).unwrap();
+        assert_eq!(m.zone_info(DMA32).unwrap().boost, boost, "{managed} managed pages");
+    }
 }
 
 #[test]
@@ -455,6 +469,7 @@ fn t59_the_first_pageblock_of_the_dma_zone_cannot_be_claimed() {
     let page = m.alloc_pages(&mut Ctx::on(0), Gfp(0x2809), 0, None).unwrap().unwrap();
     assert_eq!(page, Pfn(256), "stolen");
     assert_eq!(m.snapshot().zones[0].pageblocks[0], (0, 1), "and the block keeps its type");
+    assert_eq!(m.zone_info(0).unwrap().boost, 512, "trap 58: the attempt boosted before it met the zone's edge");
 }
 
 /// The counter overstates: the difference that is not folded yet says that nothing is free.
