@@ -539,3 +539,27 @@ fn a_high_atomic_block_merges_with_no_other() {
     m.drain_local_pages(&mut Ctx::on(0)).unwrap();
     assert_eq!(m.snapshot().zones[DMA32].free, before);
 }
+
+#[test]
+fn a_request_that_must_fragment_does_so_in_the_fast_attempt() {
+    // ZONE_NORMAL alone, with nothing but small movable blocks: the attempt without NOFRAGMENT follows at once.
+    let m = machine_of(&BootSpec::new(3600 * MIB, 1, 1), |s| {
+        s.zonelists.insert(0, vec![(0, 2)]);
+        s.facts.watermark_boost_factor = Some(0);
+        let zone = &mut s.zones[2];
+        set_marks(zone, 1, 2, 3);
+        let blocks: Vec<u64> = (0..40).map(|i| zone.start + i * 512).collect();
+        zone.free = [(8, [(1, blocks.clone())].into())].into();
+        zone.nr_free = blocks.len() as i64 * 256;
+    });
+    let mut cx = watch();
+    assert!(m.alloc_pages(&mut cx, GFP, 0, None).unwrap().is_some());
+    assert_eq!(count(&cx, |e| matches!(e, Event::WakeKswapd { .. })), 0, "the slow path would have woken kswapd");
+}
+
+#[test]
+fn nodes_with_cpus_come_later() {
+    use bulkpages_core::zonelist::node_order;
+    assert_eq!(node_order(&[true; 3], &[true, true, false])[0], [0, 2, 1]);
+    assert_eq!(node_order(&[true; 3], &[true, false, true])[0], [0, 1, 2]);
+}
