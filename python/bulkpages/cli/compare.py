@@ -87,6 +87,7 @@ def compare(
             blocks=20 if quick else 80,
             trial_seconds=0.0015 if quick else 0.003,
             seed=seed,
+            seconds=35 if quick else 780,
         )
         where = provenance()
         bar = Progress(

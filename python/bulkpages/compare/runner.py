@@ -9,9 +9,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ __all__ = ["Plan", "Run", "run"]
 
 # Each form runs twice in a block.
 TWINS = 2
+# Fewer processes than this say nothing about address layout.
+MIN_PROCESSES = 6
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class Plan:
         blocks: Random blocks in each.
         trial_seconds: Aim for the length of one trial.
         seed: Of the order of trials.
+        seconds: After this no further process is begun, if a few have finished.
     """
 
     cells: list[Cell]
@@ -45,6 +49,7 @@ class Plan:
     blocks: int
     trial_seconds: float
     seed: int
+    seconds: float = 3600.0
 
 
 @dataclass
@@ -146,7 +151,8 @@ def run(plan: Plan, progress: Callable[[int, int], None] = lambda done, total: N
     usable, counts, skipped = _count(plan)
     if not usable:
         raise BulkpagesError(f"no cell can run on this machine: {skipped}")
-    plan = Plan(usable, plan.snapshot, plan.processes, plan.blocks, plan.trial_seconds, plan.seed)
+    plan = replace(plan, cells=usable)
+    start = time.monotonic()
     done: dict[int, dict[str, npt.NDArray[np.float64]]] = {}
     context = multiprocessing.get_context("spawn")
     workers = max(1, min(plan.processes, len(_cpus())))
@@ -156,6 +162,10 @@ def run(plan: Plan, progress: Callable[[int, int], None] = lambda done, total: N
             for future in as_completed(futures):
                 done[futures[future]] = future.result()
                 progress(len(done), plan.processes)
+                if time.monotonic() - start > plan.seconds and len(done) >= MIN_PROCESSES:
+                    # A busy machine: what there is decides.
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    break
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             if len(done) < 3:
