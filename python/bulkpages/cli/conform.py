@@ -48,7 +48,6 @@ def conform(files: tuple[str, ...], as_json: bool) -> None:
             verdicts.append(verdict)
             progress.advance(task)
             if not as_json:
-                progress.console.file.flush()
                 click.echo(_row(verdict))
                 if verdict.difference:
                     click.echo(f"\n  {verdict.difference.what}:")

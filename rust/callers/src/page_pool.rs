@@ -109,8 +109,6 @@ pub struct PagePool {
     pub stats: PoolStats,
     /// Slots cleared before bulk calls.
     pub slot_clears: u64,
-    /// Bulk calls made: (pages asked for, pages returned), the latest.
-    pub last_bulk: Option<(usize, usize)>,
 }
 
 impl PagePool {
@@ -138,7 +136,6 @@ impl PagePool {
             release_cnt: 0,
             stats: PoolStats::default(),
             slot_clears: 0,
-            last_bulk: None,
         })
     }
 
@@ -237,7 +234,6 @@ impl PagePool {
             }
             PoolForm::After => machine.alloc_pages_bulk::<OutputOnly, P, F>(cx, self.gfp, self.nid, slots)?,
         };
-        self.last_bulk = Some((PP_ALLOC_CACHE_REFILL, n));
         for i in 0..n {
             // Without a device nothing can fail to be mapped, so every page is stored where it was.
             let page = self.cache[i].get();

@@ -99,11 +99,11 @@ impl<L: Locking> LockedZone<'_, L> {
     }
 
     /// `split_large_buddy()`: a block larger than a pageblock goes back in pageblock pieces, each by its own type.
-    pub(crate) fn free_block(&mut self, pfn: Pfn, order: u8, to_tail: bool) {
+    pub(crate) fn free_block(&mut self, pfn: Pfn, order: u8) {
         let piece = order.min(PAGEBLOCK_ORDER);
         for i in 0..1u32 << (order - piece) {
             let pfn = pfn.add(i << piece);
-            self.free_one_page(pfn, piece, self.pages.migratetype(pfn), to_tail);
+            self.free_one_page(pfn, piece, self.pages.migratetype(pfn), false);
         }
     }
 }
@@ -124,7 +124,7 @@ impl<L: Locking> Zone<L> {
         {
             let mut locked = self.lock(pages, cx.cpu);
             pages.clear_head(pfn);
-            locked.free_block(pfn, order, false);
+            locked.free_block(pfn, order);
             locked.area.direct[cx.cpu].pgfree += 1 << order;
         }
         if P::ON {

@@ -28,8 +28,6 @@ macro_rules! gfp_bits {
     ($($(#[$doc:meta])* $name:ident = $value:expr;)*) => {
         impl Gfp {
             $($(#[$doc])* pub const $name: Gfp = Gfp($value);)*
-            /// Every named flag and combination, for bindings and parsers.
-            pub const NAMES: &'static [(&'static str, Gfp)] = &[$((stringify!($name), Gfp::$name)),*];
         }
     };
 }

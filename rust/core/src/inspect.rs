@@ -1,7 +1,7 @@
 //! Kernel: what `/proc/zoneinfo` prints of a zone and of a CPU's lists (`mm/vmstat.c`, `zoneinfo_show_print()`) (v6.12),
 //! as plain values.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::machine::Machine;
 use crate::pcp::NR_PCP_LISTS;
 use crate::pfn::Pfn;
@@ -56,9 +56,7 @@ impl<L: Locking> Machine<L> {
     ///
     /// When there is no such zone.
     pub fn zone_info(&self, index: usize) -> Result<ZoneInfo> {
-        let zone = self.zones.get(index).ok_or_else(|| {
-            Error::invalid(format!("zone {index} does not exist: the machine has {}", self.zones.len()))
-        })?;
+        let zone = self.check_zone(index)?;
         let free_pages = self.free_pages_exact(zone);
         let reserved_highatomic = zone.area.0.lock().reserved_highatomic;
         Ok(ZoneInfo {
@@ -86,8 +84,7 @@ impl<L: Locking> Machine<L> {
     /// When there is no such zone or CPU.
     pub fn pcp_info(&self, index: usize, cpu: usize) -> Result<PcpInfo> {
         self.check_cpu(cpu)?;
-        self.zone_info(index)?;
-        let pcp = self.zones[index].pcp[cpu].0.lock();
+        let pcp = self.check_zone(index)?.pcp[cpu].0.lock();
         Ok(PcpInfo {
             count: pcp.count,
             high: pcp.high,

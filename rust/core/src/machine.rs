@@ -102,6 +102,10 @@ impl<L: Locking> Machine<L> {
         }
     }
 
+    pub(crate) fn check_zone(&self, index: usize) -> Result<&Zone<L>> {
+        self.zones.get(index).ok_or_else(|| does_not_exist("zone", index, self.zones.len()))
+    }
+
     /// The node that a request for `nid` prefers: the nearest one with memory when `None`.
     ///
     /// # Errors

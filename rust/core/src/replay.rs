@@ -92,12 +92,11 @@ pub struct OpResult {
 pub struct Replay {
     slots: Box<[Slot]>,
     before: Vec<u64>,
-    events: Option<[u64; 12]>,
 }
 
 impl Default for Replay {
     fn default() -> Self {
-        Replay { slots: Slot::array(NR_SLOTS), before: Vec::new(), events: None }
+        Replay { slots: Slot::array(NR_SLOTS), before: Vec::new() }
     }
 }
 
@@ -163,10 +162,7 @@ impl Replay {
         result: &mut OpResult,
     ) -> Result<()> {
         cx.cpu = op.cpu;
-        let before = match self.events {
-            Some(events) => events,
-            None => machine.vm_events().recorded(),
-        };
+        let before = machine.vm_events().recorded();
         result.pages.clear();
         result.ret = self.execute(machine, cx, op, &mut result.pages)?;
         let after = machine.vm_events().recorded();

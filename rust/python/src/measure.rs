@@ -1,10 +1,8 @@
 //! Trials: one call is one trial, and all of its iterations run in Rust with the interpreter lock given up.
 
 use bulkpages_callers::page_pool::Bench;
-use bulkpages_core::Machine as CoreMachine;
-use bulkpages_core::sync::Locking;
 use bulkpages_measure::bench::{iterations as default_iterations, workloads};
-use bulkpages_measure::{Api, Counts, Workload, clock};
+use bulkpages_measure::{Api, Workload, clock, counts};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -51,10 +49,7 @@ fn trial(py: Python<'_>, machine: &Machine, workload: Workload, n: u64) -> PyRes
 }
 
 fn count<'py>(py: Python<'py>, machine: &Machine, workload: Workload, n: u64) -> PyResult<Bound<'py, PyDict>> {
-    fn run<L: Locking>(m: &CoreMachine<L>, workload: Workload, n: u64) -> bulkpages_core::Result<(Counts, u64)> {
-        bulkpages_measure::counts::count(m, workload, n)
-    }
-    let (c, pages) = py.detach(|| with!(machine, |m| run(m, workload, n))).map_err(to_py)?;
+    let (c, pages) = py.detach(|| with!(machine, |m| counts::count(m, workload, n))).map_err(to_py)?;
     let d = PyDict::new(py);
     for (name, value) in [
         ("pages", pages),

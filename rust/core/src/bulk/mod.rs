@@ -86,9 +86,7 @@ impl<L: Locking> Machine<L> {
         slots: &[Slot],
     ) -> Result<usize> {
         self.check_cpu(cx.cpu)?;
-        if i32::try_from(slots.len()).is_err() {
-            return Err(Error::invalid(format!("nr_pages {} is above {}", slots.len(), i32::MAX)));
-        }
+        check_nr_pages(slots)?;
         let nid = self.check_nid(nid, cx.cpu)?;
         Ok(self.bulk::<S, P, F>(cx, gfp, nid, slots))
     }
@@ -184,5 +182,13 @@ impl<L: Locking> Machine<L> {
         let Some(page) = self.alloc_single(cx, gfp, 0, nid) else { return pos };
         slots[pos].write(cx, pos, page);
         pos + 1
+    }
+}
+
+/// More slots than the kernel's `int` counts cannot be asked for.
+fn check_nr_pages(slots: &[Slot]) -> Result<()> {
+    match i32::try_from(slots.len()) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::invalid(format!("nr_pages {} is above {}", slots.len(), i32::MAX))),
     }
 }

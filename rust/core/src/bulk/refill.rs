@@ -6,8 +6,8 @@
 //! much, so nothing of the call is modelled, except what a swap costs: it counts as two stores, also of a slot with
 //! itself.
 
-use super::OutputOnly;
-use crate::error::{Error, Result};
+use super::{OutputOnly, check_nr_pages};
+use crate::error::Result;
 use crate::fault::{Ctx, Fault};
 use crate::gfp::Gfp;
 use crate::machine::Machine;
@@ -73,9 +73,7 @@ impl<L: Locking> Machine<L> {
         slots: &[Slot],
     ) -> Result<Refilled> {
         let nid = self.nearest_node(None, cx.cpu)?;
-        if i32::try_from(slots.len()).is_err() {
-            return Err(Error::invalid(format!("nr_pages {} is above {}", slots.len(), i32::MAX)));
-        }
+        check_nr_pages(slots)?;
         let settled = compact_by_swaps(cx, slots);
         let got = self.bulk::<OutputOnly, P, F>(cx, gfp, nid, &slots[settled..]);
         Ok(match got {
