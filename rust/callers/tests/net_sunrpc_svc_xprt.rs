@@ -50,7 +50,7 @@ fn micro_example_under_failing_branches() {
     for (form, calls, at) in [(Form::Before, (8, 2), 1), (Form::After, (4, 1), 4)] {
         let slots = array(&m, "x.x.x.x.");
         let mut env = env(&m);
-        env.cx.fault.trylock = true;
+        env.cx.fault.trylock = true.into();
         let r = alloc_arg(&mut env, &slots, form);
         assert_eq!((r.calls()[0], r.bulk_calls[0].base), (calls, if form == Form::Before { 0 } else { 4 }));
         assert_eq!(singles(&env)[0], SingleReason::Trylock);
@@ -60,8 +60,8 @@ fn micro_example_under_failing_branches() {
         for (form, first) in [(Form::Before, 1), (Form::After, 0)] {
             let slots = array(&m, "x.x.x.x.");
             let mut env = env_with(&m, (plan == "take and single").then_some(0));
-            env.cx.fault.single = plan == "take and single";
-            env.cx.fault.prepare = plan == "prepare";
+            env.cx.fault.single = (plan == "take and single").into();
+            env.cx.fault.prepare = (plan == "prepare").into();
             env.max_waits = 0;
             assert_eq!(alloc_arg(&mut env, &slots, form).calls()[0].1, first, "{plan} {form:?}");
         }
@@ -148,7 +148,7 @@ fn termination_after_a_single_page() {
         let m = machine();
         let slots = array(&m, "x.xx");
         let mut env = env(&m);
-        env.cx.fault.trylock = true;
+        env.cx.fault.trylock = true.into();
         let r = alloc_arg(&mut env, &slots, form);
         assert_eq!(r.ret, Ret::Bool(true));
         r.calls()
@@ -164,7 +164,7 @@ fn last_page_is_single_in_both_forms() {
         let m = machine();
         let slots = array(&m, "....");
         let mut env = env(&m);
-        env.cx.fault.trylock = true;
+        env.cx.fault.trylock = true.into();
         let r = alloc_arg(&mut env, &slots, form);
         assert_eq!(r.calls().len(), 4);
         use SingleReason::{OnePage, Trylock};

@@ -23,7 +23,7 @@ mod inspect;
 mod list;
 mod machine;
 mod page;
-mod reclaim;
+pub mod reclaim;
 mod slot;
 
 pub mod boot;

@@ -5,6 +5,7 @@
 
 use crate::gfp::{Gfp, Migratetype};
 use crate::pfn::Pfn;
+pub use crate::reclaim::DeadEnd;
 
 /// Something that the allocator did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +144,30 @@ pub enum Event {
     DirectReclaim {
         /// Pages it freed.
         progress: u64,
+    },
+    /// kswapd of a node ran.
+    KswapdRun {
+        /// The node.
+        nid: usize,
+        /// Pages it freed.
+        reclaimed: u64,
+    },
+    /// A task was killed for its memory.
+    OomKill {
+        /// Pages that this freed.
+        pages: u64,
+    },
+    /// A request that the kernel would not let fail ended with NULL, because nothing can help it here.
+    DeadEnd {
+        /// What the kernel would do.
+        why: DeadEnd,
+    },
+    /// A request failed, and the kernel would report it in its log.
+    FailureReport {
+        /// Order asked for.
+        order: u8,
+        /// Flags of the request.
+        gfp: Gfp,
     },
 }
 
