@@ -179,7 +179,7 @@ fn stop_request_ends_the_thread_and_leaves_the_pages() {
         let slots = array(&m, "x..x");
         let before = allocated(&m);
         let mut env = env_with(&m, Some(0));
-        env.hooks.goes_on = Some(2);
+        env.hooks.stop = bulkpages_core::fault::When::after(2);
         let r = alloc_arg(&mut env, &slots, form);
         assert_eq!((r.ret, r.waits, r.trace.len(), r.freed), (Ret::Bool(false), 2, 2, 0), "{form:?}");
         assert_eq!(allocated(&m), before);

@@ -64,6 +64,18 @@ impl<L: Locking> Machine<L> {
         Ok(true)
     }
 
+    /// `put_page_testzero()`: drops a reference; `true` leaves the page, whose last it was, to be freed.
+    ///
+    /// # Errors
+    ///
+    /// When nobody owns the page with order 0.
+    pub fn put_page_testzero(&self, pfn: Pfn) -> Result<bool> {
+        if self.pages.put_ref(pfn) {
+            return Ok(false);
+        }
+        if self.pages.state(pfn) == PageState::Allocated(0) { Ok(true) } else { Err(self.cannot_free(pfn, 0)) }
+    }
+
     /// Frees each page of an array, one page each, in order; slots become NULL. Returns how many.
     ///
     /// # Errors

@@ -185,10 +185,10 @@ impl<L: Locking> Machine<L> {
         }
         // Without file systems nobody is killed, and the request goes on as if somebody had been.
         let killed = gfp.has(Gfp::FS) && self.oom_kill(cx);
-        if gfp.has(Gfp::NOFAIL) {
-            if let Some(page) = self.attempt(cx, order, AllocFlags::NO_WATERMARKS, ac) {
-                return Oom::Page(page);
-            }
+        if gfp.has(Gfp::NOFAIL)
+            && let Some(page) = self.attempt(cx, order, AllocFlags::NO_WATERMARKS, ac)
+        {
+            return Oom::Page(page);
         }
         // Whoever goes on for ever sees kswapd run in the end.
         if killed || self.wait_for_kswapd(cx) > 0 {

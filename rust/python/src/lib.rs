@@ -1,11 +1,14 @@
 //! Python bindings of bulkpages: `bulkpages._core`. Checks arguments, holds the machine, nothing else.
 
 mod args;
+mod callers;
 mod errors;
+mod events;
 mod faults;
 mod machine;
 mod measure;
 mod page_array;
+mod page_pool;
 mod replay;
 
 use pyo3::prelude::*;
@@ -14,11 +17,18 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
+    use super::callers::{
+        btrfs_alloc_page_array, callers, hole_shape, svc_alloc_arg, virtiovf_add_migration_pages, xfs_buf_alloc_pages,
+        z_erofs_gbuf_growsize,
+    };
+    #[pymodule_export]
     use super::machine::Machine;
     #[pymodule_export]
     use super::measure::{core_rows, count_bulk, count_page_pool, ns_per_count, trial_bulk, trial_page_pool};
     #[pymodule_export]
     use super::page_array::PageArray;
+    #[pymodule_export]
+    use super::page_pool::{PagePool, time_bench_page_pool};
 
     /// Version of the package.
     #[allow(non_upper_case_globals)]
