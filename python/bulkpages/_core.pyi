@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Self, SupportsIndex, final, overload
 
 from typing_extensions import disjoint_base
@@ -18,7 +18,9 @@ __all__ = [
     "core_rows",
     "count_bulk",
     "count_page_pool",
+    "failure_sweep",
     "hole_shape",
+    "misuse_score",
     "ns_per_count",
     "svc_alloc_arg",
     "time_bench_page_pool",
@@ -205,6 +207,19 @@ def hole_shape(
     fraction: float | None = None,
     seed: SupportsIndex | None = None,
 ) -> str: ...
+def failure_sweep(
+    callers: Sequence[str],
+    largest: SupportsIndex,
+    pairs_up_to: SupportsIndex,
+    threads: SupportsIndex,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[dict[str, Any]]: ...
+def misuse_score(
+    callers: Sequence[str],
+    largest: SupportsIndex,
+    threads: SupportsIndex,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[dict[str, Any]]: ...
 def time_bench_page_pool(
     machine: Machine, form_name: str, bench: str, loops: SupportsIndex, *, cpu: SupportsIndex | None = None
 ) -> tuple[int, int, int]: ...

@@ -277,6 +277,9 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
     fn bulk<S: Semantics>(&mut self, gfp: Gfp, slots: &[Slot], base: usize, n: usize) -> Result<usize> {
         self.count_call()?;
         let part = &slots[base..base + n];
+        if P::ON {
+            self.cx.probe.event(Event::BulkCall { base, nr_pages: n });
+        }
         let ret = if self.slips(Slip::OtherApi) {
             if S::NAME == OutputOnly::NAME {
                 self.machine.bulk::<NullOnly, P, F>(&mut self.cx, gfp, self.nid, part)
@@ -287,6 +290,7 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
             self.machine.bulk::<S, P, F>(&mut self.cx, gfp, self.nid, part)
         };
         if P::ON {
+            self.cx.probe.event(Event::BulkReturn { ret: ret as i64 });
             self.log.bulk_calls.push(BulkCall { base, nr_pages: n, ret: ret as i64 });
         }
         Ok(ret)
@@ -306,9 +310,13 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
     #[inline]
     pub fn refill(&mut self, gfp: Gfp, slots: &[Slot]) -> Result<Refilled> {
         self.count_call()?;
+        if P::ON {
+            self.cx.probe.event(Event::BulkCall { base: 0, nr_pages: slots.len() });
+        }
         let refilled = self.machine.alloc_pages_bulk_refill(&mut self.cx, gfp, slots)?;
         if P::ON {
             let ret = i64::from(refilled.errno());
+            self.cx.probe.event(Event::BulkReturn { ret });
             self.log.bulk_calls.push(BulkCall { base: 0, nr_pages: slots.len(), ret });
         }
         Ok(match refilled {

@@ -142,7 +142,21 @@ pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
         return Err(Error::invalid(format!("have {have} is above {}", crate::env::MAX_POINTERS)));
     }
     let pages = crate::holes::Shape::full(have).fill(env.machine, env.cx.cpu)?;
-    let mut gbufs = Gbufs { bufs: vec![pages], nrpages: have };
+    run_on(env, pages, nrpages, form)
+}
+
+/// The same on a buffer of these pages.
+///
+/// # Errors
+///
+/// As [`z_erofs_gbuf_growsize`].
+pub fn run_on<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, Counting<P>, F, H>,
+    pages: Box<[Slot]>,
+    nrpages: usize,
+    form: Form,
+) -> Result<CallerResult> {
+    let mut gbufs = Gbufs { nrpages: pages.len(), bufs: vec![pages] };
     let ret = z_erofs_gbuf_growsize(env, &mut gbufs, nrpages, form);
     let ret = env.ended(ret)?;
     Ok(env.report(ret, gbufs.bufs.pop()))

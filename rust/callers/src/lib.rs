@@ -14,11 +14,13 @@ pub mod btrfs;
 pub mod compact;
 pub mod env;
 pub mod erofs;
+pub mod harness;
 pub mod holes;
 pub mod misuse;
 pub mod page_pool;
 pub mod result;
 pub mod svc;
+pub mod sweep;
 pub mod virtio_migrate;
 pub mod xfs;
 

@@ -60,6 +60,7 @@ impl Fault for NoFault {
 pub struct When {
     successes: AtomicU64,
     failures: AtomicU64,
+    asked: AtomicU64,
 }
 
 impl When {
@@ -80,13 +81,23 @@ impl When {
 
     /// After `successes` successes, `failures` times.
     pub const fn times(successes: u64, failures: u64) -> When {
-        When { successes: AtomicU64::new(successes), failures: AtomicU64::new(failures) }
+        When {
+            successes: AtomicU64::new(successes),
+            failures: AtomicU64::new(failures),
+            asked: AtomicU64::new(0),
+        }
+    }
+
+    /// How often the step was come to so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Relaxed)
     }
 
     /// Whether the step fails this time.
     pub fn fails(&self) -> bool {
         // INVARIANT: only counts above 0 and below the mark for "no end" go down.
         let count_down = |n: u64| (n > 0 && n < u64::MAX).then(|| n - 1);
+        self.asked.fetch_add(1, Relaxed);
         if self.failures.load(Relaxed) == 0 {
             return false;
         }

@@ -81,6 +81,11 @@ impl<L: Locking> Machine<L> {
         self.config.memcg = on;
     }
 
+    /// Whether it does.
+    pub fn memcg(&self) -> bool {
+        self.config.memcg
+    }
+
     /// Sends bulk calls to the single-page path, as page owner tracking does.
     pub fn set_page_owner(&mut self, on: bool) {
         self.config.page_owner = on;

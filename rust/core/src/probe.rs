@@ -125,6 +125,23 @@ pub enum Event {
         /// Type of its block.
         migratetype: Migratetype,
     },
+    /// A caller makes a bulk call.
+    BulkCall {
+        /// Index of the first slot passed, in the caller's array.
+        base: usize,
+        /// Slots passed.
+        nr_pages: usize,
+    },
+    /// The slots of what follows are counted from here in the slots passed: a refill call goes on with the rest.
+    Slice {
+        /// Index of its first slot.
+        base: usize,
+    },
+    /// A bulk call of a caller returned.
+    BulkReturn {
+        /// What it returned.
+        ret: i64,
+    },
     /// The bulk call chose a zone.
     BulkZone {
         /// Index of the zone in the machine.

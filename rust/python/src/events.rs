@@ -93,6 +93,9 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py
         Event::PcpuDrain { page, order, migratetype } => {
             fill!("mm_page_pcpu_drain", page = page.0, order = order, migratetype = migratetype as u8);
         }
+        Event::BulkCall { base, nr_pages } => fill!("bulk_call", base = base, nr_pages = nr_pages),
+        Event::Slice { base } => fill!("slice", base = base),
+        Event::BulkReturn { ret } => fill!("bulk_return", ret = ret),
         Event::BulkZone { zone } => fill!("bulk_zone", zone = zone),
         Event::BulkSingle { reason: why } => fill!("bulk_single", reason = reason(why)),
         Event::WakeKswapd { nid } => fill!("wake_kswapd", nid = nid),

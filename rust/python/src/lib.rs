@@ -10,6 +10,7 @@ mod measure;
 mod page_array;
 mod page_pool;
 mod replay;
+mod sweep;
 
 use pyo3::prelude::*;
 
@@ -29,6 +30,8 @@ mod _core {
     use super::page_array::PageArray;
     #[pymodule_export]
     use super::page_pool::{PagePool, time_bench_page_pool};
+    #[pymodule_export]
+    use super::sweep::{failure_sweep, misuse_score};
 
     /// Version of the package.
     #[allow(non_upper_case_globals)]
