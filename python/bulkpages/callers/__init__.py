@@ -28,6 +28,7 @@ from bulkpages.callers.page_pool import (
 )
 from bulkpages.callers.result import CallerResult
 from bulkpages.callers.shapes import fill_shape, hole_shape
+from bulkpages.callers.sweep import Misuse, Sweep, failure_sweep, misuse_score
 
 if TYPE_CHECKING:
     from bulkpages._core import PageArray
@@ -36,11 +37,15 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLERS",
     "CallerResult",
+    "Misuse",
     "PagePool",
+    "Sweep",
     "TimeBench",
     "btrfs_alloc_page_array",
+    "failure_sweep",
     "fill_shape",
     "hole_shape",
+    "misuse_score",
     "svc_alloc_arg",
     "time_bench_page_pool01_fast_path",
     "time_bench_page_pool02_ptr_ring",

@@ -206,6 +206,8 @@ pub struct Env<'m, L: Locking, P, F, H = NoHooks> {
     pub max_waits: u64,
     /// Ticks per second.
     pub hz: u64,
+    /// Index, in the whole array, of the first slot of what the caller works on.
+    pub origin: usize,
     /// Bulk calls granted where failures can be injected.
     pub max_calls: u64,
     /// Bulk calls made there.
@@ -237,6 +239,7 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
             hooks,
             max_waits: MAX_WAITS,
             hz: HZ,
+            origin: 0,
             max_calls: u64::MAX,
             calls: 0,
             endless: false,
@@ -277,6 +280,7 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
     fn bulk<S: Semantics>(&mut self, gfp: Gfp, slots: &[Slot], base: usize, n: usize) -> Result<usize> {
         self.count_call()?;
         let part = &slots[base..base + n];
+        let base = self.origin + base;
         if P::ON {
             self.cx.probe.event(Event::BulkCall { base, nr_pages: n });
         }

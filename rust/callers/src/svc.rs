@@ -88,14 +88,17 @@ pub fn svc_alloc_arg<L: Locking, P: Probe, F: Fault, H: Hooks>(
     }
     let slots = &rqst.rq_pages[..pages];
     let ret = match form {
-        Form::Before => before(env, slots, 0)?,
+        Form::Before => before(env, slots)?,
         Form::After => after(env, slots)?,
         Form::Tracked => {
             let range = rqst.consumed.clone().unwrap_or_else(|| Rqst::span_of_holes(slots));
             let Some(part) = slots.get(range.clone()) else {
                 return Err(Error::invalid(format!("consumed {range:?} is outside 0..{pages}")));
             };
-            before(env, part, range.start)?
+            env.origin = range.start;
+            let ret = before(env, part);
+            env.origin = 0;
+            ret?
         }
         Form::V3 => v3(env, slots)?,
     };
@@ -127,21 +130,12 @@ fn idle<L: Locking, P: Probe, F: Fault, H: Hooks>(
     None
 }
 
-/// The loop on v1. In 7.1 it is `svc_fill_pages()`, given a part of the array that starts at `base`.
-fn before<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, P, F, H>,
-    slots: &[Slot],
-    base: usize,
-) -> Result<Ret> {
+/// The loop on v1. In 7.1 it is `svc_fill_pages()`, given a part of the array.
+fn before<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Result<Ret> {
     let pages = slots.len();
     let (mut filled, mut ret) = (0, 0);
     while env.goes_on(filled, pages, ret) {
         ret = env.bulk_whole::<NullOnly>(Gfp::KERNEL, slots, filled)?;
-        if P::ON
-            && let Some(call) = env.log.bulk_calls.last_mut()
-        {
-            call.base += base;
-        }
         let now = env.position(filled, ret);
         if !env.progress(ret, pages, now > filled, ret != 0)
             && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={ret}"))

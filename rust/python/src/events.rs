@@ -34,7 +34,7 @@ fn reason(reason: SingleReason) -> &'static str {
 
 fn dead_end(why: DeadEnd) -> &'static str {
     match why {
-        DeadEnd::Panic => "panic: nobody left to kill",
+        DeadEnd::Panic => "panics: nobody is left to kill",
         DeadEnd::NoFs => "retries for ever: may not enter file systems",
         DeadEnd::NoFail => "retries for ever: must not fail",
     }
