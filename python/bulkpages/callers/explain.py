@@ -168,6 +168,14 @@ class _Walk:
         self.base = 0
 
 
+def _meaning(ret: int | bool | None) -> str:
+    if ret is None:
+        return "nothing: it would go on waiting"
+    if isinstance(ret, bool):
+        return "true: every slot holds a page" if ret else "false: the thread was told to stop"
+    return {0: "0: every page was had", -12: "-ENOMEM"}.get(ret, str(ret))
+
+
 def explain(machine: Machine, name: str, form: str, before: Sequence[int], result: CallerResult) -> str:
     """What a run did, step by step, as text.
 
@@ -189,15 +197,7 @@ def explain(machine: Machine, name: str, form: str, before: Sequence[int], resul
         lines.append(f"  waits     {result.waits}, {result.wait_ns / 1e6:g} ms of virtual time")
     if result.freed:
         lines.append(f"  frees     {_count(result.freed, 'page')}")
-    meaning = {
-        None: "nothing: it would go on waiting",
-        True: "true: every slot holds a page",
-        False: "false: the thread was told to stop",
-        0: "0: every page was had",
-        -12: "-ENOMEM",
-    }
-    key = result.ret if result.ret is None or isinstance(result.ret, bool) else int(result.ret)
-    lines.append(f"  returns   {meaning.get(key, result.ret)}")
+    lines.append(f"  returns   {_meaning(result.ret)}")
     for line, times in Counter(result.trace).items():
         lines.append(f"  trace     {line}" + (f"  ({times} times)" if times > 1 else ""))
     lines.append(

@@ -247,3 +247,39 @@ def misuse(only: tuple[str, ...], largest: int, threads: int | None, as_json: bo
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     click.echo(json.dumps(result.to_dict()) if as_json else result.text())
+
+
+@callers.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def tables(as_json: bool) -> None:
+    """Small examples, marks and numbered differences of the callers, each from a run made now."""
+    from dataclasses import asdict
+
+    from bulkpages.callers.tables import differences, marks, micro_examples
+
+    micro, mark, differ = micro_examples(), marks(), differences()
+    if as_json:
+        click.echo(json.dumps({"micro": micro, "marks": mark, "differences": [asdict(d) for d in differ]}, indent=1))
+        return
+
+    def call(side: dict[str, Any]) -> str:
+        if not side["calls"]:
+            return "no call"
+        base, n, ret = side["calls"][0]
+        return f"({n}, array + {base}) = {ret}" if base else f"({n}, array) = {ret}"
+
+    click.echo("First call of svc_alloc_arg (x page, o new page, . hole):\n")
+    head = ["array", "what fails", "before", "path", "leaves", "after", "path", "leaves"]
+    rows = []
+    for row in micro:
+        faults = ", ".join(k if v is True else f"{k}={v}" for k, v in row["faults"].items()) or "-"
+        cells = [row["array"], faults]
+        for form in ("before", "after"):
+            cells += [call(row[form]), row[form]["path"], row[form]["first_call_array"]]
+        rows.append(cells)
+    click.echo(table(head, rows))
+    click.echo("\nPages that a zone must have above its low mark for the first call to go by the batch:\n")
+    head = ["caller", "input", "form", "slots passed", "mark"]
+    click.echo(table(head, [[r["caller"], r["input"], r["form"], r["slots"], f"LOW+{r['mark']}"] for r in mark]))
+    click.echo("\nNumbered differences:\n")
+    click.echo(table(["", "what", "before", "after"], [[d.number, d.what, d.before, d.after] for d in differ]))

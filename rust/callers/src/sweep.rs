@@ -351,7 +351,8 @@ pub struct Scope<'a> {
 impl Scope<'_> {
     /// The cases that it covers.
     pub fn cases(&self) -> Vec<Case> {
-        let wanted = |c: &Case| self.callers.is_empty() || self.callers.iter().any(|w| c.target.caller().contains(&**w));
+        let wanted =
+            |c: &Case| self.callers.is_empty() || self.callers.iter().any(|w| c.target.caller().contains(&**w));
         cases(self.largest).into_iter().filter(wanted).collect()
     }
 }
@@ -395,14 +396,8 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them, from the least bad.
-    pub const ALL: [Verdict; 6] = [
-        Verdict::Harmless,
-        Verdict::Visible,
-        Verdict::Crash,
-        Verdict::Endless,
-        Verdict::Leak,
-        Verdict::Corruption,
-    ];
+    pub const ALL: [Verdict; 6] =
+        [Verdict::Harmless, Verdict::Visible, Verdict::Crash, Verdict::Endless, Verdict::Leak, Verdict::Corruption];
 
     /// Name in reports.
     pub const fn name(self) -> &'static str {

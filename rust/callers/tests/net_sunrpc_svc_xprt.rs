@@ -249,3 +249,15 @@ fn bad_arguments_change_nothing() {
     assert!(run(&mut env(&m), &mut rqst, Form::Tracked).is_err());
     assert_eq!(pages(&slots), before);
 }
+
+/// Spec A.7: slots and first pages by message size.
+#[test]
+fn pages_by_message_size() {
+    for (sv_max_mesg, init, pages) in [(1_052_672, 258, 259), (528_384, 130, 131), (266_240, 66, 67), (8_192, 3, 4)] {
+        assert_eq!(svc_pages(sv_max_mesg), pages);
+        let m = machine();
+        let slots = Slot::array(RPCSVC_MAXPAGES + 1);
+        assert!(svc_init_buffer(&mut env(&m), &slots, sv_max_mesg, Form::Before).unwrap());
+        assert_eq!(slots.iter().filter(|s| s.raw() != 0).count(), init);
+    }
+}

@@ -81,11 +81,7 @@ impl When {
 
     /// After `successes` successes, `failures` times.
     pub const fn times(successes: u64, failures: u64) -> When {
-        When {
-            successes: AtomicU64::new(successes),
-            failures: AtomicU64::new(failures),
-            asked: AtomicU64::new(0),
-        }
+        When { successes: AtomicU64::new(successes), failures: AtomicU64::new(failures), asked: AtomicU64::new(0) }
     }
 
     /// How often the step was come to so far.
