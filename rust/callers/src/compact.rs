@@ -12,18 +12,23 @@ pub fn compact<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
     let mut filled = 0;
     // Up to the first hole source and target are one slot; from there on they never are again.
     for (i, slot) in slots.iter().enumerate() {
-        if !slot.test(cx, i) {
-            break;
-        }
-        slot.write(cx, i, slot.get());
+        let Some(page) = slot.look(cx, i) else { break };
+        slot.write(cx, i, page);
         filled = i + 1;
     }
-    for (i, slot) in slots.iter().enumerate().skip(filled + 1) {
-        if slot.test(cx, i) {
-            slots[filled].write(cx, filled, slot.get());
-            slot.write(cx, i, Pfn::NULL);
-            filled += 1;
+    let mut i = filled + 1;
+    while i < slots.len() {
+        // A run of pages moves down by the number of holes in front of it.
+        let down = i - filled;
+        while i < slots.len()
+            && let Some(page) = slots[i].look(cx, i)
+        {
+            slots[i - down].write(cx, i - down, page);
+            slots[i].write(cx, i, Pfn::NULL);
+            i += 1;
         }
+        filled = i - down;
+        i += 1;
     }
     filled
 }

@@ -58,11 +58,17 @@ impl Slot {
     /// Whether a page is in the slot, told to the observer as a slot test.
     #[inline]
     pub fn test<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize) -> bool {
-        let populated = self.raw() != 0;
+        self.look(cx, index).is_some()
+    }
+
+    /// The page in the slot, told to the observer as a slot test.
+    #[inline]
+    pub fn look<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize) -> Option<Pfn> {
+        let raw = self.raw();
         if P::ON {
-            cx.probe.event(Event::SlotTest { index, populated });
+            cx.probe.event(Event::SlotTest { index, populated: raw != 0 });
         }
-        populated
+        if raw == 0 { None } else { Some(Pfn(raw as u32)) }
     }
 
     /// Stores a page, told to the observer as a slot write.
