@@ -18,17 +18,16 @@ pub fn compact<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
     }
     let mut i = filled + 1;
     while i < slots.len() {
-        // A run of pages moves down by the number of holes in front of it.
-        let down = i - filled;
-        while i < slots.len()
-            && let Some(page) = slots[i].look(cx, i)
-        {
-            slots[i - down].write(cx, i - down, page);
-            slots[i].write(cx, i, Pfn::NULL);
-            i += 1;
+        // The next run of pages moves down by the number of holes in front of it.
+        let mut n = 0;
+        for (target, source) in slots[filled..].iter().zip(&slots[i..]) {
+            let Some(page) = source.look(cx, i + n) else { break };
+            target.write(cx, filled + n, page);
+            source.write(cx, i + n, Pfn::NULL);
+            n += 1;
         }
-        filled = i - down;
-        i += 1;
+        filled += n;
+        i += n + 1;
     }
     filled
 }
