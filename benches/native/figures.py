@@ -2,8 +2,8 @@
 
     python benches/native/figures.py [--large] [--kernel COMMAND] [--json]
 
-COMMAND prints rows of the real kernel's functions on this machine, in the shape of timings.json; it runs before and after
-ours, and the medians are compared. Without it the kernel's rows are the stored ones, from another machine of that kind.
+COMMAND prints rows of the real kernel's functions on this machine, in the shape of timings.json; it runs before and
+after ours, and the medians are compared. Without it the kernel's rows are the stored ones, from another machine of that kind.
 Run it with the environment that `make` sets up, from the root of the project. Exit 1 when a bound is missed.
 """
 
@@ -56,7 +56,17 @@ def native(large: bool) -> dict[str, float]:
             path = Path(folder) / recording.stem
             path.write_bytes(gzip.decompress(recording.read_bytes()))
             texts.append(str(path))
-        command = ["cargo", "run", "--release", "--quiet", "--locked", "-p", "bulkpages-measure", "--example", "figures"]
+        command = [
+            "cargo",
+            "run",
+            "--release",
+            "--quiet",
+            "--locked",
+            "-p",
+            "bulkpages-measure",
+            "--example",
+            "figures",
+        ]
         found: dict[str, float] = run_json([*command, "--", *(["--large"] if large else []), *texts])
         return found
 
