@@ -3,8 +3,8 @@
     python benches/native/figures.py [--large] [--kernel COMMAND] [--json]
 
 COMMAND prints rows of the real kernel's functions on this machine, in the shape of timings.json; it runs before and
-after ours, and the medians are compared. Without it the kernel's rows are the stored ones, from another machine of that kind.
-Run it with the environment that `make` sets up, from the root of the project. Exit 1 when a bound is missed.
+after ours, and the medians are compared. Without it the kernel's rows are the stored ones, from another machine of that
+kind. Run it with the environment that `make` sets up, from the root of the project. Exit 1 when a bound is missed.
 """
 
 from __future__ import annotations
