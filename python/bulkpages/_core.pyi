@@ -12,12 +12,18 @@ __all__ = [
     "Machine",
     "PageArray",
     "__version__",
+    "clustered_shape",
     "core_rows",
     "count_bulk",
+    "count_fill",
     "count_page_pool",
+    "fillers",
     "ns_per_count",
+    "request_shapes",
     "trial_bulk",
+    "trial_fill",
     "trial_page_pool",
+    "window_fill",
 ]
 
 __version__: Final[str]
@@ -115,3 +121,31 @@ def count_bulk(
 def count_page_pool(machine: Machine, api: str, bench: str, iterations: SupportsIndex) -> dict[str, int]: ...
 def core_rows() -> list[tuple[str, int, int, str | None, int]]: ...
 def ns_per_count() -> float: ...
+def trial_fill(
+    machine: Machine,
+    filler: str,
+    form: str,
+    shape: str,
+    iterations: SupportsIndex,
+    *,
+    cold: bool = False,
+    trylock_loss: float = 0.0,
+    seed: int = 0,
+) -> tuple[int, int]: ...
+def count_fill(
+    machine: Machine,
+    filler: str,
+    form: str,
+    shape: str,
+    iterations: SupportsIndex,
+    *,
+    cold: bool = False,
+    trylock_loss: float = 0.0,
+    seed: int = 0,
+) -> dict[str, int]: ...
+def window_fill(
+    machine: Machine, filler: str, form: str, shape: str, iterations: SupportsIndex, *, cold: bool = False
+) -> dict[str, list[int]]: ...
+def request_shapes(pages: SupportsIndex) -> list[tuple[str, str]]: ...
+def clustered_shape(nr_pages: SupportsIndex, holes: SupportsIndex, runs: SupportsIndex, seed: int) -> str: ...
+def fillers() -> list[tuple[str, list[str]]]: ...
