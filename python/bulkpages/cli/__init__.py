@@ -14,6 +14,7 @@ __all__ = ["main"]
 # Commands are imported when asked for: some of them draw pictures.
 COMMANDS = {
     "bench": ("bulkpages.cli.bench", "bench"),
+    "claims": ("bulkpages.cli.claims", "claims"),
     "compare": ("bulkpages.cli.compare", "compare"),
     "conform": ("bulkpages.cli.conform", "conform"),
     "doctor": ("bulkpages.cli.doctor", "doctor"),

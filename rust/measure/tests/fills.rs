@@ -79,7 +79,7 @@ fn windows_hold_what_the_form_does_under_the_lock() {
         windows.fills[2]
     };
     // Two holes at the front: v1 walks the rest under the lock, v2 has compacted before.
-    let shape = Shape::with_holes(259, &[0..2]);
+    let shape = Shape::new(259, |i| i < 2);
     let before = windows(Form::Before, shape.clone());
     assert_eq!((before.pcp_tests, before.pcp_pages, before.tests_outside), (259, 2, 1));
     let after = windows(Form::After, shape);
