@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from bulkpages.cli import main
 from bulkpages.compare.cells import Cell, full_cells, quick_cells
 from bulkpages.compare.claims import CLAIMS, judge
 from bulkpages.compare.diffstat import diffstat
+from bulkpages.compare.instructions import count_instructions
 from bulkpages.compare.kernel import kernel_row, kernel_sign
 from bulkpages.compare.merge import merge, write_merged
 from bulkpages.compare.regress import regressions
@@ -321,3 +323,19 @@ not part of it
     found = diffstat(mail)
     assert found["files"]["mm/a.c"] == {"added": 3, "removed": 2, "branches": 1, "variables": 1, "comments": 1}
     assert found["total"]["added"] == 3
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed")
+def test_instructions_are_exact() -> None:
+    cells = [cell for cell in full_cells() if cell.name in ("null-8", "core-64-cold")]
+    found = count_instructions(cells)
+    assert not isinstance(found, str), found
+    # Only states as recorded; v2 has the fewer instructions on NULL slots, and no fraction of one: fills are alike.
+    assert all((row["instructions"] * 8).is_integer() for row in found)
+    assert [(row["cell"], row["form"]) for row in found] == [("null-8", "v1"), ("null-8", "v2")]
+    assert found[1]["instructions"] < found[0]["instructions"]
+
+
+def test_no_valgrind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert count_instructions(full_cells()[:1]) == "valgrind is not installed"

@@ -45,7 +45,7 @@ def test_the_rate_is_spent_over_the_looks() -> None:
     shares = spend(0.01, 4)
     assert sum(shares) == pytest.approx(0.01)
     assert shares == sorted(shares)
-    assert shares[0] < 1e-5
+    assert shares[0] == pytest.approx(0.01 / 16)
     assert spend(0.01, 1) == pytest.approx([0.01])
 
 

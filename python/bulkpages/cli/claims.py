@@ -38,7 +38,7 @@ def claims(results: str | None, only: tuple[str, ...], seed: int, as_json: bool)
         else:
             with as_file(files("bulkpages").joinpath("data", SHIPPED_STATE)) as state:
                 cells = [cell for cell in full_cells() if cell.name in CELLS]
-                plan = Plan(cells, state, 12, 0.001, seed, 15.0, 1, 0.01)
+                plan = Plan(cells, state, 8, 0.0008, seed, 15.0, 1, 0.01)
                 found = analyse(plan, run(plan), provenance())
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error

@@ -206,8 +206,8 @@ def compare(
         plan = Plan(
             cells,
             path,
-            blocks=12 if quick else 16,
-            trial_seconds=0.001 if quick else 0.0015,
+            blocks=8,
+            trial_seconds=0.0008,
             seed=seed,
             seconds=budget or (QUICK_SECONDS if quick else FULL_SECONDS),
             looks=2 if quick else 4,

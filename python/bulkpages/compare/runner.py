@@ -25,7 +25,7 @@ from bulkpages import BulkpagesError, Machine, _core
 from bulkpages.compare.cells import Cell, Conditions, make_machine
 from bulkpages.compare.stats import Sequential
 
-__all__ = ["MIN_PROCESSES", "Plan", "Run", "count_cells", "run", "trial"]
+__all__ = ["MIN_PROCESSES", "Plan", "Run", "calibrate", "count_cells", "run", "trial"]
 
 Costs = npt.NDArray[np.float64]
 
@@ -98,15 +98,14 @@ def trial(machine: Machine, cell: Cell, form: str, iterations: int) -> tuple[int
     return iterations, counts, counts
 
 
-def _calibrate(machine: Machine, cell: Cell, seconds: float) -> int:
-    """Iterations that take about `seconds`."""
-    ns = _core.ns_per_count()
+def calibrate(machine: Machine, cell: Cell, seconds: float, ns: float) -> int:
+    """Iterations that take about `seconds`, a clock count being `ns` nanoseconds."""
     iterations = 16
     while True:
         start = time.perf_counter()
         counts = trial(machine, cell, cell.forms[0], iterations)[2]
         # What lies outside the clock, as frees do, must not make a trial long.
-        took = max(counts * ns * 1e-9, (time.perf_counter() - start) / 3)
+        took = max(counts * ns * 1e-9, (time.perf_counter() - start) / 2)
         if took > seconds / 8:
             return max(1, round(iterations * seconds / took))
         iterations *= 4
@@ -140,7 +139,8 @@ def _worker(plan: Plan, cells: list[Cell], process: int) -> dict[str, Costs]:
     """One process: its own machines, its own order of trials."""
     rng = np.random.Generator(np.random.PCG64([plan.seed, process]))
     machines = _machines(plan.snapshot, cells)
-    iterations = [_calibrate(machines[cell.conditions], cell, plan.trial_seconds) for cell in cells]
+    ns = _core.ns_per_count()
+    iterations = [calibrate(machines[cell.conditions], cell, plan.trial_seconds, ns) for cell in cells]
     cost = {cell.name: np.empty((len(cell.forms), TWINS, plan.blocks)) for cell in cells}
     # One block beforehand warms caches and lists.
     for block in range(-1, plan.blocks):

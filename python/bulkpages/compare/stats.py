@@ -7,8 +7,8 @@ standard error is widened by what the small number costs (n / (n - 1)) and put i
 n - 1 degrees of freedom.
 
 Data are looked at a fixed number of times, so that what is decided early costs no further time. The error rate of a
-comparison is spent over the looks as Lan and DeMets do it with O'Brien and Fleming's boundary: next to nothing first,
-most of it at the end; what a look may spend is what the spending function grows by, so intervals of all looks hold
+comparison is spent over the looks by the power function of Kim and DeMets, alpha * t ** 2: a sixteenth at the first
+look of four, seven at the last. A look may spend what the function grows by, so the intervals of all looks hold
 together whatever the dependence between them. For the number of comparisons the rate is divided by it (Bonferroni: Holm
 and Benjamini-Hochberg decide more, but give no intervals that hold together). Logarithms are natural; shares are 0.01
 for 1 %.
@@ -17,6 +17,7 @@ for 1 %.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -44,6 +45,8 @@ FAMILY_ALPHA = 0.05
 NULL_ALPHA = 0.01
 POWER = 0.8
 RESAMPLES = 400
+# Power of the share of the budget by which the error rate is spent.
+SPENDING = 2
 
 
 @dataclass(frozen=True)
@@ -208,9 +211,8 @@ def alpha_for(comparisons: int) -> float:
 
 def spend(alpha: float, looks: int) -> list[float]:
     """What each of so many looks, at equal shares of the budget, may spend of an error rate: sums to `alpha`."""
-    z = stats.norm.isf(alpha / 2)
-    upto = [float(2 * stats.norm.sf(z / (k / looks) ** 0.5)) for k in range(1, looks + 1)]
-    return [b - a for a, b in zip([0.0, *upto[:-1]], upto, strict=True)]
+    upto = [alpha * (look / looks) ** SPENDING for look in range(looks + 1)]
+    return [b - a for a, b in pairwise(upto)]
 
 
 @dataclass

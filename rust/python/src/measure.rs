@@ -256,3 +256,9 @@ pub(crate) fn core_rows() -> Vec<(&'static str, usize, usize, Option<&'static st
 pub(crate) fn ns_per_count(py: Python<'_>) -> f64 {
     py.detach(clock::ns_per_count)
 }
+
+/// What one reading of the clock costs, in clock counts: what each fill is charged beside its own work.
+#[pyfunction]
+pub(crate) fn clock_cost(py: Python<'_>) -> u64 {
+    py.detach(clock::cost)
+}
