@@ -15,18 +15,25 @@ __all__ = [
     "__version__",
     "btrfs_alloc_page_array",
     "callers",
+    "clock_cost",
+    "clustered_shape",
     "core_rows",
     "count_bulk",
+    "count_fill",
     "count_page_pool",
     "failure_sweep",
+    "fillers",
     "hole_shape",
     "misuse_score",
     "ns_per_count",
+    "request_shapes",
     "svc_alloc_arg",
     "time_bench_page_pool",
     "trial_bulk",
+    "trial_fill",
     "trial_page_pool",
     "virtiovf_add_migration_pages",
+    "window_fill",
     "xfs_buf_alloc_pages",
     "z_erofs_gbuf_growsize",
 ]
@@ -233,3 +240,32 @@ def count_bulk(
 def count_page_pool(machine: Machine, api: str, bench: str, iterations: SupportsIndex) -> dict[str, int]: ...
 def core_rows() -> list[tuple[str, int, int, str | None, int]]: ...
 def ns_per_count() -> float: ...
+def trial_fill(
+    machine: Machine,
+    filler: str,
+    form: str,
+    shape: str,
+    iterations: SupportsIndex,
+    *,
+    cold: bool = False,
+    trylock_loss: float = 0.0,
+    seed: int = 0,
+) -> tuple[int, int]: ...
+def count_fill(
+    machine: Machine,
+    filler: str,
+    form: str,
+    shape: str,
+    iterations: SupportsIndex,
+    *,
+    cold: bool = False,
+    trylock_loss: float = 0.0,
+    seed: int = 0,
+) -> dict[str, int]: ...
+def window_fill(
+    machine: Machine, filler: str, form: str, shape: str, iterations: SupportsIndex, *, cold: bool = False
+) -> dict[str, list[int]]: ...
+def request_shapes(pages: SupportsIndex) -> list[tuple[str, str]]: ...
+def clustered_shape(nr_pages: SupportsIndex, holes: SupportsIndex, runs: SupportsIndex, seed: int) -> str: ...
+def fillers() -> list[tuple[str, list[str]]]: ...
+def clock_cost() -> int: ...

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bulkpages.compare.stats import alpha_for, compare, median_interval, null_runs
+from bulkpages.compare.stats import alpha_for, compare, median_interval
 
 Costs = npt.NDArray[np.float64]
 
@@ -38,40 +38,39 @@ def simulate(
 def test_intervals_cover_the_truth(layout: float) -> None:
     rng = np.random.Generator(np.random.PCG64(1))
     misses = 0
-    runs = 400
+    runs = 200
     for i in range(runs):
         a, b = simulate(rng, 2, ratio=0.97, layout=layout)
         result = compare(a, b, alpha=0.05, effect=0.01, seed=i)
         misses += not result.low <= 0.97 <= result.high
-    # At 5 % the expectation is at most 20; 36 or more would be chance in fewer than 1 of 1000.
-    assert misses < 36
+    # At 5 % the expectation is at most 10; 22 or more would be chance in fewer than 1 of 1000.
+    assert misses < 22
 
 
 def test_few_processes_do_not_alarm() -> None:
     rng = np.random.Generator(np.random.PCG64(2))
     alarms = sum(
         compare(*simulate(rng, 2, processes=4, layout=0.01), alpha=0.05, effect=0.01, seed=i).claims_difference
-        for i in range(400)
+        for i in range(200)
     )
-    assert alarms < 36
+    assert alarms < 22
 
 
 def test_null_comparisons_raise_few_alarms() -> None:
     rng = np.random.Generator(np.random.PCG64(3))
     alarms = sum(
-        compare(*simulate(rng, 2, processes=8), alpha=0.01, effect=0.01, seed=i).claims_difference for i in range(600)
+        compare(*simulate(rng, 2, processes=8), alpha=0.01, effect=0.01, seed=i).claims_difference for i in range(200)
     )
-    # 3 % of 200 is what the suite promises; here 600 are at hand.
-    assert alarms <= 15
+    assert alarms <= 6
 
 
 def test_two_percent_are_found() -> None:
     rng = np.random.Generator(np.random.PCG64(4))
     results = [
         compare(*simulate(rng, 2, ratio=1.02, processes=24), alpha=alpha_for(12), effect=0.01, seed=i)
-        for i in range(50)
+        for i in range(20)
     ]
-    assert sum(result.verdict == "slower" for result in results) >= 45
+    assert sum(result.verdict == "slower" for result in results) >= 18
     assert not any(result.verdict == "faster" for result in results)
 
 
@@ -118,21 +117,6 @@ def test_blocks_keep_their_trials_together() -> None:
 def test_bad_arms_are_refused(a: Costs, b: Costs) -> None:
     with pytest.raises(ValueError, match=r"arms need|costs must"):
         compare(a, b, alpha=0.01, effect=0.01, seed=0)
-
-
-def test_null_runs_silence_a_run_that_cries_wolf() -> None:
-    rng = np.random.Generator(np.random.PCG64(10))
-    quiet = {f"c{i}": np.stack(simulate(rng, 4), axis=1).reshape(12, 2, 2, 30) for i in range(12)}
-    result = null_runs(quiet, ("v1", "v2"), alpha=alpha_for(12), effect=0.01, seed=0)
-    assert (result.comparisons, result.silent) == (24, True)
-    assert 0.001 < result.detectable < 0.02
-    assert result.detectable <= result.detectable_worst
-    loud = {name: cost.copy() for name, cost in quiet.items()}
-    for name in ("c0", "c1", "c2"):
-        loud[name][:, 0, 1] *= 1.05
-    result = null_runs(loud, ("v1", "v2"), alpha=alpha_for(12), effect=0.01, seed=0)
-    assert result.alarms == ["c0 v1", "c1 v1", "c2 v1"]
-    assert not result.silent
 
 
 def test_median_interval_holds_the_median() -> None:

@@ -15,6 +15,7 @@ __all__ = ["main"]
 COMMANDS = {
     "bench": ("bulkpages.cli.bench", "bench"),
     "callers": ("bulkpages.cli.callers", "callers"),
+    "claims": ("bulkpages.cli.claims", "claims"),
     "compare": ("bulkpages.cli.compare", "compare"),
     "conform": ("bulkpages.cli.conform", "conform"),
     "doctor": ("bulkpages.cli.doctor", "doctor"),

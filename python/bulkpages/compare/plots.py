@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -13,12 +14,13 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bulkpages.compare.results import hole_rows
+from bulkpages.compare.results import hole_rows, main_rows
 
-__all__ = ["hole_plot", "null_plot", "ratio_plot", "size_plot"]
+__all__ = ["forest_plot", "growth_plot", "hole_plot", "null_plot", "ratio_plot", "size_plot", "window_plot"]
 
 # Colours that can be told apart in light, in dark and by colour-blind readers.
 V1, V2, KERNEL = "#d55e00", "#0072b2", "#7f7f7f"
+NAMES = {"base": "v1", "form": "v2"}
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "bulkpages",
@@ -47,7 +49,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 def ratio_plot(results: dict[str, Any]) -> str:
     """The difference of each workload with its interval, and the kernel's beside it."""
-    rows = results["rows"][::-1]
+    rows = main_rows(results)[::-1]
     with mpl.rc_context(STYLE):
         figure, axes = _axes(8, 0.38 * len(rows) + 1)
         for y, row in enumerate(rows):
@@ -68,15 +70,16 @@ def ratio_plot(results: dict[str, Any]) -> str:
         axes.axvline(0, color="#777777", linewidth=1)
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.set_xlabel("v2 against v1, % (left of 0: v2 is faster; grey band: effect of interest)")
-        axes.legend(frameon=False, labelcolor="#777777", loc="best")
+        axes.legend(frameon=False, labelcolor="#777777", loc="upper left", bbox_to_anchor=(1, 1))
         return _svg(figure)
 
 
 def _with_interval(axes: Axes, x: list[Any], rows: list[dict[str, Any]], form: str, colour: str) -> None:
-    y = [row[form]["counts"] for row in rows]
-    below = [max(0.0, v - row[form]["interval_counts"][0]) for v, row in zip(y, rows, strict=True)]
-    above = [max(0.0, row[form]["interval_counts"][1] - v) for v, row in zip(y, rows, strict=True)]
-    axes.errorbar(x, y, yerr=[below, above], fmt="o-", color=colour, capsize=3, label=f"emulator {form}")
+    costs = [row["cost"][form] for row in rows]
+    y = [cost["counts"] for cost in costs]
+    below = [max(0.0, cost["counts"] - cost["interval_counts"][0]) for cost in costs]
+    above = [max(0.0, cost["interval_counts"][1] - cost["counts"]) for cost in costs]
+    axes.errorbar(x, y, yerr=[below, above], fmt="o-", color=colour, capsize=3, label=f"emulator {NAMES[form]}")
 
 
 def hole_plot(results: dict[str, Any]) -> str | None:
@@ -88,43 +91,64 @@ def hole_plot(results: dict[str, Any]) -> str | None:
     with mpl.rc_context(STYLE):
         figure, axes = _axes(8, 3.6)
         shares = [share * 100 for share, _ in pairs]
-        for form, colour in (("v1", V1), ("v2", V2)):
+        for form, colour in (("base", V1), ("form", V2)):
             _with_interval(axes, shares, rows, form, colour)
             known = [(s * 100, row["kernel"][form]["cycles"]) for s, row in pairs if row["kernel"][form]]
             if known:
-                axes.plot(*zip(*known, strict=True), "D:", color=colour, markerfacecolor="none", label=f"kernel {form}")
+                axes.plot(
+                    *zip(*known, strict=True), "D:", color=colour, markerfacecolor="none", label=f"kernel {NAMES[form]}"
+                )
         for who, style in (("emulator", "-"), ("kernel", ":")):
             if even := results["break_even"][who]:
                 axes.axvline(even * 100, color="#777777", linestyle=style, linewidth=1, label=f"break-even, {who}")
+        # Where callers work: the share of their slots that is NULL.
+        points = {
+            row["cell"]: 100 * row["holes"] / row["nr_pages"]
+            for row in main_rows(results)
+            if row["filler"] not in (None, "core") and row["conditions"] == "as recorded" and row["holes"]
+        }
+        # Shares along the axis, heights as parts of the picture.
+        place = axes.get_xaxis_transform()
+        for share in sorted(set(points.values())):
+            callers = [name for name, at in points.items() if at == share]
+            label = ", ".join(callers) if len(callers) < 3 else f"{callers[0]} and {len(callers) - 1} more"
+            axes.plot(share, 0.02, "^", color="#009e73", transform=place, clip_on=False)
+            axes.text(
+                share, 0.07, label, transform=place, rotation=90, fontsize=7, ha="center", va="bottom", color="#009e73"
+            )
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(shares, [f"{share:.3g}" for share in shares])
         axes.minorticks_off()
-        axes.set_xlabel("slots that are holes, % of 256 (v2 compacts first; at 100 v1 clears first)")
+        axes.set_xlabel(
+            "slots that are holes, % (lines: 256 slots, v2 compacts first, at 100 v1 clears first; triangles: callers)"
+        )
         axes.set_ylabel("cycles per page, allocation alone")
-        axes.legend(frameon=False, labelcolor="#777777", ncols=2)
+        axes.legend(frameon=False, labelcolor="#777777", loc="upper left", bbox_to_anchor=(1.02, 1))
         return _svg(figure)
 
 
 def size_plot(results: dict[str, Any]) -> str | None:
     """Cost per page against the size of an all-NULL array."""
-    rows = [row for row in results["rows"] if row["nr_pages"] and not row["hole_period"]]
+    rows = [row for row in main_rows(results) if row["filler"] is None and row["nr_pages"] and not row["hole_period"]]
     if len(rows) < 2:
         return None
     with mpl.rc_context(STYLE):
         figure, axes = _axes(8, 3.6)
         sizes = [row["nr_pages"] for row in rows]
-        for form, colour in (("v1", V1), ("v2", V2)):
+        for form, colour in (("base", V1), ("form", V2)):
             _with_interval(axes, sizes, rows, form, colour)
             known = [(row["nr_pages"], row["kernel"][form]["cycles"]) for row in rows if row["kernel"][form]]
             if known:
-                axes.plot(*zip(*known, strict=True), "D:", color=colour, markerfacecolor="none", label=f"kernel {form}")
+                axes.plot(
+                    *zip(*known, strict=True), "D:", color=colour, markerfacecolor="none", label=f"kernel {NAMES[form]}"
+                )
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
         axes.set_xticks(sizes, [str(size) for size in sizes])
         axes.set_xlabel("slots of the array, all NULL")
         axes.set_ylabel("cycles per page, allocation alone")
-        axes.legend(frameon=False, labelcolor="#777777", ncols=2)
+        axes.legend(frameon=False, labelcolor="#777777", loc="upper left", bbox_to_anchor=(1.02, 1))
         return _svg(figure)
 
 
@@ -143,4 +167,78 @@ def null_plot(results: dict[str, Any]) -> str:
         axes.set_xticks([])
         axes.set_xlabel(f"{len(rows)} comparisons of a form with itself, in order")
         axes.set_ylabel("difference, %")
+        return _svg(figure)
+
+
+def window_plot(results: dict[str, Any]) -> str | None:
+    """Clock counts under the per-CPU lock and with interrupts off, of svc_alloc_arg() by share of holes."""
+    rows = results["windows"]
+    if not rows:
+        return None
+    with mpl.rc_context(STYLE):
+        figure, grid = plt.subplots(1, 3, figsize=(10, 3.4), sharex=True, sharey=True)
+        panels: tuple[tuple[str, bool, Callable[[dict[str, Any]], dict[str, float]]], ...] = (
+            ("per-CPU lock, lists warm", False, lambda row: row["pcp"]),
+            ("irqs off, UP, lists warm", False, lambda row: row["irq_off"]["UP"]),
+            ("irqs off, SMP, lists cold", True, lambda row: row["irq_off"]["SMP"]),
+        )
+        for axes, (title, cold, pick) in zip(grid, panels, strict=True):
+            axes.spines[["top", "right"]].set_visible(False)
+            for form, colour in (("before", V1), ("after", V2), ("tracked", "#009e73")):
+                chosen = [row for row in rows if row["form"] == form and row["cold"] == cold]
+                x = [row["share"] * 100 for row in chosen]
+                middle = [pick(row)["p50"] for row in chosen]
+                axes.plot(x, middle, "o-", color=colour, markersize=4, label=form)
+                low, high = ([pick(row)[end] for row in chosen] for end in ("p5", "p95"))
+                axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.set_title(title, fontsize=10, color="#777777")
+            axes.set_xscale("log")
+            axes.set_yscale("symlog", linthresh=100)
+            axes.set_xlabel("holes, % of 259")
+        grid[0].set_ylabel("clock counts in a fill")
+        grid[0].legend(frameon=False, labelcolor="#777777")
+        return _svg(figure)
+
+
+def growth_plot(results: dict[str, Any]) -> str | None:
+    """Slot accesses of filling an empty array against its size; exact."""
+    rows = [row for row in results["growth"] if row["filler"] == "svc_alloc_arg"]
+    if not rows:
+        return None
+    colours = {"before": V1, "after": V2, "tracked": "#009e73", "v3": "#cc79a7"}
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(8, 3.2)
+        for row in rows:
+            axes.plot(
+                row["sizes"],
+                row["slot_work"],
+                "o--" if row["page_owner"] else "o-",
+                color=colours[row["form"]],
+                markersize=4,
+                label=f"{row['form']}{', page owner' if row['page_owner'] else ''}: slope {row['slope']:.2f}",
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xticks(row["sizes"], [str(size) for size in row["sizes"]])
+        axes.set_xlabel("slots, all NULL (svc_alloc_arg)")
+        axes.set_ylabel("slot tests, writes, clearings")
+        axes.legend(frameon=False, labelcolor="#777777", ncols=2, fontsize=8)
+        return _svg(figure)
+
+
+def forest_plot(merged: dict[str, Any]) -> str:
+    """Each workload's ratio on every machine, and the summary."""
+    rows = merged["rows"][::-1]
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(8, 0.55 * len(rows) + 1.2)
+        for y, row in enumerate(rows):
+            for i, study in enumerate(row["studies"]):
+                at = y + 0.15 + 0.5 * i / len(row["studies"])
+                axes.plot([(end - 1) * 100 for end in study["interval"]], [at, at], color=KERNEL, linewidth=1)
+                axes.plot((study["ratio"] - 1) * 100, at, "o", color=KERNEL, markersize=4)
+            axes.plot([(end - 1) * 100 for end in row["interval"]], [y, y], color=V2, linewidth=2)
+            axes.plot((row["ratio"] - 1) * 100, y, "D", color=V2, markersize=6)
+        axes.axvline(0, color="#777777", linewidth=1)
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.set_xlabel("difference from the first form, %")
         return _svg(figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import tempfile
@@ -11,15 +12,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from bulkpages.compare.cells import FORMS
 from bulkpages.compare.kernel import timings
-from bulkpages.compare.results import differing_counts, headline
+from bulkpages.compare.results import differing_counts, headline, main_rows
 from bulkpages.compare.text import reply
 
-__all__ = ["write"]
+__all__ = ["write", "write_whole"]
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -35,12 +36,20 @@ def _html(results: dict[str, Any]) -> str:
     # Pictures take a second to import, and nobody but the report needs them.
     from bulkpages.compare import plots
 
-    names = list(results["rows"][0]["counts"]["v1"])
-    never = [name for name in names if not any(row["counts"][form][name] for row in results["rows"] for form in FORMS)]
+    names = list(results["rows"][0]["counts"]["base"])
+    never = [
+        name
+        for name in names
+        if not any(row["counts"][which][name] for row in results["rows"] for which in ("base", "form"))
+    ]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("bulkpages.compare"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    size_plot, hole_plot = plots.size_plot(results), plots.hole_plot(results)
+
+    def picture(svg: str | None) -> Markup | None:
+        # Our own SVG, not text from outside.
+        return Markup(svg) if svg else None
+
     return environment.get_template("report.html.j2").render(
         headline=headline(results),
         rows=results["rows"],
@@ -52,27 +61,71 @@ def _html(results: dict[str, Any]) -> str:
         kernel_meta=timings()["meta"],
         command=results["command"],
         provenance=json.dumps(results["provenance"], indent=1),
-        # Our own SVG, not text from outside.
-        ratio_plot=Markup(plots.ratio_plot(results)),
-        size_plot=Markup(size_plot) if size_plot else None,
-        hole_plot=Markup(hole_plot) if hole_plot else None,
-        break_even=results["break_even"],
+        main=main_rows(results),
+        growth=results["growth"],
+        windows=results["windows"],
+        published=results["published"],
+        claims=results["claims"],
+        instructions=results.get("instructions"),
+        baseline=results.get("baseline"),
+        ratio_plot=picture(plots.ratio_plot(results)),
+        size_plot=picture(plots.size_plot(results)),
+        hole_plot=picture(plots.hole_plot(results)),
+        window_plot=picture(plots.window_plot(results)),
+        growth_plot=picture(plots.growth_plot(results)),
+        null_plot=picture(plots.null_plot(results)),
+        sweep_plot=picture(_sweep_plot()),
         counted=[name for name in names if name not in never],
         never=never,
         differing=differing_counts(results),
-        null_plot=Markup(plots.null_plot(results)),
     )
+
+
+def _sweep_plot() -> str | None:
+    """The failure sweep of the callers, where this installation has it."""
+    try:
+        sweep = importlib.import_module("bulkpages.callers.sweep")
+    except ModuleNotFoundError:
+        return None
+    draw = getattr(sweep, "svg", None)
+    return str(draw()) if draw else None
+
+
+def write_parquet(results: dict[str, Any], folder: Path) -> Path | None:
+    """The trials as a Parquet file, where pyarrow (extra `arrow`) is there: a row for each trial."""
+    try:
+        import pyarrow as pa  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        import pyarrow.parquet as pq  # type: ignore[import-not-found,import-untyped,unused-ignore]
+    except ImportError:
+        return None
+    forms: dict[str, list[str]] = {}
+    for row in results["rows"]:
+        forms.setdefault(row["cell"], [row["base"]]).append(row["form"])
+    columns: dict[str, list[Any]] = {name: [] for name in ("cell", "form", "process", "twin", "block", "counts")}
+    for cell, processes in results["samples"].items():
+        for process, costs in enumerate(processes):
+            for form, twins in zip(forms.get(cell, []), costs, strict=False):
+                for twin, blocks in enumerate(twins):
+                    for block, counts in enumerate(blocks):
+                        for name, value in zip(columns, (cell, form, process, twin, block, counts), strict=True):
+                            columns[name].append(value)
+    table = pa.table(columns).replace_schema_metadata(
+        {"schema": results["schema"], "provenance": json.dumps(results["provenance"]), "seed": str(results["seed"])}
+    )
+    path = folder / "trials.parquet"
+    pq.write_table(table, path)
+    return path
 
 
 def write(results: dict[str, Any], folder: Path) -> list[Path]:
     """Writes the three files into `folder` and returns their paths."""
-    files = {
-        "results.json": json.dumps(results, indent=1) + "\n",
-        "report.html": _html(results),
-        "reply.txt": reply(results),
-    }
+    files = {"results.json": json.dumps(results, indent=1) + "\n"}
+    if results["rows"]:
+        files |= {"report.html": _html(results), "reply.txt": reply(results)}
     paths = []
     for name, text in files.items():
-        _write_whole(folder / name, text)
+        write_whole(folder / name, text)
         paths.append(folder / name)
+    if parquet := write_parquet(results, folder):
+        paths.append(parquet)
     return paths

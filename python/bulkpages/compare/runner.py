@@ -1,27 +1,33 @@
-"""Runs the trials: forms interleaved in random blocks, replicated over fresh processes.
+"""Runs the trials: forms interleaved in random blocks, replicated over fresh processes, in a few looks.
 
 Whole trials run in Rust; a trial lasts about a millisecond. In each block each form of each cell runs twice, so that
-every block also holds a comparison of each form with itself.
+every block also holds a comparison of each form with itself. The budget is divided evenly among the looks; after each,
+cells in which every comparison is decided drop out, and the others get all of the time that is left.
 """
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field, replace
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from bulkpages import BulkpagesError, Machine, _core
-from bulkpages.compare.cells import FORMS, Cell
+from bulkpages.compare.cells import Cell, Conditions, make_machine
+from bulkpages.compare.stats import Sequential
 
-__all__ = ["Plan", "Run", "run"]
+__all__ = ["MIN_PROCESSES", "Plan", "Run", "calibrate", "count_cells", "run", "trial"]
+
+Costs = npt.NDArray[np.float64]
 
 # Each form runs twice in a block.
 TWINS = 2
@@ -36,50 +42,70 @@ class Plan:
     Attributes:
         cells: What is compared.
         snapshot: Path of the kernel state that every process loads.
-        processes: Fresh processes; address layout differs between them.
-        blocks: Random blocks in each.
+        blocks: Random blocks in each process.
         trial_seconds: Aim for the length of one trial.
         seed: Of the order of trials.
-        seconds: After this no further process is begun, if a few have finished.
+        seconds: Time to measure, of all looks together.
+        looks: How often the data are looked at.
+        effect: Smallest effect of interest, as a share.
     """
 
     cells: list[Cell]
     snapshot: Path
-    processes: int
     blocks: int
     trial_seconds: float
     seed: int
-    seconds: float = 3600.0
+    seconds: float
+    looks: int
+    effect: float
 
 
 @dataclass
 class Run:
-    """What was measured: `cost[cell name]` has axes (process, form, twin, block), clock counts per page or op."""
+    """What was measured so far.
 
-    cost: dict[str, npt.NDArray[np.float64]]
-    counts: dict[str, dict[str, dict[str, float]]]
+    Attributes:
+        cost: For each cell, an array for each process that ran it, of axes (form, twin, block): clock counts per unit.
+        counts: For each cell and form, exact counts per unit.
+        skipped: Cells that the machine cannot run, with the reason.
+        spent: Seconds measured.
+        processes: Processes that have finished.
+        foretold: What the first processes said could be told apart by the end; None before.
+        interrupted: Whether somebody interrupted it.
+        sequential: What was decided at which look.
+    """
+
+    cost: dict[str, list[Costs]] = field(default_factory=dict)
+    counts: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    spent: float = 0.0
+    processes: int = 0
+    foretold: dict[str, float] | None = None
+    interrupted: bool = False
+    sequential: Sequential = field(default_factory=Sequential)
 
 
-def _trial(machine: Machine, cell: Cell, form: str, iterations: int) -> tuple[int, int]:
-    """Pages (or operations) and clock counts of one trial: of allocation alone, for a pool of the whole loop."""
+def trial(machine: Machine, cell: Cell, form: str, iterations: int) -> tuple[int, int, int]:
+    """One trial: units (pages, operations or fills), clock counts inside allocation, clock counts to plan with."""
     if cell.bench:
-        pages, counts, _ = _core.trial_page_pool(machine, form, cell.bench, iterations)
-    else:
-        pages, counts, _ = _core.trial_bulk(machine, form, cell.nr_pages, cell.hole_period, iterations)
-    return pages, counts
+        return _core.trial_page_pool(machine, form, cell.bench, iterations)
+    if cell.filler is None:
+        return _core.trial_bulk(machine, form, cell.nr_pages, cell.hole_period, iterations)
+    state = cell.conditions
+    _, counts = _core.trial_fill(
+        machine, cell.filler, form, cell.shape, iterations, cold=state.cold, trylock_loss=state.trylock_loss
+    )
+    return iterations, counts, counts
 
 
-def _calibrate(machine: Machine, cell: Cell, seconds: float) -> int:
-    """Iterations that take about `seconds`, frees included."""
-    ns = _core.ns_per_count()
+def calibrate(machine: Machine, cell: Cell, seconds: float, ns: float) -> int:
+    """Iterations that take about `seconds`, a clock count being `ns` nanoseconds."""
     iterations = 16
     while True:
-        if cell.bench:
-            _, _, total = _core.trial_page_pool(machine, "v1", cell.bench, iterations)
-        else:
-            _, _, total = _core.trial_bulk(machine, "v1", cell.nr_pages, cell.hole_period, iterations)
-        took = total * ns * 1e-9
+        start = time.perf_counter()
+        counts = trial(machine, cell, cell.forms[0], iterations)[2]
+        # What lies outside the clock, as frees do, must not make a trial long.
+        took = max(counts * ns * 1e-9, (time.perf_counter() - start) / 2)
         if took > seconds / 8:
             return max(1, round(iterations * seconds / took))
         iterations *= 4
@@ -97,79 +123,189 @@ def _worker_starts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _worker(plan: Plan, process: int) -> dict[str, npt.NDArray[np.float64]]:
-    """One process: its own machine, its own order of trials."""
+def _machines(snapshot: Path, cells: list[Cell]) -> dict[Conditions, Machine]:
+    """A machine for each state; what differs from fill to fill shares one."""
+    made: dict[tuple[object, ...], Machine] = {}
+    found = {}
+    for state in {cell.conditions: None for cell in cells}:
+        key = (state.page_owner, state.nodes, state.above_low)
+        if key not in made:
+            made[key] = make_machine(str(snapshot), state)
+        found[state] = made[key]
+    return found
+
+
+def _worker(plan: Plan, cells: list[Cell], process: int) -> dict[str, Costs]:
+    """One process: its own machines, its own order of trials."""
     rng = np.random.Generator(np.random.PCG64([plan.seed, process]))
-    machine = Machine.from_snapshot(plan.snapshot)
-    iterations = [_calibrate(machine, cell, plan.trial_seconds) for cell in plan.cells]
-    cost = {cell.name: np.empty((len(FORMS), TWINS, plan.blocks)) for cell in plan.cells}
-    arms = [(form, twin) for form in range(len(FORMS)) for twin in range(TWINS)]
+    machines = _machines(plan.snapshot, cells)
+    ns = _core.ns_per_count()
+    iterations = [calibrate(machines[cell.conditions], cell, plan.trial_seconds, ns) for cell in cells]
+    cost = {cell.name: np.empty((len(cell.forms), TWINS, plan.blocks)) for cell in cells}
     # One block beforehand warms caches and lists.
     for block in range(-1, plan.blocks):
-        for i in rng.permutation(len(plan.cells)):
-            cell = plan.cells[i]
-            for arm in rng.permutation(len(arms)):
-                form, twin = arms[arm]
-                pages, counts = _trial(machine, cell, FORMS[form], iterations[i])
-                cost[cell.name][form, twin, block] = counts / pages if pages else np.nan
-    machine.audit()
+        for i in rng.permutation(len(cells)):
+            cell = cells[i]
+            for arm in rng.permutation(len(cell.forms) * TWINS):
+                form, twin = divmod(int(arm), TWINS)
+                units, counts, _ = trial(machines[cell.conditions], cell, cell.forms[form], iterations[i])
+                cost[cell.name][form, twin, block] = counts / units if units else np.nan
+    for machine in machines.values():
+        machine.audit()
     return cost
 
 
-def _count(plan: Plan) -> tuple[list[Cell], dict[str, dict[str, dict[str, float]]], dict[str, str]]:
-    """Counts per page, and the cells that this machine can run."""
-    machine = Machine.from_snapshot(plan.snapshot)
-    usable, counts, skipped = [], {}, {}
-    for cell in plan.cells:
+def count_cells(snapshot: Path, cells: list[Cell], run: Run) -> list[Cell]:
+    """Fills in the counts per unit; returns the cells that this machine can run."""
+    usable = []
+    machines = _machines(snapshot, cells)
+    for cell in cells:
         rows = {}
         try:
-            for form in FORMS:
-                # The first round brings the lists to where they stay.
-                for n in (64, 64):
-                    if cell.bench:
-                        found = _core.count_page_pool(machine, form, cell.bench, 64 * n)
-                    else:
-                        found = _core.count_bulk(machine, form, cell.nr_pages, cell.hole_period, n)
+            for form in cell.forms:
+                # A machine of its own where fills change it for good: what one form leaves is the next one's state.
+                machine = machines[cell.conditions]
+                if cell.bench:
+                    found = _core.count_page_pool(machine, form, cell.bench, 6400)
+                elif cell.filler is None:
+                    n = max(1, 2048 // cell.nr_pages)
+                    found = _core.count_bulk(machine, form, cell.nr_pages, cell.hole_period, n)
+                else:
+                    n, state = 64, cell.conditions
+                    found = _core.count_fill(
+                        machine, cell.filler, form, cell.shape, n, cold=state.cold, trylock_loss=state.trylock_loss
+                    )
                 pages = found.pop("pages")
-                if not pages:
+                units = n if cell.filler else pages
+                if not units:
                     raise BulkpagesError("no page could be allocated")
-                rows[form] = {name: n if name == "longest_hold_pages" else n / pages for name, n in found.items()}
+                rows[form] = {name: n if name == "longest_hold_pages" else n / units for name, n in found.items()}
         except BulkpagesError as error:
-            skipped[cell.name] = str(error)
+            run.skipped[cell.name] = str(error)
             continue
         usable.append(cell)
-        counts[cell.name] = rows
-    return usable, counts, skipped
+        run.counts[cell.name] = rows
+    return usable
 
 
-def run(plan: Plan, progress: Callable[[int, int], None] = lambda done, total: None) -> Run:
+@contextlib.contextmanager
+def _pool(workers: int) -> Any:
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_worker_starts, max_tasks_per_child=1)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def run(
+    plan: Plan,
+    earlier: Run | None = None,
+    progress: Callable[[float, str], None] = lambda seconds, what: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Run:
     """Runs a plan on all cores, one process each; an interrupt keeps the processes that had finished.
 
+    Args:
+        plan: What to run.
+        earlier: An interrupted run of the same plan, which goes on.
+        progress: Told the seconds measured and what is going on.
+        say: Told what a user should know before the end.
+
     Raises:
-        BulkpagesError: The snapshot cannot be loaded, or no cell can run.
+        BulkpagesError: The snapshot cannot be loaded, no cell can run, or the budget is too small for any answer.
     """
-    usable, counts, skipped = _count(plan)
+    state = earlier or Run()
+    state.interrupted = False
+    usable = count_cells(plan.snapshot, plan.cells, state)
     if not usable:
-        raise BulkpagesError(f"no cell can run on this machine: {skipped}")
-    plan = replace(plan, cells=usable)
-    start = time.monotonic()
-    done: dict[int, dict[str, npt.NDArray[np.float64]]] = {}
-    context = multiprocessing.get_context("spawn")
-    workers = max(1, min(plan.processes, len(_cpus())))
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_worker_starts, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(_worker, plan, process): process for process in range(plan.processes)}
-        try:
-            for future in as_completed(futures):
-                done[futures[future]] = future.result()
-                progress(len(done), plan.processes)
-                if time.monotonic() - start > plan.seconds and len(done) >= MIN_PROCESSES:
-                    # A busy machine: what there is decides.
-                    pool.shutdown(wait=False, cancel_futures=True)
+        raise BulkpagesError(f"no cell can run on this machine: {state.skipped}")
+    for cell in usable:
+        state.cost.setdefault(cell.name, [])
+    sequential = state.sequential
+    sequential.prepare(usable, plan.looks, plan.effect)
+    workers = max(1, len(_cpus()))
+    try:
+        with _pool(workers) as pool:
+            for look in range(sequential.looks_done, plan.looks):
+                active = [cell for cell in usable if sequential.open(cell)]
+                if not active:
                     break
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-            if len(done) < 3:
-                raise
-    order = sorted(done)
-    cost = {cell.name: np.stack([done[p][cell.name] for p in order]) for cell in usable}
-    return Run(cost, counts, skipped)
+                _measure(pool, workers, plan, state, active, look, progress, say)
+                progress(state.spent, f"look {look + 1} of {plan.looks}")
+                sequential.look(look, active, state.cost, plan.seed)
+    except KeyboardInterrupt:
+        state.interrupted = True
+    return state
+
+
+def _measure(
+    pool: ProcessPoolExecutor,
+    workers: int,
+    plan: Plan,
+    state: Run,
+    active: list[Cell],
+    look: int,
+    progress: Callable[[float, str], None],
+    say: Callable[[str], None],
+) -> None:
+    """Processes until the time of this look is used up."""
+    until = plan.seconds * (look + 1) / plan.looks
+    before, start = state.spent, time.monotonic()
+    running: dict[Future[dict[str, Costs]], float] = {}
+    longest = 0.0
+
+    def due() -> bool:
+        have = min(len(state.cost[cell.name]) for cell in active) + len(running)
+        return have < MIN_PROCESSES or before + time.monotonic() - start + longest < until
+
+    try:
+        while True:
+            while len(running) < workers and due():
+                process = state.processes
+                state.processes += 1
+                running[pool.submit(_worker, plan, active, process)] = time.monotonic()
+            if not running:
+                break
+            done, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+            for future in done:
+                longest = max(longest, time.monotonic() - running.pop(future))
+                for name, cost in future.result().items():
+                    state.cost[name].append(cost)
+            state.spent = before + time.monotonic() - start
+            what = f"look {look + 1} of {plan.looks}, {len(active)} workloads"
+            progress(state.spent, what)
+            if done and state.foretold is None:
+                _foretell(plan, state, active, workers, longest, say)
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _foretell(
+    plan: Plan, state: Run, active: list[Cell], workers: int, longest: float, say: Callable[[str], None]
+) -> None:
+    """Says what the budget can tell apart, once the first processes have shown the spread."""
+    have = len(state.cost[active[0].name])
+    least = longest * -(-MIN_PROCESSES // workers)
+    if least > plan.seconds * 1.5:
+        raise BulkpagesError(
+            f"a budget of {plan.seconds:.0f} s is too small: {len(active)} workloads need at least {least:.0f} s; "
+            "give more, or fewer workloads with --only"
+        )
+    if have < MIN_PROCESSES:
+        return
+    processes = max(MIN_PROCESSES, int(plan.seconds * workers / longest))
+    found = state.sequential.detectable(active, state.cost, processes)
+    state.foretold = {"processes": processes, "median": float(np.median(found)), "worst": float(np.max(found))}
+    line = (
+        f"{plan.seconds:.0f} s: about {processes} processes; differences of {np.median(found):.2%} (median workload) "
+        f"and {np.max(found):.2%} (noisiest) can be told from none."
+    )
+    if np.median(found) > plan.effect:
+        needed = plan.seconds * (float(np.median(found)) / plan.effect) ** 2
+        line += (
+            f" That is above the effect of interest, {plan.effect:.2%}: the budget is too small to decide most "
+            f"workloads; about {needed / 60:.0f} min would do."
+        )
+    say(line)

@@ -4,20 +4,39 @@ The estimate is the ratio of the medians of two arms over all processes and bloc
 disturbed throughout moves it little. Its uncertainty comes from a hierarchical bootstrap: processes are drawn with
 replacement, then blocks within each, both arms of a block together. Since there are few processes, the bootstrap's
 standard error is widened by what the small number costs (n / (n - 1)) and put into an interval with Student's t of
-n - 1 degrees of freedom. All intervals of a run are widened for their number (Bonferroni). Logarithms are natural;
-shares are 0.01 for 1 %.
+n - 1 degrees of freedom.
+
+Data are looked at a fixed number of times, so that what is decided early costs no further time. The error rate of a
+comparison is spent over the looks by the power function of Kim and DeMets, alpha * t ** 2: a sixteenth at the first
+look of four, seven at the last. A look may spend what the function grows by, so the intervals of all looks hold
+together whatever the dependence between them. For the number of comparisons the rate is divided by it (Bonferroni: Holm
+and Benjamini-Hochberg decide more, but give no intervals that hold together). Logarithms are natural; shares are 0.01
+for 1 %.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats  # type: ignore[import-untyped]
 
-__all__ = ["Comparison", "NullRuns", "alpha_for", "compare", "median_interval", "null_runs"]
+from bulkpages.compare.cells import Cell
+
+__all__ = [
+    "Comparison",
+    "Looked",
+    "NullRuns",
+    "Sequential",
+    "alpha_for",
+    "compare",
+    "median_interval",
+    "null_runs",
+    "spend",
+]
 
 Verdict = Literal["faster", "slower", "same", "undecided"]
 Costs = npt.NDArray[np.float64]
@@ -26,6 +45,8 @@ FAMILY_ALPHA = 0.05
 NULL_ALPHA = 0.01
 POWER = 0.8
 RESAMPLES = 400
+# Power of the share of the budget by which the error rate is spent.
+SPENDING = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +60,8 @@ class Comparison:
         median_a: Clock counts per unit.
         median_b: Clock counts per unit.
         verdict: faster, slower, same (the interval lies within the effect of interest), or undecided.
+        error: Standard error of the logarithm of the ratio.
+        processes: How many there were.
     """
 
     ratio: float
@@ -47,6 +70,8 @@ class Comparison:
     median_a: float
     median_b: float
     verdict: Verdict
+    error: float
+    processes: int
 
     @property
     def claims_difference(self) -> bool:
@@ -59,14 +84,27 @@ def _blocks(arm: Costs) -> Costs:
     return arm if arm.ndim == 3 else arm[:, :, None]
 
 
+def _median(values: Costs) -> float:
+    """`np.median` without its checks, which take longer than the median of so few numbers."""
+    flat = values.ravel()
+    middle = flat.size // 2
+    if flat.size % 2:
+        flat.partition(middle)
+        return float(flat[middle])
+    flat.partition((middle - 1, middle))
+    return float(flat[middle - 1] + flat[middle]) / 2
+
+
 def _standard_error(a: Costs, b: Costs, rng: np.random.Generator) -> float:
     """Of the log ratio of medians; axes (process, block, trial), blocks of a and b paired."""
     processes, blocks, _ = a.shape
     logs = np.empty(RESAMPLES)
+    rows = np.arange(processes)[:, None] * blocks
+    a, b = (arm.reshape(processes * blocks, -1) for arm in (a, b))
     for i in range(RESAMPLES):
-        chosen = rng.integers(processes, size=(processes, 1))
-        drawn = rng.integers(blocks, size=(processes, blocks))
-        logs[i] = np.log(np.median(b[chosen, drawn]) / np.median(a[chosen, drawn]))
+        chosen = rng.integers(processes, size=processes)
+        drawn = (rng.integers(blocks, size=(processes, blocks)) + rows[chosen]).ravel()
+        logs[i] = np.log(_median(b[drawn]) / _median(a[drawn]))
     return float(np.std(logs, ddof=1) * np.sqrt(processes / (processes - 1)))
 
 
@@ -100,9 +138,11 @@ def compare(a: Costs, b: Costs, *, alpha: float, effect: float, seed: int) -> Co
     a, b = _blocks(a), _blocks(b)
     rng = np.random.Generator(np.random.PCG64(seed))
     ratio = float(np.median(b) / np.median(a))
-    margin = float(stats.t.ppf(1 - alpha / 2, a.shape[0] - 1)) * _standard_error(a, b, rng)
+    error = _standard_error(a, b, rng)
+    margin = float(stats.t.ppf(1 - alpha / 2, a.shape[0] - 1)) * error
     low, high = float(ratio * np.exp(-margin)), float(ratio * np.exp(margin))
-    return Comparison(ratio, low, high, float(np.median(a)), float(np.median(b)), _verdict(low, high, effect))
+    verdict = _verdict(low, high, effect)
+    return Comparison(ratio, low, high, float(np.median(a)), float(np.median(b)), verdict, error, a.shape[0])
 
 
 def median_interval(arm: Costs, *, alpha: float) -> tuple[float, float]:
@@ -148,24 +188,113 @@ class NullRuns:
         return len(self.alarms) / self.comparisons if self.comparisons else 0.0
 
 
-def null_runs(cost: dict[str, Costs], forms: tuple[str, ...], *, alpha: float, effect: float, seed: int) -> NullRuns:
-    """Compares the twins of every form of every cell; `cost` has axes (process, form, twin, block)."""
-    rows: list[tuple[str, Comparison]] = []
-    processes = 2
-    for name, arms in cost.items():
-        processes = arms.shape[0]
-        for i, form in enumerate(forms):
-            result = compare(arms[:, i, 0], arms[:, i, 1], alpha=alpha, effect=effect, seed=seed + len(rows))
-            rows.append((f"{name} {form}", result))
-    alarms = [name for name, result in rows if result.claims_difference]
+def null_runs(rows: list[tuple[str, Comparison, bool]], *, alpha: float) -> NullRuns:
+    """Sums up the A/A comparisons: (name, comparison, whether it claimed a difference at any look)."""
+    alarms = [name for name, _, alarm in rows if alarm]
     surprise = stats.binom.sf(len(alarms) - 1, len(rows), NULL_ALPHA) if alarms else 1.0
     # Two forms are compared by both twins of each, so their interval is narrower by the root of 2.
+    found = [_detectable(result.error / 2**0.5, result.processes, alpha) for _, result, _ in rows] or [np.nan]
+    plain = [(name, result) for name, result, _ in rows]
+    return NullRuns(len(rows), alarms, plain, bool(surprise >= 0.05), float(np.median(found)), float(np.max(found)))
+
+
+def _detectable(error: float, processes: int, alpha: float) -> float:
+    """Difference that is told from none with probability `POWER`, given the standard error."""
     t = stats.t(processes - 1)
-    stretch = float(1 + t.ppf(POWER) / t.ppf(1 - alpha / 2)) / 2**0.5
-    found = [np.expm1(np.log(result.high / result.low) / 2 * stretch) for _, result in rows] or [np.nan]
-    return NullRuns(len(rows), alarms, rows, bool(surprise >= 0.05), float(np.median(found)), float(np.max(found)))
+    return float(np.expm1((t.ppf(1 - alpha / 2) + t.ppf(POWER)) * error))
 
 
 def alpha_for(comparisons: int) -> float:
     """Error rate of each interval of a run with this many comparisons; never above the nominal 1 %."""
     return min(NULL_ALPHA, FAMILY_ALPHA / max(1, comparisons))
+
+
+def spend(alpha: float, looks: int) -> list[float]:
+    """What each of so many looks, at equal shares of the budget, may spend of an error rate: sums to `alpha`."""
+    upto = [alpha * (look / looks) ** SPENDING for look in range(looks + 1)]
+    return [b - a for a, b in pairwise(upto)]
+
+
+@dataclass
+class Looked:
+    """A comparison as it stands.
+
+    Attributes:
+        result: Of the last look that was taken at it.
+        look: Which look that was, from 1.
+        alarm: For a form against itself: whether any look claimed a difference.
+    """
+
+    result: Comparison
+    look: int
+    alarm: bool = False
+
+
+@dataclass
+class Sequential:
+    """What has been decided so far, and at which look."""
+
+    alpha: float = 0.0
+    looks: int = 1
+    effect: float = 0.01
+    looks_done: int = 0
+    pairs: dict[str, Looked] = field(default_factory=dict)
+    nulls: dict[str, Looked] = field(default_factory=dict)
+
+    def prepare(self, cells: list[Cell], looks: int, effect: float) -> None:
+        """States, before the first look, how many comparisons and looks there will be."""
+        self.alpha = alpha_for(sum(len(cell.forms) - 1 for cell in cells))
+        self.looks, self.effect = looks, effect
+
+    def open(self, cell: Cell) -> bool:
+        """Whether a comparison of the cell is undecided."""
+        rows = [self.pairs.get(f"{cell.name} {form}") for form in cell.forms[1:]]
+        return any(row is None or row.result.verdict == "undecided" for row in rows)
+
+    def look(self, look: int, cells: list[Cell], cost: dict[str, list[Costs]], seed: int) -> None:
+        """Takes look number `look`, from 0, at these cells."""
+        alpha = spend(self.alpha, self.looks)[look]
+        for cell in cells:
+            for name, result in self.compare_pairs(cell, cost[cell.name], alpha, seed + 1000 * (look + 1)):
+                # What was decided stays as it was decided.
+                if name not in self.pairs or self.pairs[name].result.verdict == "undecided":
+                    self.pairs[name] = Looked(result, look + 1)
+            arms = np.stack(cost[cell.name])
+            for i, form in enumerate(cell.forms):
+                name = f"{cell.name} {form}"
+                twins = compare(arms[:, i, 0], arms[:, i, 1], alpha=alpha, effect=self.effect, seed=seed + look)
+                before = self.nulls.get(name)
+                alarm = twins.claims_difference or (before is not None and before.alarm)
+                self.nulls[name] = Looked(twins, look + 1, alarm)
+        self.looks_done = look + 1
+
+    def compare_pairs(self, cell: Cell, costs: list[Costs], alpha: float, seed: int) -> list[tuple[str, Comparison]]:
+        """Every form of a cell against its first. Both twins of a form are samples of it."""
+        arms = np.stack(costs).swapaxes(2, 3)
+        return [
+            (f"{cell.name} {form}", compare(arms[:, 0], arms[:, i], alpha=alpha, effect=self.effect, seed=seed + i))
+            for i, form in enumerate(cell.forms[1:], 1)
+        ]
+
+    def detectable(self, cells: list[Cell], cost: dict[str, list[Costs]], processes: int) -> list[float]:
+        """For each comparison, the difference that so many processes would tell from none, by the spread so far."""
+        found = []
+        for cell in cells:
+            logs = np.log(np.median(np.stack(cost[cell.name]), axis=(2, 3)))
+            for i in range(1, len(cell.forms)):
+                error = float(np.std(logs[:, i] - logs[:, 0], ddof=1)) / processes**0.5
+                found.append(_detectable(error, processes, self.alpha))
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, for going on later."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Sequential:
+        """What `to_json` gave."""
+        found = cls(data["alpha"], data["looks"], data["effect"], data["looks_done"])
+        for what in ("pairs", "nulls"):
+            for name, row in data[what].items():
+                getattr(found, what)[name] = Looked(Comparison(**row["result"]), row["look"], row["alarm"])
+        return found

@@ -28,6 +28,18 @@ pub fn now() -> u64 {
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64
 }
 
+/// What a reading costs, in its own counts: the median of many pairs.
+pub fn cost() -> u64 {
+    let mut gaps: Vec<u64> = (0..1001)
+        .map(|_| {
+            let first = now();
+            now() - first
+        })
+        .collect();
+    gaps.sort_unstable();
+    gaps[500]
+}
+
 /// Nanoseconds per reading, measured over about 20 ms.
 pub fn ns_per_count() -> f64 {
     use std::time::{Duration, Instant};

@@ -30,6 +30,10 @@ pub struct Counts {
     pub bulk_singles: u64,
     /// Single-page requests, those of bulk calls included.
     pub single_calls: u64,
+    /// Bulk calls; known of fills by callers alone.
+    pub bulk_calls: u64,
+    /// Slots cleared by `memset`; known of fills by callers alone.
+    pub slot_clears: u64,
 }
 
 impl Probe for Counts {

@@ -6,8 +6,12 @@
 pub mod bench;
 pub mod clock;
 pub mod counts;
+pub mod fill;
 pub mod trial;
+pub mod windows;
 
 pub use bench::{Row, bench_core};
 pub use counts::Counts;
+pub use fill::{Fill, Filler};
 pub use trial::{Api, Sample, Workload};
+pub use windows::Windows;

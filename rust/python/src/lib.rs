@@ -25,7 +25,10 @@ mod _core {
     #[pymodule_export]
     use super::machine::Machine;
     #[pymodule_export]
-    use super::measure::{core_rows, count_bulk, count_page_pool, ns_per_count, trial_bulk, trial_page_pool};
+    use super::measure::{
+        clock_cost, clustered_shape, core_rows, count_bulk, count_fill, count_page_pool, fillers, ns_per_count, request_shapes,
+        trial_bulk, trial_fill, trial_page_pool, window_fill,
+    };
     #[pymodule_export]
     use super::page_array::PageArray;
     #[pymodule_export]

@@ -1,8 +1,11 @@
 //! Trials: one call is one trial, and all of its iterations run in Rust with the interpreter lock given up.
 
+use bulkpages_callers::Form;
+use bulkpages_callers::holes::{Random, Request, Shape};
 use bulkpages_callers::page_pool::Bench;
 use bulkpages_measure::bench::{iterations as default_iterations, workloads};
-use bulkpages_measure::{Api, Workload, clock, counts};
+use bulkpages_measure::fill::MAX_SLOTS;
+use bulkpages_measure::{Api, Counts, Fill, Filler, Windows, Workload, clock, counts};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -50,6 +53,10 @@ fn trial(py: Python<'_>, machine: &Machine, workload: Workload, n: u64) -> PyRes
 
 fn count<'py>(py: Python<'py>, machine: &Machine, workload: Workload, n: u64) -> PyResult<Bound<'py, PyDict>> {
     let (c, pages) = py.detach(|| with!(machine, |m| counts::count(m, workload, n))).map_err(to_py)?;
+    count_dict(py, &c, pages)
+}
+
+fn count_dict<'py>(py: Python<'py>, c: &Counts, pages: u64) -> PyResult<Bound<'py, PyDict>> {
     let d = PyDict::new(py);
     for (name, value) in [
         ("pages", pages),
@@ -63,6 +70,8 @@ fn count<'py>(py: Python<'py>, machine: &Machine, workload: Workload, n: u64) ->
         ("trylock_failures", c.trylock_failures),
         ("bulk_singles", c.bulk_singles),
         ("single_calls", c.single_calls),
+        ("bulk_calls", c.bulk_calls),
+        ("slot_clears", c.slot_clears),
     ] {
         d.set_item(name, value)?;
     }
@@ -119,6 +128,114 @@ pub(crate) fn count_page_pool<'py>(
     count(py, machine.get(), pool(api, bench)?, times(&iterations)?)
 }
 
+/// A fill from its arguments; `shape` is a picture, `x` a page and `.` a hole.
+fn fill(filler: &str, form: &str, shape: &str, cold: bool, trylock_loss: f64, seed: u64) -> PyResult<Fill> {
+    let filler = Filler::ALL
+        .into_iter()
+        .find(|f| f.name() == filler)
+        .ok_or_else(|| invalid(format!("filler {filler:?} is none of {}", Filler::ALL.map(Filler::name).join(", "))))?;
+    if shape.len() > MAX_SLOTS {
+        return Err(invalid(format!("a shape of {} slots is outside 1..={MAX_SLOTS}", shape.len())));
+    }
+    let form = Form::parse(form, filler.forms()).map_err(to_py)?;
+    Ok(Fill { filler, form, shape: Shape::parse(shape).map_err(to_py)?, cold, trylock_loss, seed })
+}
+
+/// Times `iterations` fills by a caller: (pages, clock counts of the fills).
+#[pyfunction]
+#[pyo3(signature = (machine, filler, form, shape, iterations, *, cold=false, trylock_loss=0.0, seed=0))]
+#[expect(clippy::too_many_arguments)]
+pub(crate) fn trial_fill(
+    py: Python<'_>,
+    machine: &Bound<'_, Machine>,
+    filler: &str,
+    form: &str,
+    shape: &str,
+    iterations: Int,
+    cold: bool,
+    trylock_loss: f64,
+    seed: u64,
+) -> PyResult<(u64, u64)> {
+    let (fill, n) = (fill(filler, form, shape, cold, trylock_loss, seed)?, times(&iterations)?);
+    let machine = machine.get();
+    let sample = py.detach(|| with!(machine, |m| fill.run(m, n))).map_err(to_py)?;
+    Ok((sample.pages, sample.alloc))
+}
+
+/// Counts what `iterations` fills by a caller do, frees not among them.
+#[pyfunction]
+#[pyo3(signature = (machine, filler, form, shape, iterations, *, cold=false, trylock_loss=0.0, seed=0))]
+#[expect(clippy::too_many_arguments)]
+pub(crate) fn count_fill<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    filler: &str,
+    form: &str,
+    shape: &str,
+    iterations: Int,
+    cold: bool,
+    trylock_loss: f64,
+    seed: u64,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (fill, n) = (fill(filler, form, shape, cold, trylock_loss, seed)?, times(&iterations)?);
+    let machine = machine.get();
+    let (c, pages) = py.detach(|| with!(machine, |m| fill.count(m, n))).map_err(to_py)?;
+    count_dict(py, &c, pages)
+}
+
+/// Measures the windows of `iterations` fills by a caller: a list for each quantity, an entry for each fill.
+#[pyfunction]
+#[pyo3(signature = (machine, filler, form, shape, iterations, *, cold=false))]
+pub(crate) fn window_fill<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    filler: &str,
+    form: &str,
+    shape: &str,
+    iterations: Int,
+    cold: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let fill = fill(filler, form, shape, cold, 0.0, 0)?;
+    let n = iterations.within("iterations", 1..=1 << 24)? as u64;
+    let machine = machine.get();
+    let mut windows = Windows::default();
+    py.detach(|| with!(machine, |m| fill.observe(m, &mut windows, n))).map_err(to_py)?;
+    let d = PyDict::new(py);
+    let all = &windows.fills;
+    d.set_item("pcp", all.iter().map(|w| w.pcp).collect::<Vec<_>>())?;
+    d.set_item("pcp_longest", all.iter().map(|w| w.pcp_longest).collect::<Vec<_>>())?;
+    d.set_item("pcp_tests", all.iter().map(|w| w.pcp_tests).collect::<Vec<_>>())?;
+    d.set_item("pcp_pages", all.iter().map(|w| w.pcp_pages).collect::<Vec<_>>())?;
+    d.set_item("zone", all.iter().map(|w| w.zone).collect::<Vec<_>>())?;
+    d.set_item("zone_longest", all.iter().map(|w| w.zone_longest).collect::<Vec<_>>())?;
+    d.set_item("zone_pages", all.iter().map(|w| w.zone_pages).collect::<Vec<_>>())?;
+    d.set_item("up_longest", all.iter().map(|w| w.up_longest).collect::<Vec<_>>())?;
+    d.set_item("tests_outside", all.iter().map(|w| w.tests_outside).collect::<Vec<_>>())?;
+    Ok(d)
+}
+
+/// What each request of the RPC mix leaves of an array of `pages` slots: (name, picture).
+#[pyfunction]
+pub(crate) fn request_shapes(pages: Int) -> PyResult<Vec<(&'static str, String)>> {
+    let pages = pages.within("pages", 1..=1 << 20)? as usize;
+    Ok(Request::MIX.into_iter().map(|r| (r.name(), r.shape(pages).to_string())).collect())
+}
+
+/// `holes` holes among `nr_pages` slots, in `runs` runs that do not touch: a picture.
+#[pyfunction]
+pub(crate) fn clustered_shape(nr_pages: Int, holes: Int, runs: Int, seed: u64) -> PyResult<String> {
+    let n = nr_pages.within("nr_pages", 1..=1 << 20)? as usize;
+    let holes = holes.within("holes", 0..=1 << 20)? as usize;
+    let runs = runs.within("runs", 0..=1 << 20)? as usize;
+    Ok(Shape::clustered(n, holes, runs, &mut Random::new(seed)).map_err(to_py)?.to_string())
+}
+
+/// Callers and their forms.
+#[pyfunction]
+pub(crate) fn fillers() -> Vec<(&'static str, Vec<&'static str>)> {
+    Filler::ALL.into_iter().map(|f| (f.name(), f.forms().iter().map(|f| f.name()).collect())).collect()
+}
+
 /// Rows of `timings.json` in its order: (api, nr_pages, hole_period, bench, iterations of one run).
 #[pyfunction]
 pub(crate) fn core_rows() -> Vec<(&'static str, usize, usize, Option<&'static str>, u64)> {
@@ -138,4 +255,10 @@ pub(crate) fn core_rows() -> Vec<(&'static str, usize, usize, Option<&'static st
 #[pyfunction]
 pub(crate) fn ns_per_count(py: Python<'_>) -> f64 {
     py.detach(clock::ns_per_count)
+}
+
+/// What one reading of the clock costs, in clock counts: what each fill is charged beside its own work.
+#[pyfunction]
+pub(crate) fn clock_cost(py: Python<'_>) -> u64 {
+    py.detach(clock::cost)
 }

@@ -1,0 +1,51 @@
+"""`bulkpages claims`."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import click
+
+from bulkpages import BulkpagesError
+from bulkpages.cli.compare import MAX_SEED, SHIPPED_STATE
+from bulkpages.compare.cells import full_cells
+from bulkpages.compare.claims import CELLS, CLAIMS, judge
+from bulkpages.compare.results import analyse, load
+from bulkpages.compare.runner import Plan, run
+from bulkpages.provenance import provenance
+
+
+@click.command()
+@click.option("--results", type=click.Path(), help="Take times from this results.json instead of measuring.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this claim (repeatable).")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=1, show_default=True, help="Of the order of trials.")
+@click.option("--json", "as_json", is_flag=True, help="Print the ledger as JSON.")
+def claims(results: str | None, only: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Try the technical claims of the thread, one experiment each.
+
+    Measures the few workloads whose times are needed (about 20 seconds) unless --results names a run.
+    """
+    names = [claim.name for claim in CLAIMS]
+    if unknown := [name for name in only if name not in names]:
+        raise click.UsageError(f"no claim {unknown[0]!r}; there are {', '.join(names)}")
+    try:
+        if results:
+            path = Path(results)
+            found = load(path / "results.json" if path.is_dir() else path)
+        else:
+            with as_file(files("bulkpages").joinpath("data", SHIPPED_STATE)) as state:
+                cells = [cell for cell in full_cells() if cell.name in CELLS]
+                plan = Plan(cells, state, 8, 0.0008, seed, 15.0, 1, 0.01)
+                found = analyse(plan, run(plan), provenance())
+    except BulkpagesError as error:
+        raise click.UsageError(str(error)) from error
+    ledger = [row for row in judge(found) if not only or row["name"] in only]
+    if as_json:
+        click.echo(json.dumps(ledger, indent=1))
+        return
+    for row in ledger:
+        click.echo(f"{row['verdict']}: {row['sentence']}  ({row['name']}; {row['source']}, {row['date']})")
+        click.echo(textwrap.fill(row["found"], 100, initial_indent="    ", subsequent_indent="    "))
