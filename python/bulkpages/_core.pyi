@@ -11,6 +11,7 @@ __all__ = [
     "RUSTC",
     "Machine",
     "PageArray",
+    "TraceFollower",
     "__version__",
     "core_rows",
     "count_bulk",
@@ -104,6 +105,12 @@ class Machine:
     def _audit(self) -> tuple[int, int, int, int, int]: ...
     def _zone(self, index: int) -> dict[str, Any]: ...
     def _pcp(self, index: int, cpu: SupportsIndex) -> dict[str, Any]: ...
+
+@final
+class TraceFollower:
+    def __new__(cls, snapshot: str, *, marked: bool = False, learn: bool = True) -> Self: ...
+    def feed(self, chunk: bytes) -> None: ...
+    def finish(self) -> tuple[str, str]: ...
 
 def trial_bulk(
     machine: Machine, api: str, nr_pages: SupportsIndex, hole_period: SupportsIndex, iterations: SupportsIndex

@@ -6,6 +6,7 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::error::{Error, Result};
 use crate::fallback::RmqueueMode;
 use crate::fault::{Ctx, NoFault};
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
@@ -70,9 +71,7 @@ impl<L: Locking> Machine<L> {
         let mut usable = Vec::with_capacity(ac.zonelist.len());
         for zref in ac.zonelist {
             // A kernel stops at the first zone that serves it; later ones are only looked at when it fails.
-            if !usable.is_empty() {
-                usable.push(zref.zone);
-            } else if self.zone_usable(&self.zones[zref.zone], order, flags, &ac) {
+            if !usable.is_empty() || self.zone_usable(&self.zones[zref.zone], order, flags, &ac) {
                 usable.push(zref.zone);
             }
         }
@@ -102,21 +101,21 @@ impl<L: Locking> Machine<L> {
         zone.lock(&self.pages, cpu).free_one_page(pfn, order, self.pages.migratetype(pfn), false);
     }
 
-    /// Where the block of `order` at `pfn` is.
-    pub fn whereabouts(&self, pfn: Pfn, order: u8) -> Whereabouts {
+    /// Where the page is.
+    pub fn whereabouts(&self, pfn: Pfn) -> Whereabouts {
         for up in 0..=MAX_PAGE_ORDER {
             let head = Pfn(pfn.0 >> up << up);
             match self.pages.state(head) {
                 PageState::Buddy(o) if o >= up => return Whereabouts::Buddy,
                 PageState::Allocated(o) if o >= up => return Whereabouts::Owned,
-                PageState::Pcp(o) if o >= up => return self.on_list(head, o, order),
+                PageState::Pcp(o) if o >= up => return self.on_list(head, o),
                 _ => {}
             }
         }
         Whereabouts::Kernel
     }
 
-    fn on_list(&self, head: Pfn, order: u8, _wanted: u8) -> Whereabouts {
+    fn on_list(&self, head: Pfn, order: u8) -> Whereabouts {
         if let Some(zone) = self.zone_of(head) {
             for cpu in 0..zone.pcp.len() {
                 let pcp = zone.pcp[cpu].0.lock();
@@ -139,7 +138,7 @@ impl<L: Locking> Machine<L> {
         // Each page of the block may be somewhere else.
         let mut at = pfn;
         while at < pfn.add(1 << order) {
-            let was = self.whereabouts(at, 0);
+            let was = self.whereabouts(at);
             first.get_or_insert(was);
             let step = match was {
                 Whereabouts::Buddy => self.carve(zone, cpu, at, pfn, order),
@@ -304,13 +303,51 @@ impl<L: Locking> Machine<L> {
         LockedPcp { zone, pages: &self.pages, pcp: zone.pcp[cpu].0.lock() }.drained(drain.below_high);
     }
 
-    /// `decay_pcp_high()`: what the periodic worker does to the limit of one CPU's lists before it drains.
-    pub fn step_decay(&self, zone: usize, cpu: usize) {
+    /// `decay_pcp_high()`: what the periodic worker does to the limit of one CPU's lists before it drains what is above.
+    /// It drains in chunks of the batch, each beginning with list 0; that batch is returned.
+    pub fn step_decay(&self, zone: usize, cpu: usize) -> i32 {
         let mut pcp = self.zones[zone].pcp[cpu].0.lock();
         if pcp.high > pcp.high_min {
             let pages = pcp.count - (pcp.batch << PCP_BATCH_SCALE_MAX);
             pcp.high = pages.max(pcp.high - (pcp.high >> 3)).max(pcp.high_min);
         }
+        pcp.batch
+    }
+
+    /// Learns from a refill of `got` entries of order 0 that the rules had not foretold: the shift that explains it.
+    /// `false` when no shift of the batch does.
+    pub fn step_refill_seen(&self, zone: usize, cpu: usize, got: i32) -> bool {
+        let mut pcp = self.zones[zone].pcp[cpu].0.lock();
+        let batch = pcp.batch;
+        let Some(shift) = (0..=PCP_BATCH_SCALE_MAX).find(|&f| batch << f == got) else { return false };
+        pcp.alloc_factor = (shift + 1).min(PCP_BATCH_SCALE_MAX);
+        let least = (pcp.count + batch + got).min(pcp.high_max);
+        pcp.high = pcp.high.max(least);
+        true
+    }
+
+    /// After a trace was followed: pages that were freed without having been taken were the kernel's own, and pages that
+    /// nobody can account for are its own now. Adjusts how many those are.
+    ///
+    /// # Errors
+    ///
+    /// When more pages are on lists or owned than the zone has.
+    pub fn settle(&mut self) -> Result<()> {
+        for i in 0..self.zones.len() {
+            let zone = &self.zones[i];
+            let free = self.free_pages_exact(zone).max(0) as u64;
+            let pcp: u64 = zone.pcp.iter().map(|p| p.0.lock().count.max(0) as u64).sum();
+            let (_, allocated) = self.pages.count_allocated(zone.start..zone.end());
+            let known = free + pcp + allocated;
+            let Some(kernel) = zone.managed.checked_sub(known) else {
+                return Err(Error::Audit(format!(
+                    "zone {}.{}: {known} pages are free, on lists or owned, {} are managed",
+                    zone.nid, zone.idx, zone.managed
+                )));
+            };
+            self.zones[i].kernel_pages = kernel;
+        }
+        Ok(())
     }
 
     /// Length of one CPU's list.

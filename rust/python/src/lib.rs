@@ -7,6 +7,7 @@ mod machine;
 mod measure;
 mod page_array;
 mod replay;
+mod trace;
 
 use pyo3::prelude::*;
 
@@ -19,6 +20,8 @@ mod _core {
     use super::measure::{core_rows, count_bulk, count_page_pool, ns_per_count, trial_bulk, trial_page_pool};
     #[pymodule_export]
     use super::page_array::PageArray;
+    #[pymodule_export]
+    use super::trace::TraceFollower;
 
     /// Version of the package.
     #[allow(non_upper_case_globals)]

@@ -29,7 +29,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let (mut report, machine) = follower.finish();
         let misses = std::mem::take(&mut report.misses);
         writeln!(out, "learn {learn}: {report:#?}")?;
-        if let Err(e) = machine.audit() { writeln!(out, "{e}")?; }
+        if let Err(e) = machine.audit() {
+            writeln!(out, "{e}")?;
+        }
         for miss in misses.iter().take(if args.len() > 3 { args[3].parse()? } else { 10 }) {
             writeln!(out, "{miss:?}")?;
         }

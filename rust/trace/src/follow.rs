@@ -9,8 +9,8 @@
 //! * A refill whose list was not empty: somebody took the rest without a line, so a bulk call did.
 //! * A frame that lies deeper on its list than the head: what lay above it was taken without a line.
 //! * A free of a page that nobody was seen to take: it was taken without a line, or before the trace.
-//! * Bulk calls come again: after the same two lines of the same CPU (by what they ask for, not by frame) the same
-//!   number of pages is expected to leave without a line.
+//! * Bulk calls come again: when pages had left without a line before a task asked for something, the same is expected
+//!   when it asks for that again, for as long as this is right more often than not.
 //!
 //! Nothing here looks ahead: what a line reveals is used from the next line on.
 
@@ -23,6 +23,7 @@ use bulkpages_core::probe::Event;
 use bulkpages_core::step::{Drain, Series, Whereabouts};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, Pfn};
+use serde::Serialize;
 
 use crate::text::{Line, What};
 
@@ -49,26 +50,28 @@ pub enum Verdict {
 }
 
 /// An `mm_page_alloc` line whose frame was not foretold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Miss {
     /// Line of the trace, from 1.
     pub line: u64,
     /// CPU.
     pub cpu: u32,
     /// Frame of the line.
-    pub pfn: Pfn,
+    pub pfn: u32,
     /// Frame that was foretold.
-    pub expected: Option<Pfn>,
+    pub expected: Option<u32>,
     /// Order, type.
     pub order: u8,
     /// Type asked for.
     pub migratetype: u8,
     /// Why.
-    pub verdict: Verdict,
+    pub reason: &'static str,
+    /// Pages that had left the list without a line.
+    pub pages: u32,
 }
 
 /// What a replay found.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[expect(missing_docs)]
 pub struct Report {
     /// `mm_page_alloc` lines with a page.
@@ -104,12 +107,21 @@ pub struct Report {
     pub misses: Vec<Miss>,
     /// Misses by reason.
     pub reasons: std::collections::BTreeMap<&'static str, u64>,
+    /// Lines that tell of lost events: how many, the events, and the first of them as (line, events).
+    pub lost: u64,
+    pub lost_events: u64,
     pub lost_lines: Vec<(u64, u64)>,
+    /// Lines that could not be read: how many, and the first of them with the reason.
+    pub damaged: u64,
     pub damaged_lines: Vec<(u64, String)>,
-    pub outside: Vec<(u64, String)>,
+    /// Lines that name what the machine does not have: how many, and the first of them with the reason.
+    pub outside: u64,
+    pub outside_lines: Vec<(u64, String)>,
     pub other_lines: u64,
     pub lines: u64,
     pub snapshots: Vec<u64>,
+    /// What the audit of the machine found at the end.
+    pub unsound: Option<String>,
 }
 
 /// A list: zone, order, type.
@@ -123,27 +135,49 @@ struct Session {
     extfrag: Option<Pfn>,
 }
 
-/// A take without a line that may be expected again.
-#[derive(Clone, Debug, Default)]
-struct Habit {
-    pages: u32,
-    times: u32,
+/// A drain under way.
+#[derive(Clone, Copy, Debug)]
+enum Draining {
+    /// After a free: zone, what is to be drained.
+    Free(usize, Drain),
+    /// By the periodic worker or by another CPU: zone, whose lists, pages left until it begins with list 0 again, batch,
+    /// list.
+    Others { zone: usize, of: usize, left: i32, batch: i32, pindex: usize },
 }
 
-/// What a line of a CPU asked for: the event, order, type and flags. Frames and times are left out.
-type Ask = (u8, u8, u8, u32);
+/// A take without a line that may be expected again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Habit {
+    pages: u32,
+    /// Times that it was so, less times that it was not: 0 to 3.
+    trust: u8,
+}
+
+impl Habit {
+    fn learn(&mut self, pages: u32) {
+        if self.pages == pages {
+            self.trust = (self.trust + 1).min(3);
+        } else if self.trust > 1 {
+            self.trust -= 1;
+        } else {
+            *self = Habit { pages, trust: 1 };
+        }
+    }
+}
+
+/// What a line asked for: order, type and flags.
+type Ask = (u8, u8, u32);
 
 #[derive(Debug, Default)]
 struct Cpu {
     pending: Vec<(Pfn, u8)>,
     batch: bool,
     session: Option<Session>,
-    drain: Option<(usize, Drain, i32)>,
+    drain: Option<Draining>,
     /// The last refill that no allocation line has followed yet.
     fresh: Option<List>,
     /// The pages last taken without a line, and from where.
     hidden: Vec<(List, Vec<Pfn>)>,
-    context: [Ask; 2],
 }
 
 /// Follows a trace, line by line.
@@ -153,19 +187,22 @@ pub struct Follower {
     cpus: Vec<Cpu>,
     cx: Ctx<Vec<Event>, NoFault>,
     report: Report,
-    habits: HashMap<(Ask, Ask, Ask), Habit>,
+    habits: HashMap<(usize, i32, Ask, Ask), Habit>,
+    asked: HashMap<i32, Ask>,
     learn: bool,
 }
 
 /// Misses kept in the report; all are counted.
 const MAX_MISSES: usize = 10_000;
+/// Lines of each kind of trouble kept in the report; all are counted.
+const MAX_NOTES: usize = 1000;
 
 impl Follower {
     /// Follows on `machine`. `learn`: expect takes without a line where they happened before.
     pub fn new(machine: Machine<Local>, learn: bool) -> Follower {
         let cpus = (0..machine.cpus()).map(|_| Cpu::default()).collect();
         let cx = Ctx { cpu: 0, probe: Vec::new(), fault: NoFault };
-        Follower { machine, cpus, cx, report: Report::default(), habits: HashMap::new(), learn }
+        Follower { machine, cpus, cx, report: Report::default(), habits: HashMap::new(), asked: HashMap::new(), learn }
     }
 
     /// The machine as it is now.
@@ -180,6 +217,8 @@ impl Follower {
             self.end_session(cpu);
             self.end_drain(cpu);
         }
+        let sound = self.machine.settle().and_then(|()| self.machine.audit().map(|_| ()));
+        self.report.unsound = sound.err().map(|e| e.to_string());
         (self.report, self.machine)
     }
 
@@ -196,28 +235,36 @@ impl Follower {
                 return;
             }
             What::Lost { events } => {
-                self.report.lost_lines.push((number, *events));
+                self.report.lost += 1;
+                self.report.lost_events += events;
+                if self.report.lost_lines.len() < MAX_NOTES {
+                    self.report.lost_lines.push((number, *events));
+                }
                 return;
             }
             What::Damaged { why } => {
-                self.report.damaged_lines.push((number, why.clone()));
+                self.report.damaged += 1;
+                if self.report.damaged_lines.len() < MAX_NOTES {
+                    self.report.damaged_lines.push((number, why.clone()));
+                }
                 return;
             }
             _ => {}
         }
         if let Some(why) = self.outside(line) {
-            self.report.outside.push((number, why));
+            self.put_outside(number, why);
             return;
         }
         let cpu = line.cpu as usize;
         self.cx.cpu = cpu;
         match line.what {
-            What::Alloc { pfn, order, migratetype, gfp } => self.alloc(number, cpu, pfn, order, migratetype, gfp),
+            What::Alloc { pfn, order, migratetype, gfp } => {
+                self.alloc(number, cpu, line.pid, pfn, order, migratetype, gfp)
+            }
             What::Free { pfn, order } => {
                 self.end_session(cpu);
                 self.end_drain(cpu);
                 self.cpus[cpu].pending.push((pfn, order));
-                self.note(cpu, (2, order, 0, 0));
             }
             What::FreeBatched { pfn } => self.free_batched(cpu, pfn),
             What::ZoneLocked { pfn, order, migratetype, .. } => {
@@ -230,6 +277,13 @@ impl Follower {
             }
             What::Drain { pfn, order, .. } => self.drained(cpu, pfn, order),
             _ => {}
+        }
+    }
+
+    fn put_outside(&mut self, number: u64, why: String) {
+        self.report.outside += 1;
+        if self.report.outside_lines.len() < MAX_NOTES {
+            self.report.outside_lines.push((number, why));
         }
     }
 
@@ -255,15 +309,11 @@ impl Follower {
         if !pfn.is_aligned(order) {
             return Some(format!("pfn {:#x} is not aligned to order {order}", pfn.0));
         }
-        if self.machine.zone_index_of(pfn).is_none() || self.machine.zone_index_of(pfn.add((1 << order) - 1)).is_none() {
+        if self.machine.zone_index_of(pfn).is_none() || self.machine.zone_index_of(pfn.add((1 << order) - 1)).is_none()
+        {
             return Some(format!("pfn {:#x} is in no zone of the machine", pfn.0));
         }
         None
-    }
-
-    fn note(&mut self, cpu: usize, ask: Ask) {
-        let context = &mut self.cpus[cpu].context;
-        *context = [context[1], ask];
     }
 
     // Frees
@@ -299,7 +349,7 @@ impl Follower {
             }
         }
         let Some(zone) = self.machine.zone_index_of(pfn) else { return };
-        self.cpus[cpu].drain = self.machine.step_free(cpu, pfn, order).map(|drain| (zone, drain, 0));
+        self.cpus[cpu].drain = self.machine.step_free(cpu, pfn, order).map(|drain| Draining::Free(zone, drain));
     }
 
     fn drained(&mut self, cpu: usize, pfn: Pfn, order: u8) {
@@ -309,33 +359,44 @@ impl Follower {
         self.end_session(cpu);
         self.report.drained += 1;
         let Some(zone) = self.machine.zone_index_of(pfn) else { return };
-        let state = self.cpus[cpu].drain;
-        let (at, expected) = match state {
-            Some((z, mut drain, n)) if z == zone => {
+        let pages = 1 << order;
+        let mut state = self.cpus[cpu].drain;
+        if !state.is_some_and(|s| matches!(s, Draining::Free(z, _) | Draining::Others { zone: z, .. } if z == zone)) {
+            self.end_drain(cpu);
+            // Nobody freed: the periodic worker, or a drain of another CPU's lists.
+            let of = match self.machine.whereabouts(pfn) {
+                Whereabouts::Pcp { cpu, .. } => cpu,
+                _ => cpu,
+            };
+            let batch = self.machine.step_decay(zone, of);
+            state = Some(Draining::Others { zone, of, left: batch, batch, pindex: 0 });
+        }
+        let expected = match &mut state {
+            Some(Draining::Free(_, drain)) => {
                 let found = self.machine.next_drained(zone, cpu, drain.pindex);
                 drain.pindex = found.map_or(0, |f| f.0);
-                self.cpus[cpu].drain = Some((z, drain, n + (1 << order)));
-                (cpu, found.map(|f| f.1))
+                found
             }
-            _ => {
-                // Nobody freed: the periodic worker, or a drain of another CPU's lists.
-                let at = match self.machine.whereabouts(pfn, order) {
-                    Whereabouts::Pcp { cpu, .. } => cpu,
-                    _ => cpu,
-                };
-                self.machine.step_decay(zone, at);
-                (at, self.machine.next_drained(zone, at, 0).map(|f| f.1))
+            Some(Draining::Others { of, left, batch, pindex, .. }) => {
+                if *left <= 0 {
+                    (*left, *pindex) = (*batch, 0);
+                }
+                let found = self.machine.next_drained(zone, *of, *pindex);
+                *pindex = found.map_or(0, |f| f.0);
+                *left -= pages;
+                found
             }
+            None => None,
         };
-        let _ = at;
-        if expected == Some(pfn) {
+        self.cpus[cpu].drain = state;
+        if expected.map(|f| f.1) == Some(pfn) {
             self.report.drained_predicted += 1;
         }
         self.machine.step_drain(cpu, pfn, order);
     }
 
     fn end_drain(&mut self, cpu: usize) {
-        if let Some((zone, drain, _)) = self.cpus[cpu].drain.take() {
+        if let Some(Draining::Free(zone, drain)) = self.cpus[cpu].drain.take() {
             self.machine.step_drained(zone, cpu, drain);
         }
     }
@@ -349,7 +410,10 @@ impl Follower {
         self.end_drain(cpu);
         let Some(zone) = self.machine.zone_index_of(pfn) else { return };
         let list = (zone, order, mt);
-        if extfrag && let Some(session) = &mut self.cpus[cpu].session && session.extfrag.take() == Some(pfn) {
+        if extfrag
+            && let Some(session) = &mut self.cpus[cpu].session
+            && session.extfrag.take() == Some(pfn)
+        {
             return;
         }
         if self.cpus[cpu].session.as_ref().is_some_and(|s| s.list != list) {
@@ -386,7 +450,6 @@ impl Follower {
         if !pcp_allowed_order(order) {
             return;
         }
-        self.report.refills += 1;
         let m = &self.machine;
         let left = m.list_len(zone, cpu, order, mt);
         if left > 0 {
@@ -394,31 +457,42 @@ impl Follower {
             let taken: Vec<Pfn> = std::iter::from_fn(|| m.step_pop(zone, cpu, order, mt)).collect();
             self.hidden(cpu, session.list, taken);
         }
-        // Several refills in a row: all but the last were used up.
+        // A bulk call may refill several times in a row: all but the last refill are used up. The lines do not say where
+        // one ends; the rules do, when the sizes that they foretell make up what was seen. Otherwise it was one refill,
+        // of a size that corrects the limits.
         let m = &self.machine;
-        let mut pages = &session.pages[..];
-        let mut first = true;
-        loop {
+        let limits = m.limits(zone, cpu);
+        let mut sizes = Vec::new();
+        let mut left = session.pages.len();
+        while left > 0 {
             let want = m.step_refill_size(zone, cpu, order).max(1) as usize;
-            if pages.len() == want {
-                self.report.refill_sizes_predicted += 1;
-            }
-            if pages.len() <= want || !first && false {
+            sizes.push(want.min(left));
+            if want > left {
                 break;
             }
-            first = false;
-            let (used, rest) = pages.split_at(want);
-            for &pfn in used {
-                m.step_push(zone, cpu, pfn, order, mt, true);
+            left -= want;
+        }
+        let exact = left == 0;
+        if exact {
+            self.report.refill_sizes_predicted += sizes.len() as u64;
+        } else if order == 0 {
+            m.set_limits(zone, cpu, limits);
+            if m.step_refill_seen(zone, cpu, session.pages.len() as i32) {
+                sizes = vec![session.pages.len()];
+            } else {
+                m.step_refill_size(zone, cpu, order);
             }
-            let taken: Vec<Pfn> = std::iter::from_fn(|| m.step_pop(zone, cpu, order, mt)).collect();
-            let list = session.list;
-            self.cpus[cpu].hidden.push((list, taken));
-            pages = rest;
-            self.report.refills += 1;
+        } else {
+            sizes = vec![session.pages.len()];
+        }
+        self.report.refills += sizes.len() as u64;
+        let (last, used) = (sizes.last().copied().unwrap_or(0), session.pages.len());
+        let (used, pages) = session.pages.split_at(used - last);
+        if !used.is_empty() {
+            self.hidden(cpu, session.list, used.to_vec());
         }
         for &pfn in pages {
-            m.step_push(zone, cpu, pfn, order, mt, true);
+            self.machine.step_push(zone, cpu, pfn, order, mt, true);
         }
         self.cpus[cpu].fresh = Some(session.list);
     }
@@ -437,9 +511,9 @@ impl Follower {
 
     // Allocations
 
-    fn alloc(&mut self, number: u64, cpu: usize, pfn: Pfn, order: u8, migratetype: u8, gfp: u32) {
+    #[expect(clippy::too_many_arguments)]
+    fn alloc(&mut self, number: u64, cpu: usize, pid: i32, pfn: Pfn, order: u8, migratetype: u8, gfp: u32) {
         let mt = Migratetype::from_bits(migratetype.into());
-        let ask: Ask = (1, order, migratetype, gfp);
         if !self.cpus[cpu].batch {
             self.flush(cpu);
         }
@@ -451,7 +525,7 @@ impl Follower {
         }
         self.report.allocations += 1;
         let Ok(flags) = Gfp::new(gfp.into()) else {
-            self.report.outside.push((number, format!("gfp flags {gfp:#x} are not valid")));
+            self.put_outside(number, format!("gfp flags {gfp:#x} are not valid"));
             return;
         };
         let nid = self.machine.nearest_node(None, cpu).unwrap_or(0);
@@ -461,12 +535,13 @@ impl Follower {
             let (zone, o, t) = s.list;
             s.pages.len() == 1
                 && o == order
-                && (!pcp_allowed_order(order) || t == mt && self.machine.list_len(zone, cpu, o, t) > 0 && {
-                    let limits = self.machine.limits(zone, cpu);
-                    let want = self.machine.step_refill_size(zone, cpu, o);
-                    self.machine.set_limits(zone, cpu, limits);
-                    want > 1
-                })
+                && (!pcp_allowed_order(order)
+                    || t == mt && self.machine.list_len(zone, cpu, o, t) > 0 && {
+                        let limits = self.machine.limits(zone, cpu);
+                        let want = self.machine.step_refill_size(zone, cpu, o);
+                        self.machine.set_limits(zone, cpu, limits);
+                        want > 1
+                    })
         });
         if direct && let Some(session) = self.cpus[cpu].session.take() {
             self.report.after_refill += 1;
@@ -478,7 +553,6 @@ impl Follower {
                 self.miss(number, cpu, pfn, expected, order, migratetype, Verdict::Buddy);
                 self.machine.force_take(cpu, pfn, order);
             }
-            self.note(cpu, ask);
             return;
         }
         self.end_session(cpu);
@@ -490,9 +564,14 @@ impl Follower {
             .map(|l| l.0)
             .or_else(|| usable.iter().copied().find(|&z| self.machine.list_len(z, cpu, order, mt) > 0))
             .or(usable.first().copied());
-        let key = (self.cpus[cpu].context[0], self.cpus[cpu].context[1], ask);
+        let ask: Ask = (order, migratetype, gfp);
+        let before = self.asked.insert(pid, ask).unwrap_or_default();
+        let key = (cpu, pid, before, ask);
         let mut skip = 0;
-        if self.learn && order == 0 && let Some(habit) = self.habits.get(&key) && habit.times > 0 {
+        if self.learn
+            && order == 0
+            && let Some(habit) = self.habits.get(&key)
+        {
             skip = habit.pages;
         }
         let (head, mut expected) = match zone {
@@ -513,10 +592,11 @@ impl Follower {
                 self.report.matched += 1;
             }
         }
-        let actual = match self.machine.whereabouts(pfn, order) {
+        let actual = match self.machine.whereabouts(pfn) {
             Whereabouts::Pcp { cpu: c, pindex } if c == cpu && pindex == order_to_pindex(order, mt) => {
                 let z = self.machine.zone_index_of(pfn).unwrap_or(0);
-                let depth = self.machine.with_list(z, cpu, order, mt, |mut l| (&mut l).position(|p| p == pfn)).unwrap_or(0);
+                let depth =
+                    self.machine.with_list(z, cpu, order, mt, |mut l| (&mut l).position(|p| p == pfn)).unwrap_or(0);
                 Some((z, depth as u32))
             }
             _ => None,
@@ -529,7 +609,7 @@ impl Follower {
                 Some((z, depth)) if Some(z) == zone && depth > 0 => Verdict::HiddenTake { pages: depth },
                 Some((z, 0)) if Some(z) == zone => Verdict::NoHiddenTake,
                 Some(_) => Verdict::OtherList,
-                None => match self.machine.whereabouts(pfn, order) {
+                None => match self.machine.whereabouts(pfn) {
                     Whereabouts::Buddy => Verdict::Buddy,
                     Whereabouts::Pcp { cpu: c, .. } if c == cpu => Verdict::OtherList,
                     Whereabouts::Pcp { .. } => Verdict::OtherCpu,
@@ -548,14 +628,7 @@ impl Follower {
                     self.hidden(cpu, (z, order, mt), taken);
                 }
                 if order == 0 {
-                    let habit = self.habits.entry(key).or_default();
-                    if habit.pages == depth {
-                        habit.times = habit.times.saturating_add(1);
-                    } else if habit.times > 1 {
-                        habit.times /= 2;
-                    } else {
-                        *habit = Habit { pages: depth, times: 1 };
-                    }
+                    self.habits.entry(key).or_default().learn(depth);
                 }
             }
             None => {
@@ -563,7 +636,6 @@ impl Follower {
                 self.machine.force_take(cpu, pfn, order);
             }
         }
-        self.note(cpu, ask);
     }
 
     /// A page that was thought to have left without a line turns up: what lay behind it is still on the list.
@@ -592,7 +664,17 @@ impl Follower {
     ) {
         *self.report.reasons.entry(reason(verdict)).or_default() += 1;
         if self.report.misses.len() < MAX_MISSES {
-            self.report.misses.push(Miss { line, cpu: cpu as u32, pfn, expected, order, migratetype, verdict });
+            let pages = if let Verdict::HiddenTake { pages } = verdict { pages } else { 0 };
+            self.report.misses.push(Miss {
+                line,
+                cpu: cpu as u32,
+                pfn: pfn.0,
+                expected: expected.map(|e| e.0),
+                order,
+                migratetype,
+                reason: reason(verdict),
+                pages,
+            });
         }
     }
 }

@@ -4,4 +4,5 @@
 
 pub mod follow;
 pub mod gfp;
+pub mod lines;
 pub mod text;

@@ -242,11 +242,9 @@ impl Parser {
                 migratetype: f.migratetype("migratetype")?,
                 percpu_refill: f.number("percpu_refill", 1)? == 1,
             },
-            b"mm_page_pcpu_drain" => What::Drain {
-                pfn: f.pfn()?,
-                order: f.order("order")?,
-                migratetype: f.migratetype("migratetype")?,
-            },
+            b"mm_page_pcpu_drain" => {
+                What::Drain { pfn: f.pfn()?, order: f.order("order")?, migratetype: f.migratetype("migratetype")? }
+            }
             b"mm_page_alloc_extfrag" => What::Extfrag {
                 pfn: f.pfn()?,
                 alloc_order: f.order("alloc_order")?,
@@ -306,7 +304,10 @@ mod tests {
         assert!(why("x-1 [000] ..... 1.5: mm_page_free: page=1 pfn=0x123456789 order=0").contains("above"));
         assert!(why("garbage").contains("cpu"));
         assert!(why("a\0b").contains("binary"));
-        assert!(why("x-1 [000] ..... 1.5: mm_page_alloc: page=1 pfn=0x1 order=0 migratetype=0 gfp_flags=GFP_ODD").contains("GFP_ODD"));
+        assert!(
+            why("x-1 [000] ..... 1.5: mm_page_alloc: page=1 pfn=0x1 order=0 migratetype=0 gfp_flags=GFP_ODD")
+                .contains("GFP_ODD")
+        );
     }
 
     #[test]
