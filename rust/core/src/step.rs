@@ -16,6 +16,7 @@ use crate::pcp::{LockedPcp, NR_PCP_LISTS, PCP_BATCH_SCALE_MAX, order_to_pindex, 
 use crate::pfn::{MAX_PAGE_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::{Lock, Locking};
+use crate::watermark::kernel_clamp;
 use crate::zone::Zone;
 
 /// Takes under one hold of the zone lock: what failed is not tried again.
@@ -312,6 +313,21 @@ impl<L: Locking> Machine<L> {
             pcp.high = pages.max(pcp.high - (pcp.high >> 3)).max(pcp.high_min);
         }
         pcp.batch
+    }
+
+    /// Learns from a drain after the free of a block on list `pindex` that the rules had not foretold: the limit had come
+    /// down to the count meanwhile, as the periodic worker brings it down without a trace.
+    pub fn step_drain_seen(&self, zone: usize, cpu: usize, pindex: usize) -> Drain {
+        let zone = &self.zones[zone];
+        let mut pcp = zone.pcp[cpu].0.lock();
+        let high = pcp.count;
+        pcp.high = high.min(pcp.high).max(pcp.high_min);
+        let need = pcp.free_count + pcp.batch;
+        if pcp.high < need {
+            pcp.high = kernel_clamp(need, pcp.high_min, pcp.high_max);
+        }
+        let pages = kernel_clamp(pcp.free_count, pcp.batch, high - pcp.batch);
+        Drain { pages, pindex, below_high: zone.below_high.load(Relaxed) }
     }
 
     /// Learns from a refill of `got` entries of order 0 that the rules had not foretold: the shift that explains it.

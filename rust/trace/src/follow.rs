@@ -174,6 +174,8 @@ struct Cpu {
     batch: bool,
     session: Option<Session>,
     drain: Option<Draining>,
+    /// The last free that reached a list, no other line having come since: zone, list.
+    freed: Option<(usize, usize)>,
     /// The last refill that no allocation line has followed yet.
     fresh: Option<List>,
     /// The pages last taken without a line, and from where.
@@ -257,6 +259,9 @@ impl Follower {
         }
         let cpu = line.cpu as usize;
         self.cx.cpu = cpu;
+        if !matches!(line.what, What::Drain { .. }) {
+            self.cpus[cpu].freed = None;
+        }
         match line.what {
             What::Alloc { pfn, order, migratetype, gfp } => {
                 self.alloc(number, cpu, line.pid, pfn, order, migratetype, gfp)
@@ -349,6 +354,8 @@ impl Follower {
             }
         }
         let Some(zone) = self.machine.zone_index_of(pfn) else { return };
+        self.cpus[cpu].freed =
+            pcp_allowed_order(order).then(|| (zone, order_to_pindex(order, self.machine.block_type(pfn).pcp_type())));
         self.cpus[cpu].drain = self.machine.step_free(cpu, pfn, order).map(|drain| Draining::Free(zone, drain));
     }
 
@@ -363,13 +370,14 @@ impl Follower {
         let mut state = self.cpus[cpu].drain;
         if !state.is_some_and(|s| matches!(s, Draining::Free(z, _) | Draining::Others { zone: z, .. } if z == zone)) {
             self.end_drain(cpu);
-            // Nobody freed: the periodic worker, or a drain of another CPU's lists.
-            let of = match self.machine.whereabouts(pfn) {
-                Whereabouts::Pcp { cpu, .. } => cpu,
-                _ => cpu,
-            };
-            let batch = self.machine.step_decay(zone, of);
-            state = Some(Draining::Others { zone, of, left: batch, batch, pindex: 0 });
+            let after_free = self.cpus[cpu].freed.filter(|&(z, pindex)| {
+                z == zone && self.machine.next_drained(zone, cpu, pindex).is_some_and(|n| n == (pindex, pfn))
+            });
+            if let Some((zone, pindex)) = after_free {
+                state = Some(Draining::Free(zone, self.machine.step_drain_seen(zone, cpu, pindex)));
+            } else {
+                state = Some(self.drained_by_others(zone, cpu, pfn));
+            }
         }
         let expected = match &mut state {
             Some(Draining::Free(_, drain)) => {
@@ -393,6 +401,16 @@ impl Follower {
             self.report.drained_predicted += 1;
         }
         self.machine.step_drain(cpu, pfn, order);
+    }
+
+    /// Nobody freed: the periodic worker drains, or another CPU does.
+    fn drained_by_others(&mut self, zone: usize, cpu: usize, pfn: Pfn) -> Draining {
+        let of = match self.machine.whereabouts(pfn) {
+            Whereabouts::Pcp { cpu, .. } => cpu,
+            _ => cpu,
+        };
+        let batch = self.machine.step_decay(zone, of);
+        Draining::Others { zone, of, left: batch, batch, pindex: 0 }
     }
 
     fn end_drain(&mut self, cpu: usize) {
