@@ -14,7 +14,7 @@
 //!
 //! Nothing here looks ahead: what a line reveals is used from the next line on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bulkpages_core::fault::{Ctx, NoFault};
 use bulkpages_core::gfp::{Gfp, Migratetype};
@@ -191,6 +191,8 @@ pub struct Follower {
     report: Report,
     habits: HashMap<(usize, i32, Ask, Ask), Habit>,
     asked: HashMap<i32, Ask>,
+    /// Pages that left a list without a line, and that no line has named since.
+    unseen: HashSet<u32>,
     learn: bool,
 }
 
@@ -204,7 +206,16 @@ impl Follower {
     pub fn new(machine: Machine<Local>, learn: bool) -> Follower {
         let cpus = (0..machine.cpus()).map(|_| Cpu::default()).collect();
         let cx = Ctx { cpu: 0, probe: Vec::new(), fault: NoFault };
-        Follower { machine, cpus, cx, report: Report::default(), habits: HashMap::new(), asked: HashMap::new(), learn }
+        Follower {
+            machine,
+            cpus,
+            cx,
+            report: Report::default(),
+            habits: HashMap::new(),
+            asked: HashMap::new(),
+            unseen: HashSet::new(),
+            learn,
+        }
     }
 
     /// The machine as it is now.
@@ -346,6 +357,12 @@ impl Follower {
 
     fn free(&mut self, cpu: usize, pfn: Pfn, order: u8) {
         self.report.frees += 1;
+        // A refill of another CPU whose pages come back already has ended, though that CPU wrote no line since.
+        for other in 0..self.cpus.len() {
+            if self.cpus[other].session.as_ref().is_some_and(|s| s.pages.contains(&pfn)) {
+                self.end_session(other);
+            }
+        }
         if self.machine.page_state(pfn) != bulkpages_core::PageState::Allocated(order) {
             match self.machine.force_take(cpu, pfn, order) {
                 Whereabouts::Kernel => self.report.frees_of_kernel_pages += 1,
@@ -353,6 +370,7 @@ impl Follower {
                 _ => self.report.frees_of_free_pages += 1,
             }
         }
+        self.unseen.remove(&pfn.0);
         let Some(zone) = self.machine.zone_index_of(pfn) else { return };
         self.cpus[cpu].freed =
             pcp_allowed_order(order).then(|| (zone, order_to_pindex(order, self.machine.block_type(pfn).pcp_type())));
@@ -520,6 +538,7 @@ impl Follower {
         self.report.hidden_takes += 1;
         self.report.hidden_pages += pages.len() as u64;
         *self.report.hidden_sizes.entry(pages.len() as u32).or_default() += 1;
+        self.unseen.extend(pages.iter().map(|p| p.0));
         let hidden = &mut self.cpus[cpu].hidden;
         hidden.push((list, pages));
         if hidden.len() > 16 {
@@ -654,16 +673,20 @@ impl Follower {
                 self.machine.force_take(cpu, pfn, order);
             }
         }
+        self.unseen.remove(&pfn.0);
     }
 
     /// A page that was thought to have left without a line turns up: what lay behind it is still on the list.
     fn put_back(&mut self, cpu: usize, pfn: Pfn) {
+        if !self.unseen.contains(&pfn.0) {
+            return;
+        }
         let hidden = &mut self.cpus[cpu].hidden;
         let Some(i) = hidden.iter().rposition(|h| h.1.contains(&pfn)) else { return };
         let (list, pages) = hidden.swap_remove(i);
         let at = pages.iter().position(|&p| p == pfn).unwrap_or(0);
         for &page in pages[at + 1..].iter().rev() {
-            if self.machine.page_state(page) == bulkpages_core::PageState::Allocated(list.1) {
+            if self.unseen.remove(&page.0) {
                 self.machine.step_push(list.0, cpu, page, list.1, list.2, false);
             }
         }

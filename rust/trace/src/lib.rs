@@ -6,3 +6,4 @@ pub mod follow;
 pub mod gfp;
 pub mod lines;
 pub mod text;
+pub mod write;
