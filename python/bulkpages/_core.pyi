@@ -12,6 +12,7 @@ __all__ = [
     "Machine",
     "PageArray",
     "PagePool",
+    "TraceFollower",
     "__version__",
     "btrfs_alloc_page_array",
     "callers",
@@ -230,6 +231,12 @@ def misuse_score(
 def time_bench_page_pool(
     machine: Machine, form_name: str, bench: str, loops: SupportsIndex, *, cpu: SupportsIndex | None = None
 ) -> tuple[int, int, int]: ...
+@final
+class TraceFollower:
+    def __new__(cls, snapshot: str, *, marked: bool = False, learn: bool = True) -> Self: ...
+    def feed(self, chunk: bytes) -> None: ...
+    def finish(self) -> tuple[str, str]: ...
+
 def trial_bulk(
     machine: Machine, api: str, nr_pages: SupportsIndex, hole_period: SupportsIndex, iterations: SupportsIndex
 ) -> tuple[int, int, int]: ...

@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": ("bulkpages.cli.compare", "compare"),
     "conform": ("bulkpages.cli.conform", "conform"),
     "doctor": ("bulkpages.cli.doctor", "doctor"),
+    "replay": ("bulkpages.cli.replay", "replay"),
     "show": ("bulkpages.cli.show", "show"),
 }
 

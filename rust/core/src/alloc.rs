@@ -119,7 +119,7 @@ impl<L: Locking> Machine<L> {
 
     /// `alloc_flags_nofragment()`: keep types apart where another zone of the node can help out.
     #[inline]
-    fn alloc_flags_nofragment(&self, ac: &AllocContext<'_>) -> AllocFlags {
+    pub(crate) fn alloc_flags_nofragment(&self, ac: &AllocContext<'_>) -> AllocFlags {
         match ac.zonelist.first() {
             Some(preferred)
                 if preferred.idx == ZONE_NORMAL
@@ -183,7 +183,7 @@ impl<L: Locking> Machine<L> {
 
     /// The watermark tests of one zone; sets `ZONE_BELOW_HIGH`.
     #[inline]
-    fn zone_usable(&self, zone: &Zone<L>, order: u8, flags: AllocFlags, ac: &AllocContext<'_>) -> bool {
+    pub(crate) fn zone_usable(&self, zone: &Zone<L>, order: u8, flags: AllocFlags, ac: &AllocContext<'_>) -> bool {
         let hz = ac.highest_zoneidx;
         if !zone.below_high.load(Relaxed) {
             if zone.watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags) {

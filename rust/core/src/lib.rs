@@ -37,6 +37,7 @@ pub mod recording;
 pub mod replay;
 pub mod slowpath;
 pub mod snapshot;
+pub mod step;
 pub mod sync;
 pub mod vmstat;
 pub mod watermark;

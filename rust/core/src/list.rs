@@ -145,6 +145,18 @@ impl PfnDeque {
         Some(self.buf[self.slot(self.head.wrapping_add(self.len))])
     }
 
+    /// Takes a frame out, wherever it is; `false` when it is not here. Only replayed traces need this.
+    pub(crate) fn remove(&mut self, pfn: Pfn) -> bool {
+        let Some(at) = self.iter().position(|p| p == pfn) else { return false };
+        for i in (0..at as u32).rev() {
+            let from = self.slot(self.head.wrapping_add(i));
+            let to = self.slot(self.head.wrapping_add(i + 1));
+            self.buf[to] = self.buf[from];
+        }
+        self.pop_front();
+        true
+    }
+
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Pfn> + '_ {
         (0..self.len).map(|i| self.buf[self.slot(self.head.wrapping_add(i))])
     }

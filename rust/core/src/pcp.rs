@@ -166,6 +166,16 @@ pub fn zone_highsize(managed: u64, low: u64, cpus: u64, batch: i32, fraction: u6
     }
 }
 
+/// What a free leaves to be drained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Excess {
+    pub(crate) pages: i32,
+    /// The list to begin with.
+    pub(crate) pindex: usize,
+    /// `ZONE_BELOW_HIGH` as the free saw it.
+    pub(crate) below_high: bool,
+}
+
 /// The lists of the executing CPU in one zone, locked.
 pub(crate) struct LockedPcp<'a, L: Locking> {
     pub(crate) zone: &'a Zone<L>,
@@ -281,6 +291,15 @@ impl<L: Locking> LockedPcp<'_, L> {
         order: u8,
         list_type: Migratetype,
     ) {
+        if let Some(excess) = self.put_free(pfn, order, list_type) {
+            self.drain(cx, excess.pages, excess.pindex);
+            self.drained(excess.below_high);
+        }
+    }
+
+    /// The first half of [`LockedPcp::commit_free`]: puts the block on its list and says what is to be drained.
+    #[inline(always)]
+    pub(crate) fn put_free(&mut self, pfn: Pfn, order: u8, list_type: Migratetype) -> Option<Excess> {
         let pcp = &mut *self.pcp;
         let pages = 1i32 << order;
         pcp.alloc_factor >>= 1;
@@ -304,14 +323,16 @@ impl<L: Locking> LockedPcp<'_, L> {
         let reclaim_active = self.zone.reclaim_active.load(Relaxed);
         let below_high = self.zone.below_high.load(Relaxed);
         let high = pcp.nr_pcp_high(free_high, reclaim_active, below_high);
-        if pcp.count >= high {
-            let n = pcp.nr_pcp_free(high, free_high);
-            self.drain(cx, n, pindex);
-            if below_high
-                && self.zone.watermark_ok(0, self.zone.wmark_pages(wmark::HIGH), ZONE_MOVABLE, AllocFlags::default())
-            {
-                self.zone.below_high.store(false, Relaxed);
-            }
+        (pcp.count >= high).then(|| Excess { pages: pcp.nr_pcp_free(high, free_high), pindex, below_high })
+    }
+
+    /// After a drain on the free path: the zone may be above HIGH again.
+    #[inline]
+    pub(crate) fn drained(&self, below_high: bool) {
+        if below_high
+            && self.zone.watermark_ok(0, self.zone.wmark_pages(wmark::HIGH), ZONE_MOVABLE, AllocFlags::default())
+        {
+            self.zone.below_high.store(false, Relaxed);
         }
     }
 

@@ -11,6 +11,7 @@ mod page_array;
 mod page_pool;
 mod replay;
 mod sweep;
+mod trace;
 
 use pyo3::prelude::*;
 
@@ -26,8 +27,8 @@ mod _core {
     use super::machine::Machine;
     #[pymodule_export]
     use super::measure::{
-        clock_cost, clustered_shape, core_rows, count_bulk, count_fill, count_page_pool, fillers, ns_per_count, request_shapes,
-        trial_bulk, trial_fill, trial_page_pool, window_fill,
+        clock_cost, clustered_shape, core_rows, count_bulk, count_fill, count_page_pool, fillers, ns_per_count,
+        request_shapes, trial_bulk, trial_fill, trial_page_pool, window_fill,
     };
     #[pymodule_export]
     use super::page_array::PageArray;
@@ -35,6 +36,8 @@ mod _core {
     use super::page_pool::{PagePool, time_bench_page_pool};
     #[pymodule_export]
     use super::sweep::{failure_sweep, misuse_score};
+    #[pymodule_export]
+    use super::trace::TraceFollower;
 
     /// Version of the package.
     #[allow(non_upper_case_globals)]

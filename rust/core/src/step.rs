@@ -1,0 +1,373 @@
+//! Kernel: the parts of `mm/page_alloc.c` between two trace events: one take of `rmqueue_bulk()`, one page of
+//! `free_pcppages_bulk()`, `free_unref_page_commit()` without its drain (v6.12).
+//!
+//! A trace shows what a kernel did line by line, and not all of it. These steps let a reader of a trace follow it: the
+//! rules foretell each step, and when the line says otherwise, the state is put right without breaking an invariant.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use crate::error::{Error, Result};
+use crate::fallback::RmqueueMode;
+use crate::fault::{Ctx, NoFault};
+use crate::gfp::{AllocFlags, Gfp, Migratetype};
+use crate::machine::Machine;
+use crate::page::PageState;
+use crate::pcp::{LockedPcp, NR_PCP_LISTS, PCP_BATCH_SCALE_MAX, order_to_pindex, pcp_allowed_order, pindex_to_order};
+use crate::pfn::{MAX_PAGE_ORDER, Pfn};
+use crate::probe::Event;
+use crate::sync::{Lock, Locking};
+use crate::watermark::kernel_clamp;
+use crate::zone::Zone;
+
+/// Takes under one hold of the zone lock: what failed is not tried again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Series(RmqueueMode);
+
+/// Where a block was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// In the buddy lists, alone or inside a larger block.
+    Buddy,
+    /// On a list of this CPU.
+    Pcp {
+        /// The CPU.
+        cpu: usize,
+        /// The list.
+        pindex: usize,
+    },
+    /// A caller owned it, or a block that holds it.
+    Owned,
+    /// The kernel's own since before the machine was made.
+    Kernel,
+}
+
+/// What a free leaves to be drained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// Pages.
+    pub pages: i32,
+    /// The list to begin with.
+    pub pindex: usize,
+    below_high: bool,
+}
+
+impl<L: Locking> Machine<L> {
+    /// Index of the zone that a frame lies in.
+    pub fn zone_index_of(&self, pfn: Pfn) -> Option<usize> {
+        self.zones.iter().position(|z| z.spans(pfn))
+    }
+
+    /// Type of the frame's pageblock.
+    pub fn block_type(&self, pfn: Pfn) -> Migratetype {
+        self.pages.migratetype(pfn)
+    }
+
+    /// `alloc_pages_bulk()`'s and the single path's zones for a request of `order`, best first, that pass the watermark
+    /// tests now. Like the request itself, the tests set `ZONE_BELOW_HIGH`.
+    pub fn usable_zones(&self, gfp: Gfp, order: u8, nid: usize) -> Vec<usize> {
+        let gfp = gfp & self.config.gfp_allowed;
+        let ac = self.prepare_alloc_pages(gfp, nid);
+        let flags =
+            AllocFlags(AllocFlags::WMARK_LOW.0 | gfp.0 & AllocFlags::KSWAPD.0).with(self.alloc_flags_nofragment(&ac));
+        let mut usable = Vec::with_capacity(ac.zonelist.len());
+        for zref in ac.zonelist {
+            // A kernel stops at the first zone that serves it; later ones are only looked at when it fails.
+            if !usable.is_empty() || self.zone_usable(&self.zones[zref.zone], order, flags, &ac) {
+                usable.push(zref.zone);
+            }
+        }
+        usable
+    }
+
+    /// One take of `rmqueue_bulk()` or `rmqueue_buddy()`: a block out of the buddy lists, owned. The events say how.
+    pub fn step_take(
+        &self,
+        cx: &mut Ctx<Vec<Event>, NoFault>,
+        zone: usize,
+        order: u8,
+        mt: Migratetype,
+        series: &mut Series,
+    ) -> Option<Pfn> {
+        let zone = &self.zones[zone];
+        let flags = AllocFlags::WMARK_LOW;
+        let pfn = zone.lock(&self.pages, cx.cpu).rmqueue(cx, self.config.rules, order, mt, flags, &mut series.0)?;
+        self.pages.set_allocated(pfn, order);
+        Some(pfn)
+    }
+
+    /// Undoes [`Machine::step_take`] as nearly as possible: the block merges back.
+    pub fn step_untake(&self, cpu: usize, pfn: Pfn, order: u8) {
+        let Some(zone) = self.zone_of(pfn) else { return };
+        self.pages.clear_head(pfn);
+        zone.lock(&self.pages, cpu).free_one_page(pfn, order, self.pages.migratetype(pfn), false);
+    }
+
+    /// Where the page is.
+    pub fn whereabouts(&self, pfn: Pfn) -> Whereabouts {
+        for up in 0..=MAX_PAGE_ORDER {
+            let head = Pfn(pfn.0 >> up << up);
+            match self.pages.state(head) {
+                PageState::Buddy(o) if o >= up => return Whereabouts::Buddy,
+                PageState::Allocated(o) if o >= up => return Whereabouts::Owned,
+                PageState::Pcp(o) if o >= up => return self.on_list(head, o),
+                _ => {}
+            }
+        }
+        Whereabouts::Kernel
+    }
+
+    fn on_list(&self, head: Pfn, order: u8) -> Whereabouts {
+        if let Some(zone) = self.zone_of(head) {
+            for cpu in 0..zone.pcp.len() {
+                let pcp = zone.pcp[cpu].0.lock();
+                for pindex in (0..NR_PCP_LISTS).filter(|&i| pindex_to_order(i) == order) {
+                    if pcp.lists[pindex].iter().any(|p| p == head) {
+                        return Whereabouts::Pcp { cpu, pindex };
+                    }
+                }
+            }
+        }
+        Whereabouts::Kernel
+    }
+
+    /// Makes the block of `order` at `pfn` owned, wherever it is; says where it was. Of a larger free block the rest
+    /// stays free. Nothing changes when the kernel or a caller has part of it under another order, except that it is
+    /// owned with this order from now on.
+    pub fn force_take(&self, cpu: usize, pfn: Pfn, order: u8) -> Whereabouts {
+        let Some(zone) = self.zone_of(pfn) else { return Whereabouts::Kernel };
+        let mut first = None;
+        // Each page of the block may be somewhere else.
+        let mut at = pfn;
+        while at < pfn.add(1 << order) {
+            let was = self.whereabouts(at);
+            first.get_or_insert(was);
+            let step = match was {
+                Whereabouts::Buddy => self.carve(zone, cpu, at, pfn, order),
+                Whereabouts::Pcp { cpu, pindex } => {
+                    let o = pindex_to_order(pindex);
+                    let head = Pfn(at.0 >> o << o);
+                    let mut pcp = zone.pcp[cpu].0.lock();
+                    if pcp.lists[pindex].remove(head) {
+                        pcp.count -= 1 << o;
+                    }
+                    self.pages.clear_head(head);
+                    (head.0 + (1 << o)) - at.0
+                }
+                Whereabouts::Owned => {
+                    self.disown(at);
+                    1
+                }
+                Whereabouts::Kernel => 1,
+            };
+            at = at.add(step.max(1));
+        }
+        self.pages.set_allocated(pfn, order);
+        first.unwrap_or(Whereabouts::Kernel)
+    }
+
+    /// Takes the part of a free block that lies in the wanted one; how many frames from `at` on that settles.
+    fn carve(&self, zone: &Zone<L>, cpu: usize, at: Pfn, wanted: Pfn, order: u8) -> u32 {
+        let Some((head, high)) = (0..=MAX_PAGE_ORDER).find_map(|up| {
+            let head = Pfn(at.0 >> up << up);
+            matches!(self.pages.state(head), PageState::Buddy(o) if o >= up).then(|| match self.pages.state(head) {
+                PageState::Buddy(o) => (head, o),
+                _ => (head, up),
+            })
+        }) else {
+            return 1;
+        };
+        let mut locked = zone.lock(&self.pages, cpu);
+        let mt = self.pages.migratetype(head);
+        locked.del_page_from_free_list(head, high, mt);
+        if high <= order {
+            locked.account_freepages(-(1 << high), mt);
+            return (head.0 + (1 << high)) - at.0;
+        }
+        let (mut low, mut o) = (head, high);
+        while o > order {
+            o -= 1;
+            let upper = low.add(1 << o);
+            if wanted >= upper {
+                locked.add_to_free_list(low, o, mt, false);
+                low = upper;
+            } else {
+                locked.add_to_free_list(upper, o, mt, false);
+            }
+        }
+        locked.account_freepages(-(1 << order), mt);
+        (wanted.0 + (1 << order)) - at.0
+    }
+
+    /// The owned block that holds this frame is nobody's any more.
+    fn disown(&self, at: Pfn) {
+        for up in 0..=MAX_PAGE_ORDER {
+            let head = Pfn(at.0 >> up << up);
+            if matches!(self.pages.state(head), PageState::Allocated(o) if o >= up) {
+                self.pages.clear_head(head);
+                return;
+            }
+        }
+    }
+
+    /// First frames of one CPU's list of this order and type, in list order.
+    pub fn with_list<R>(
+        &self,
+        zone: usize,
+        cpu: usize,
+        order: u8,
+        mt: Migratetype,
+        f: impl FnOnce(&mut dyn Iterator<Item = Pfn>) -> R,
+    ) -> R {
+        let pcp = self.zones[zone].pcp[cpu].0.lock();
+        f(&mut pcp.lists[order_to_pindex(order, mt.pcp_type())].iter())
+    }
+
+    /// Takes the head of a list, owned.
+    pub fn step_pop(&self, zone: usize, cpu: usize, order: u8, mt: Migratetype) -> Option<Pfn> {
+        let mut pcp = self.zones[zone].pcp[cpu].0.lock();
+        let pfn = pcp.lists[order_to_pindex(order, mt.pcp_type())].pop_front()?;
+        pcp.count -= 1 << order;
+        pcp.events.pgalloc += 1 << order;
+        self.pages.set_allocated(pfn, order);
+        Some(pfn)
+    }
+
+    /// Puts an owned block on a list: at the tail as a refill does, or back at the head.
+    pub fn step_push(&self, zone: usize, cpu: usize, pfn: Pfn, order: u8, mt: Migratetype, tail: bool) {
+        let mut pcp = self.zones[zone].pcp[cpu].0.lock();
+        self.pages.set_pcp(pfn, order);
+        let list = &mut pcp.lists[order_to_pindex(order, mt.pcp_type())];
+        if tail {
+            list.push_back(pfn);
+        } else {
+            list.push_front(pfn);
+        }
+        pcp.count += 1 << order;
+    }
+
+    /// What a single-page request does to the lists before it takes: halves `free_count`.
+    pub fn step_request(&self, zone: usize, cpu: usize) {
+        self.zones[zone].pcp[cpu].0.lock().free_count >>= 1;
+    }
+
+    /// `nr_pcp_alloc()`: how many entries a refill asks for now; the limits move as it does.
+    pub fn step_refill_size(&self, zone: usize, cpu: usize, order: u8) -> i32 {
+        let zone = &self.zones[zone];
+        zone.pcp[cpu].0.lock().nr_pcp_alloc(order, zone.below_high.load(Relaxed))
+    }
+
+    /// Limits of one CPU's lists, to go back to after a question.
+    pub fn limits(&self, zone: usize, cpu: usize) -> (i32, u32) {
+        let pcp = self.zones[zone].pcp[cpu].0.lock();
+        (pcp.high, pcp.alloc_factor)
+    }
+
+    /// Sets what [`Machine::limits`] gave.
+    pub fn set_limits(&self, zone: usize, cpu: usize, limits: (i32, u32)) {
+        let mut pcp = self.zones[zone].pcp[cpu].0.lock();
+        (pcp.high, pcp.alloc_factor) = limits;
+    }
+
+    /// `free_unref_page()` of an owned block without the drain, which is said; blocks that no list serves merge at once.
+    pub fn step_free(&self, cpu: usize, pfn: Pfn, order: u8) -> Option<Drain> {
+        let zone = self.zone_of(pfn)?;
+        if !pcp_allowed_order(order) {
+            zone.free_direct(&mut Ctx::on(cpu), &self.pages, pfn, order);
+            return None;
+        }
+        let mut pcp = LockedPcp { zone, pages: &self.pages, pcp: zone.pcp[cpu].0.lock() };
+        let excess = pcp.put_free(pfn, order, self.pages.migratetype(pfn).pcp_type())?;
+        Some(Drain { pages: excess.pages, pindex: excess.pindex, below_high: excess.below_high })
+    }
+
+    /// The page that a drain beginning at list `pindex` takes next: list and block.
+    pub fn next_drained(&self, zone: usize, cpu: usize, pindex: usize) -> Option<(usize, Pfn)> {
+        let pcp = self.zones[zone].pcp[cpu].0.lock();
+        (0..NR_PCP_LISTS)
+            .map(|i| (pindex + i) % NR_PCP_LISTS)
+            .find_map(|i| pcp.lists[i].iter().next_back().map(|pfn| (i, pfn)))
+    }
+
+    /// One page of a drain: off its list, wherever it is, and into the buddy lists. `by` executes.
+    pub fn step_drain(&self, by: usize, pfn: Pfn, order: u8) -> Whereabouts {
+        let was = self.force_take(by, pfn, order);
+        if let Some(zone) = self.zone_of(pfn) {
+            self.pages.clear_head(pfn);
+            zone.lock(&self.pages, by).free_one_page(pfn, order, self.pages.migratetype(pfn), false);
+        }
+        was
+    }
+
+    /// The end of a drain on the free path.
+    pub fn step_drained(&self, zone: usize, cpu: usize, drain: Drain) {
+        let zone = &self.zones[zone];
+        LockedPcp { zone, pages: &self.pages, pcp: zone.pcp[cpu].0.lock() }.drained(drain.below_high);
+    }
+
+    /// `decay_pcp_high()`: what the periodic worker does to the limit of one CPU's lists before it drains what is above.
+    /// It drains in chunks of the batch, each beginning with list 0; that batch is returned.
+    pub fn step_decay(&self, zone: usize, cpu: usize) -> i32 {
+        let mut pcp = self.zones[zone].pcp[cpu].0.lock();
+        if pcp.high > pcp.high_min {
+            let pages = pcp.count - (pcp.batch << PCP_BATCH_SCALE_MAX);
+            pcp.high = pages.max(pcp.high - (pcp.high >> 3)).max(pcp.high_min);
+        }
+        pcp.batch
+    }
+
+    /// Learns from a drain after the free of a block on list `pindex` that the rules had not foretold: the limit had come
+    /// down to the count meanwhile, as the periodic worker brings it down without a trace.
+    pub fn step_drain_seen(&self, zone: usize, cpu: usize, pindex: usize) -> Drain {
+        let zone = &self.zones[zone];
+        let mut pcp = zone.pcp[cpu].0.lock();
+        let high = pcp.count;
+        pcp.high = high.min(pcp.high).max(pcp.high_min);
+        let need = pcp.free_count + pcp.batch;
+        if pcp.high < need {
+            pcp.high = kernel_clamp(need, pcp.high_min, pcp.high_max);
+        }
+        let pages = kernel_clamp(pcp.free_count, pcp.batch, high - pcp.batch);
+        Drain { pages, pindex, below_high: zone.below_high.load(Relaxed) }
+    }
+
+    /// Learns from a refill of `got` entries of order 0 that the rules had not foretold: the shift that explains it.
+    /// `false` when no shift of the batch does.
+    pub fn step_refill_seen(&self, zone: usize, cpu: usize, got: i32) -> bool {
+        let mut pcp = self.zones[zone].pcp[cpu].0.lock();
+        let batch = pcp.batch;
+        let Some(shift) = (0..=PCP_BATCH_SCALE_MAX).find(|&f| batch << f == got) else { return false };
+        pcp.alloc_factor = (shift + 1).min(PCP_BATCH_SCALE_MAX);
+        let least = (pcp.count + batch + got).min(pcp.high_max);
+        pcp.high = pcp.high.max(least);
+        true
+    }
+
+    /// After a trace was followed: pages that were freed without having been taken were the kernel's own, and pages that
+    /// nobody can account for are its own now. Adjusts how many those are.
+    ///
+    /// # Errors
+    ///
+    /// When more pages are on lists or owned than the zone has.
+    pub fn settle(&mut self) -> Result<()> {
+        for i in 0..self.zones.len() {
+            let zone = &self.zones[i];
+            let free = self.free_pages_exact(zone).max(0) as u64;
+            let pcp: u64 = zone.pcp.iter().map(|p| p.0.lock().count.max(0) as u64).sum();
+            let (_, allocated) = self.pages.count_allocated(zone.start..zone.end());
+            let known = free + pcp + allocated;
+            let Some(kernel) = zone.managed.checked_sub(known) else {
+                return Err(Error::Audit(format!(
+                    "zone {}.{}: {known} pages are free, on lists or owned, {} are managed",
+                    zone.nid, zone.idx, zone.managed
+                )));
+            };
+            self.zones[i].kernel_pages = kernel;
+        }
+        Ok(())
+    }
+
+    /// Length of one CPU's list.
+    pub fn list_len(&self, zone: usize, cpu: usize, order: u8, mt: Migratetype) -> usize {
+        self.with_list(zone, cpu, order, mt, |l| l.count())
+    }
+}

@@ -1,0 +1,9 @@
+//! Traces of the kernel's page allocator: read ([`text`]), and followed on an emulated machine ([`follow`]).
+//!
+//! This crate opens no files: lines come in as bytes.
+
+pub mod follow;
+pub mod gfp;
+pub mod lines;
+pub mod text;
+pub mod write;
