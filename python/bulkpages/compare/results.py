@@ -321,7 +321,14 @@ def headline(results: dict[str, Any]) -> list[str]:
         if differ := [row["name"] for row in asked if not row["agrees"]]:
             line += f" (not in {', '.join(differ)})"
         close = sum(bool(row["size_agrees"]) for row in asked)
-        lines.append(f"{line}; the size of the effect is within {SIZE_TOLERANCE * 100:.0f} points of it in {close}.")
+        here, there = (
+            float(np.median([abs(ratio - 1) for ratio in ratios])) * 100
+            for ratios in ([row["ratio"] for row in asked], [row["kernel"]["ratio"] for row in asked])
+        )
+        lines.append(
+            f"{line}; sizes are within {SIZE_TOLERANCE * 100:.0f} points in {close}: the median difference is "
+            f"{here:.0f} % here and {there:.0f} % there, where the work around it costs more."
+        )
     if odd := [row["name"] for row in rows if row["counts_agree"] is False]:
         lines.append(f"Time and slot work disagree in sign in {', '.join(odd)}.")
     even = results["break_even"]
