@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from bulkpages.compare.results import hole_rows, main_rows
 
-__all__ = ["forest_plot", "growth_plot", "hole_plot", "null_plot", "ratio_plot", "size_plot", "window_plot"]
+__all__ = ["forest_plot", "growth_plot", "hole_plot", "null_plot", "ratio_plot", "size_plot", "styled", "window_plot"]
 
 # Colours that can be told apart in light, in dark and by colour-blind readers.
 V1, V2, KERNEL = "#d55e00", "#0072b2", "#7f7f7f"
@@ -45,6 +45,12 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure, axes = plt.subplots(figsize=(width, height))
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def styled(draw: Callable[[], Figure]) -> str:
+    """A figure that somebody else draws, readable in light and in dark."""
+    with mpl.rc_context(STYLE):
+        return _svg(draw())
 
 
 def ratio_plot(results: dict[str, Any]) -> str:
