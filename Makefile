@@ -8,7 +8,7 @@ SRC    := pyproject.toml constraints.txt Cargo.toml Cargo.lock README.md LICENSE
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python bench lint format mutants clean
+.PHONY: help compare test test-rust test-python bench figures instructions lint format mutants clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -24,9 +24,16 @@ test-rust: $(STAMP)
 test-python: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)
 
-bench: $(STAMP) ## Time the Python face (pytest-benchmark) and every row of the kernel's timings.
+bench: $(STAMP) ## Time the core (criterion), the Python face (pytest-benchmark) and every row of the kernel's timings.
+	cargo bench -p bulkpages-core --locked
 	$(BIN)/python -m pytest -q benches/face $(ARGS)
 	$(BIN)/bulkpages bench core
+
+figures: $(STAMP) ## Print every figure that has a bound, measured now (ARGS="--large --kernel COMMAND").
+	$(BIN)/python benches/native/figures.py $(ARGS)
+
+instructions: ## Count instructions per page under valgrind and compare with the baseline.
+	$(PYTHON) benches/native/instructions.py $(ARGS)
 
 lint: $(TOOLS) ## Check formatting, lints and types.
 	cargo fmt --all --check

@@ -2,12 +2,13 @@
 
 import warnings as _warnings
 
+from bulkpages import callers
 from bulkpages import gfp as _gfp
 from bulkpages._core import DEBUG_BUILD as _DEBUG_BUILD
 from bulkpages._core import PageArray, __version__
 from bulkpages.errors import ApiMisuse, AuditError, BulkpagesError, InvalidArgument, SnapshotError
 from bulkpages.gfp import *  # noqa: F403
-from bulkpages.machine import Audit, Machine, PerCpuPages, Zone
+from bulkpages.machine import Audit, Machine, PerCpuPages, Reclaim, Zone
 
 __all__ = [
     "ApiMisuse",
@@ -18,9 +19,11 @@ __all__ = [
     "Machine",
     "PageArray",
     "PerCpuPages",
+    "Reclaim",
     "SnapshotError",
     "Zone",
     "__version__",
+    "callers",
 ]
 __all__ += _gfp.__all__
 

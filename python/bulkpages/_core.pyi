@@ -1,5 +1,5 @@
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, Self, SupportsIndex, final, overload
 
 from typing_extensions import disjoint_base
@@ -11,20 +11,31 @@ __all__ = [
     "RUSTC",
     "Machine",
     "PageArray",
+    "PagePool",
     "__version__",
+    "btrfs_alloc_page_array",
+    "callers",
     "clock_cost",
     "clustered_shape",
     "core_rows",
     "count_bulk",
     "count_fill",
     "count_page_pool",
+    "failure_sweep",
     "fillers",
+    "hole_shape",
+    "misuse_score",
     "ns_per_count",
     "request_shapes",
+    "svc_alloc_arg",
+    "time_bench_page_pool",
     "trial_bulk",
     "trial_fill",
     "trial_page_pool",
+    "virtiovf_add_migration_pages",
     "window_fill",
+    "xfs_buf_alloc_pages",
+    "z_erofs_gbuf_growsize",
 ]
 
 __version__: Final[str]
@@ -96,14 +107,27 @@ class Machine:
     def free_bulk(self, array: PageArray, *, cpu: SupportsIndex | None = None) -> int: ...
     def drain_local_pages(self, cpu: SupportsIndex | None = None) -> None: ...
     def replay(self, ops: Iterable[dict[str, Any]]) -> list[dict[str, Any]]: ...
-    def _push_faults(
+    def alloc_pages_bulk_refill(
+        self,
+        gfp: SupportsIndex,
+        array: PageArray,
+        nr_pages: SupportsIndex | None = None,
+        *,
+        cpu: SupportsIndex | None = None,
+    ) -> int: ...
+    def advance(self, ns: SupportsIndex, *, cpu: SupportsIndex | None = None) -> None: ...
+    def _set_reclaim(
         self,
         *,
-        pages: SupportsIndex | None = None,
-        trylock: bool = False,
-        single: bool = False,
-        prepare: bool = False,
-    ) -> int: ...
+        file_pages: SupportsIndex | None = None,
+        efficiency: SupportsIndex | None = None,
+        latency_ns: SupportsIndex | None = None,
+        kswapd_delay_ns: SupportsIndex | None = None,
+        tasks: Sequence[SupportsIndex] | None = None,
+        cpu: SupportsIndex | None = None,
+    ) -> None: ...
+    def _reclaim_info(self) -> dict[str, int]: ...
+    def _push_faults(self, pages: SupportsIndex | None, steps: Sequence[tuple[str, bool | SupportsIndex]]) -> int: ...
     def _remove_faults(self, ticket: int) -> None: ...
     def _hold_pcp_lock(self, node: SupportsIndex, zone: SupportsIndex, pcp_cpu: SupportsIndex, held: bool) -> None: ...
     def _snapshot(self) -> str: ...
@@ -112,6 +136,100 @@ class Machine:
     def _zone(self, index: int) -> dict[str, Any]: ...
     def _pcp(self, index: int, cpu: SupportsIndex) -> dict[str, Any]: ...
 
+@disjoint_base
+class PagePool:
+    def __new__(
+        cls,
+        machine: Machine,
+        *,
+        form_name: str,
+        pool_size: SupportsIndex | None = None,
+        cpu: SupportsIndex | None = None,
+    ) -> Self: ...
+    @property
+    def form(self) -> str: ...
+    def alloc(self) -> int | None: ...
+    def put(self, pfn: SupportsIndex) -> None: ...
+    def recycle_direct(self, pfn: SupportsIndex) -> None: ...
+    def destroy(self) -> None: ...
+    def _info(self) -> dict[str, Any]: ...
+
+def svc_alloc_arg(
+    machine: Machine,
+    array: PageArray,
+    pages: SupportsIndex,
+    form_name: str,
+    *,
+    cpu: SupportsIndex | None = None,
+    max_waits: SupportsIndex | None = None,
+    explain: bool = False,
+) -> dict[str, Any]: ...
+def btrfs_alloc_page_array(
+    machine: Machine,
+    array: PageArray,
+    nofail: bool,
+    form_name: str,
+    *,
+    cpu: SupportsIndex | None = None,
+    max_waits: SupportsIndex | None = None,
+    explain: bool = False,
+) -> dict[str, Any]: ...
+def z_erofs_gbuf_growsize(
+    machine: Machine,
+    have: SupportsIndex,
+    nrpages: SupportsIndex,
+    form_name: str,
+    *,
+    cpu: SupportsIndex | None = None,
+    max_waits: SupportsIndex | None = None,
+    explain: bool = False,
+) -> dict[str, Any]: ...
+def xfs_buf_alloc_pages(
+    machine: Machine,
+    page_count: SupportsIndex,
+    read: bool,
+    read_ahead: bool,
+    form_name: str,
+    *,
+    cpu: SupportsIndex | None = None,
+    max_waits: SupportsIndex | None = None,
+    explain: bool = False,
+) -> dict[str, Any]: ...
+def virtiovf_add_migration_pages(
+    machine: Machine,
+    npages: SupportsIndex,
+    form_name: str,
+    *,
+    cpu: SupportsIndex | None = None,
+    max_waits: SupportsIndex | None = None,
+    explain: bool = False,
+) -> dict[str, Any]: ...
+def callers() -> list[tuple[str, str, list[str]]]: ...
+def hole_shape(
+    kind: str,
+    n: SupportsIndex,
+    a: SupportsIndex | None = None,
+    b: SupportsIndex | None = None,
+    *,
+    fraction: float | None = None,
+    seed: SupportsIndex | None = None,
+) -> str: ...
+def failure_sweep(
+    callers: Sequence[str],
+    largest: SupportsIndex,
+    pairs_up_to: SupportsIndex,
+    threads: SupportsIndex,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[dict[str, Any]]: ...
+def misuse_score(
+    callers: Sequence[str],
+    largest: SupportsIndex,
+    threads: SupportsIndex,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[dict[str, Any]]: ...
+def time_bench_page_pool(
+    machine: Machine, form_name: str, bench: str, loops: SupportsIndex, *, cpu: SupportsIndex | None = None
+) -> tuple[int, int, int]: ...
 def trial_bulk(
     machine: Machine, api: str, nr_pages: SupportsIndex, hole_period: SupportsIndex, iterations: SupportsIndex
 ) -> tuple[int, int, int]: ...

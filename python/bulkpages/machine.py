@@ -15,7 +15,7 @@ from bulkpages import _core
 from bulkpages.errors import InvalidArgument, SnapshotError
 from bulkpages.formats.recording import load_snapshot
 
-__all__ = ["Audit", "Machine", "PerCpuPages", "Zone"]
+__all__ = ["Audit", "Machine", "PerCpuPages", "Reclaim", "Zone"]
 
 PAGE_SIZE = 4096
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -44,6 +44,26 @@ class Audit(NamedTuple):
     pcp: int
     allocated: int
     kernel: int
+
+
+class Reclaim(NamedTuple):
+    """Where the reclaim model stands.
+
+    Attributes:
+        file_pages: Pages of page cache left.
+        tasks: Tasks left to kill.
+        now_ns: Virtual time, in nanoseconds.
+        kswapd_pending: Nodes whose kswapd was woken and has not run yet.
+        unreclaimable_nodes: Nodes that kswapd has given up on.
+        failure_reports: Allocation failures that a kernel would have logged.
+    """
+
+    file_pages: int
+    tasks: int
+    now_ns: int
+    kswapd_pending: int
+    unreclaimable_nodes: int
+    failure_reports: int
 
 
 @dataclass(frozen=True)
@@ -310,21 +330,92 @@ class Machine(_core.Machine):
 
     @contextmanager
     def faults(
-        self, *, pages: int | None = None, trylock: bool = False, single: bool = False, prepare: bool = False
+        self,
+        *,
+        pages: int | None = None,
+        trylock: bool | int = False,
+        single: bool | int = False,
+        prepare: bool | int = False,
+        watermark: bool | int = False,
+        charge: bool | int = False,
+        array: bool | int = False,
+        append: bool | int = False,
+        vmap: bool | int = False,
+        dma_map: bool | int = False,
+        stop: bool | int = False,
     ) -> Iterator[None]:
         """While inside, what is named fails. Of nested faults the innermost holds, alone.
 
+        Apart from `pages`, each is True for a step that always fails, or a number: it works so many times, then fails
+        for good.
+
         Args:
             pages: So many pages can still be had in any way, then every take fails; frees give nothing back.
-            trylock: Every per-CPU trylock fails, on allocation and on free.
-            single: The single-page path returns NULL.
-            prepare: Preparing a request fails.
+            trylock: A per-CPU trylock, on allocation and on free.
+            single: The single-page path, which returns NULL.
+            prepare: Preparing a request.
+            watermark: The watermark gate of a bulk call: no zone passes.
+            charge: Charging a page to a memory cgroup (`memcg=True` and `__GFP_ACCOUNT`).
+            array: A caller's allocation of a pointer array.
+            append: A caller's append to its scatter table.
+            vmap: A caller's vmap().
+            dma_map: A page_pool's DMA mapping of a page.
+            stop: Not a failure: the answer to a caller's question whether its thread shall stop is yes.
         """
-        ticket = self._push_faults(pages=pages, trylock=bool(trylock), single=bool(single), prepare=bool(prepare))
+        steps = {
+            "trylock": trylock,
+            "single": single,
+            "prepare": prepare,
+            "watermark": watermark,
+            "charge": charge,
+            "array": array,
+            "append": append,
+            "vmap": vmap,
+            "dma_map": dma_map,
+            "stop": stop,
+        }
+        ticket = self._push_faults(pages, [(name, when) for name, when in steps.items() if when is not False])
         try:
             yield
         finally:
             self._remove_faults(ticket)
+
+    def set_reclaim(
+        self,
+        *,
+        file_pages: int = 0,
+        efficiency: int = 100,
+        latency_ns: int = 0,
+        kswapd_delay_ns: int | None = 0,
+        tasks: Sequence[int] = (),
+        cpu: int = 0,
+    ) -> None:
+        """Gives the machine page cache to reclaim and tasks to kill; without it, it has neither. A declared model.
+
+        Args:
+            file_pages: Pages of clean page cache, allocated now and reclaimed oldest first.
+            efficiency: Pages reclaimed of 100 scanned, 1 to 100.
+            latency_ns: Virtual time that one direct reclaim takes, in nanoseconds.
+            kswapd_delay_ns: Virtual time from a wake of kswapd to its run; None: it never runs.
+            tasks: Pages of each task that the OOM killer may kill; the largest goes first.
+            cpu: CPU that executes.
+
+        Raises:
+            InvalidArgument: A number out of range, or more pages than the machine has; it keeps none then.
+        """
+        self._set_reclaim(
+            file_pages=file_pages,
+            efficiency=efficiency,
+            latency_ns=latency_ns,
+            kswapd_delay_ns=kswapd_delay_ns,
+            tasks=list(tasks),
+            cpu=cpu,
+        )
+
+    @property
+    def reclaim(self) -> Reclaim:
+        """Where the reclaim model stands."""
+        return Reclaim(**self._reclaim_info())
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a machine is not pickled: pages that callers own would be lost; use snapshot()")

@@ -46,7 +46,7 @@ ROWS = [
 def test_micro_examples(before: str, faults: dict[str, int], v1: int, after: str, v2: int) -> None:
     m = bp.Machine("64MiB")
     a = array(m, before)
-    with m.faults(**faults):  # type: ignore[arg-type]
+    with m.faults(**faults):
         assert m.alloc_pages_bulk(GFP, a, api="v1") == v1
     assert picture(a) == after
 
@@ -54,7 +54,7 @@ def test_micro_examples(before: str, faults: dict[str, int], v1: int, after: str
     a = array(m, before)
     filled = compact(a)
     rest = bp.PageArray(len(a) - filled)
-    with m.faults(**faults):  # type: ignore[arg-type]
+    with m.faults(**faults):
         assert m.alloc_pages_bulk(GFP, rest, api="v2") == v2
     m.audit()
 

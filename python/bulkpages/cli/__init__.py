@@ -14,6 +14,7 @@ __all__ = ["main"]
 # Commands are imported when asked for: some of them draw pictures.
 COMMANDS = {
     "bench": ("bulkpages.cli.bench", "bench"),
+    "callers": ("bulkpages.cli.callers", "callers"),
     "claims": ("bulkpages.cli.claims", "claims"),
     "compare": ("bulkpages.cli.compare", "compare"),
     "conform": ("bulkpages.cli.conform", "conform"),
@@ -46,5 +47,6 @@ def main() -> None:
 
     \b
     bulkpages compare --quick        the answer, in under a minute
+    bulkpages callers sweep          what the change does to callers when things go wrong
     bulkpages conform FILE...        replays recordings of a real kernel
     """

@@ -27,10 +27,17 @@ def _stat(values: list[float]) -> dict[str, Any]:
 
 @bench.command()
 @click.option("--runs", type=click.IntRange(1, 1000), default=5, show_default=True, help="Runs of every row.")
+@click.option(
+    "--locks",
+    type=click.Choice(["none", "atomic"]),
+    default="none",
+    show_default=True,
+    help="Locks of the machine: none, like the kernel that was timed, or real atomics.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print an object like the kernel's timings.json.")
-def core(runs: int, as_json: bool) -> None:
+def core(runs: int, locks: str, as_json: bool) -> None:
     """Every row of the kernel's timings.json, measured on the emulator."""
-    machine = Machine("512MiB", cpus=1)
+    machine = Machine("512MiB", cpus=1, threads=locks == "atomic")
     ns = _core.ns_per_count()
     rows = _core.core_rows()
     samples: list[list[tuple[int, int, int]]] = [[] for _ in rows]
@@ -48,7 +55,7 @@ def core(runs: int, as_json: bool) -> None:
             "what": "the emulator, not the kernel",
             "cycles": "TSC cycles" if _core.COUNTS_CYCLES else "nanoseconds: this machine has no cycle counter",
             "ns_per_cycle": ns,
-            "locks": "none",
+            "locks": locks,
             "version": _core.__version__,
         },
         "bulk": [],

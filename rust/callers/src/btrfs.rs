@@ -10,10 +10,11 @@ use bulkpages_core::fault::Fault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::Probe;
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Pfn, Result, Slot};
+use bulkpages_core::{Error, Pfn, Result, Slot};
 
 use crate::compact::compact;
 use crate::env::{Counting, Env, Hooks};
+use crate::misuse::Slip;
 use crate::result::{CallerResult, Form, Ret};
 
 /// Forms of this caller.
@@ -45,12 +46,14 @@ fn before<L: Locking, P: Probe, F: Fault, H: Hooks>(
     page_array: &[Slot],
     gfp: Gfp,
 ) -> Result<Ret> {
-    let mut allocated = 0;
-    while allocated < page_array.len() {
+    let pages = page_array.len();
+    let (mut allocated, mut ret) = (0, 0);
+    while env.goes_on(allocated, pages, ret) {
         let last = allocated;
-        allocated = env.bulk::<NullOnly>(gfp, page_array, 0);
-        if allocated == last {
-            return free_all(env, &page_array[..allocated]);
+        ret = env.bulk_whole::<NullOnly>(gfp, page_array, allocated)?;
+        allocated = env.position(allocated, ret);
+        if !env.progress(ret, pages, allocated != last, ret != 0) {
+            return free_all(env, page_array, allocated);
         }
     }
     Ok(Ret::OK)
@@ -61,12 +64,15 @@ fn after<L: Locking, P: Probe, F: Fault, H: Hooks>(
     page_array: &[Slot],
     gfp: Gfp,
 ) -> Result<Ret> {
+    let pages = page_array.len();
     let mut allocated = compact(&mut env.cx, page_array);
-    while allocated < page_array.len() {
-        let ret = env.bulk::<OutputOnly>(gfp, page_array, allocated);
-        allocated += ret;
-        if ret == 0 {
-            return free_all(env, &page_array[..allocated]);
+    let mut ret = 0;
+    while env.goes_on(allocated, pages, ret) {
+        let (last, asked) = (ret, pages - allocated);
+        ret = env.bulk_rest::<OutputOnly>(gfp, page_array, allocated)?;
+        allocated = env.sum(allocated, ret);
+        if !env.progress(ret, asked, ret != 0, ret != last) {
+            return free_all(env, page_array, allocated);
         }
     }
     Ok(Ret::OK)
@@ -94,12 +100,21 @@ fn v3<L: Locking, P: Probe, F: Fault, H: Hooks>(
     }
 }
 
-/// The way out of both forms: every slot holds a page.
+/// The way out of both forms: the first `allocated` slots hold pages.
 #[cold]
-fn free_all<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Result<Ret> {
+fn free_all<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, P, F, H>,
+    page_array: &[Slot],
+    allocated: usize,
+) -> Result<Ret> {
+    let Some(slots) = page_array.get(..allocated) else {
+        return Err(Error::misuse(format!("the caller frees {allocated} slots of {}", page_array.len())));
+    };
     for (i, slot) in slots.iter().enumerate() {
         env.free_page(slot.get())?;
-        slot.write(&mut env.cx, i, Pfn::NULL);
+        if !env.slips(Slip::ForgetsClear) {
+            slot.write(&mut env.cx, i, Pfn::NULL);
+        }
     }
     Ok(Ret::NOMEM)
 }
@@ -115,6 +130,7 @@ pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
     nofail: bool,
     form: Form,
 ) -> Result<CallerResult> {
-    let ret = btrfs_alloc_page_array(env, page_array, nofail, form)?;
+    let ret = btrfs_alloc_page_array(env, page_array, nofail, form);
+    let ret = env.ended(ret)?;
     Ok(env.report(ret, None))
 }

@@ -12,18 +12,22 @@ pub fn compact<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
     let mut filled = 0;
     // Up to the first hole source and target are one slot; from there on they never are again.
     for (i, slot) in slots.iter().enumerate() {
-        if !slot.test(cx, i) {
-            break;
-        }
-        slot.write(cx, i, slot.get());
+        let Some(page) = slot.look(cx, i) else { break };
+        slot.write(cx, i, page);
         filled = i + 1;
     }
-    for (i, slot) in slots.iter().enumerate().skip(filled + 1) {
-        if slot.test(cx, i) {
-            slots[filled].write(cx, filled, slot.get());
-            slot.write(cx, i, Pfn::NULL);
-            filled += 1;
+    let mut i = filled + 1;
+    while i < slots.len() {
+        // The next run of pages moves down by the number of holes in front of it.
+        let mut n = 0;
+        for (target, source) in slots[filled..].iter().zip(&slots[i..]) {
+            let Some(page) = source.look(cx, i + n) else { break };
+            target.write(cx, filled + n, page);
+            source.write(cx, i + n, Pfn::NULL);
+            n += 1;
         }
+        filled += n;
+        i += n + 1;
     }
     filled
 }

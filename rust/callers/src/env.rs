@@ -1,13 +1,14 @@
 //! What a port runs in: the machine, the CPU, observers, failures, waits, and a record of what the caller did.
 
-use bulkpages_core::bulk::Semantics;
 use bulkpages_core::bulk::refill::Refilled;
-use bulkpages_core::fault::{Ctx, Fault};
+use bulkpages_core::bulk::{NullOnly, OutputOnly, Semantics};
+use bulkpages_core::fault::{Ctx, Fault, When};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, NoProbe, Probe};
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Machine, Pfn, Result, Slot};
 
+use crate::misuse::Slip;
 use crate::result::{BulkCall, CallerResult, Ret};
 
 /// Waits that a caller is granted unless told otherwise.
@@ -33,6 +34,14 @@ pub trait Hooks {
     fn should_stop(&mut self) -> bool;
     /// The caller sleeps for the `nth` time, from 1: the rest of the world may act.
     fn wait(&mut self, nth: u64);
+    /// What is wrong with the caller's code; nothing, unless misuse is studied.
+    fn slip(&self) -> Option<Slip> {
+        None
+    }
+    /// What slot `index` of an array holds that nobody cleared.
+    fn garbage(&self, _index: usize) -> Pfn {
+        Pfn::NULL
+    }
 }
 
 /// Nothing fails, nobody asks to stop.
@@ -65,52 +74,77 @@ impl Hooks for NoHooks {
     fn wait(&mut self, _nth: u64) {}
 }
 
-/// Failures that a test or a user states, each as how many times the step succeeds before it fails for good;
-/// `None` for always.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Failures that a test or a user states, and a slip in the caller's code.
+#[derive(Debug, Default)]
 pub struct HookPlan {
     /// Pointer arrays.
-    pub arrays: Option<u64>,
+    pub arrays: When,
     /// Appends to the scatter table.
-    pub appends: Option<u64>,
+    pub appends: When,
     /// `vmap()`.
-    pub vmaps: Option<u64>,
+    pub vmaps: When,
     /// DMA mappings.
-    pub dma_maps: Option<u64>,
-    /// Times that the thread is told to go on before it is told to stop.
-    pub goes_on: Option<u64>,
+    pub dma_maps: When,
+    /// Answers to the question whether the thread shall stop that are yes.
+    pub stop: When,
+    /// What is wrong with the caller's code.
+    pub slip: Option<Slip>,
+    /// What an array that nobody cleared holds; repeated over its slots.
+    pub garbage: Vec<Pfn>,
 }
 
-/// Whether the supply of successes is used up; takes one otherwise.
-fn used_up(left: &mut Option<u64>) -> bool {
-    match left {
-        None => false,
-        Some(0) => true,
-        Some(n) => {
-            *n -= 1;
-            false
-        }
-    }
-}
-
-impl Hooks for HookPlan {
+/// A plan that several calls share.
+impl Hooks for &HookPlan {
     const ON: bool = true;
     fn array_fails(&mut self, _slots: usize) -> bool {
-        used_up(&mut self.arrays)
+        self.arrays.fails()
     }
     fn append_fails(&mut self, _pages: usize) -> bool {
-        used_up(&mut self.appends)
+        self.appends.fails()
     }
     fn vmap_fails(&mut self, _pages: usize) -> bool {
-        used_up(&mut self.vmaps)
+        self.vmaps.fails()
     }
     fn dma_map_fails(&mut self, _page: Pfn) -> bool {
-        used_up(&mut self.dma_maps)
+        self.dma_maps.fails()
     }
     fn should_stop(&mut self) -> bool {
-        used_up(&mut self.goes_on)
+        self.stop.fails()
     }
     fn wait(&mut self, _nth: u64) {}
+    fn slip(&self) -> Option<Slip> {
+        self.slip
+    }
+    fn garbage(&self, index: usize) -> Pfn {
+        if self.garbage.is_empty() { Pfn::NULL } else { self.garbage[index % self.garbage.len()] }
+    }
+}
+
+/// A plan of one run's own.
+impl Hooks for HookPlan {
+    const ON: bool = true;
+    fn array_fails(&mut self, slots: usize) -> bool {
+        (&mut &*self).array_fails(slots)
+    }
+    fn append_fails(&mut self, pages: usize) -> bool {
+        (&mut &*self).append_fails(pages)
+    }
+    fn vmap_fails(&mut self, pages: usize) -> bool {
+        (&mut &*self).vmap_fails(pages)
+    }
+    fn dma_map_fails(&mut self, page: Pfn) -> bool {
+        (&mut &*self).dma_map_fails(page)
+    }
+    fn should_stop(&mut self) -> bool {
+        (&mut &*self).should_stop()
+    }
+    fn wait(&mut self, _nth: u64) {}
+    fn slip(&self) -> Option<Slip> {
+        self.slip
+    }
+    fn garbage(&self, index: usize) -> Pfn {
+        (&self).garbage(index)
+    }
 }
 
 /// Counts slot tests and slot stores, wherever they happen, and hands every event on.
@@ -172,6 +206,14 @@ pub struct Env<'m, L: Locking, P, F, H = NoHooks> {
     pub max_waits: u64,
     /// Ticks per second.
     pub hz: u64,
+    /// Index, in the whole array, of the first slot of what the caller works on.
+    pub origin: usize,
+    /// Bulk calls granted where failures can be injected.
+    pub max_calls: u64,
+    /// Bulk calls made there.
+    pub calls: u64,
+    /// Whether the calls granted were used up.
+    pub endless: bool,
     /// Waits used.
     pub waits: u64,
     /// Virtual time slept.
@@ -197,6 +239,10 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
             hooks,
             max_waits: MAX_WAITS,
             hz: HZ,
+            origin: 0,
+            max_calls: u64::MAX,
+            calls: 0,
+            endless: false,
             waits: 0,
             jiffies: 0,
             freed: 0,
@@ -205,25 +251,127 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
         })
     }
 
-    /// `alloc_pages_bulk(gfp, n - base, slots + base)` with semantics `S`.
+    /// Whether the caller's code has this slip. Compiled away where nothing can be wrong.
+    #[inline(always)]
+    pub fn slips(&self, slip: Slip) -> bool {
+        H::ON && self.hooks.slip() == Some(slip)
+    }
+
+    /// `alloc_pages_bulk(gfp, slots.len(), slots)` as callers of v1 make it: on the whole array, `filled` slots of which
+    /// are known to hold pages. What comes back is a position in the array.
     #[inline]
-    pub fn bulk<S: Semantics>(&mut self, gfp: Gfp, slots: &[Slot], base: usize) -> usize {
-        let n = self.machine.bulk::<S, P, F>(&mut self.cx, gfp, self.nid, &slots[base..]);
-        if P::ON {
-            self.log.bulk_calls.push(BulkCall { base, nr_pages: slots.len() - base, ret: n as i64 });
+    pub fn bulk_whole<S: Semantics>(&mut self, gfp: Gfp, slots: &[Slot], filled: usize) -> Result<usize> {
+        if self.slips(Slip::WrongBase) {
+            return self.bulk::<S>(gfp, slots, filled, slots.len() - filled.min(slots.len()));
         }
-        n
+        self.bulk::<S>(gfp, slots, 0, slots.len())
+    }
+
+    /// `alloc_pages_bulk(gfp, slots.len() - filled, slots + filled)` as callers of v2 make it: on the rest. What comes
+    /// back is a number of pages.
+    #[inline]
+    pub fn bulk_rest<S: Semantics>(&mut self, gfp: Gfp, slots: &[Slot], filled: usize) -> Result<usize> {
+        let base = if self.slips(Slip::WrongBase) { 0 } else { filled };
+        self.bulk::<S>(gfp, slots, base, slots.len() - filled)
+    }
+
+    /// `alloc_pages_bulk(gfp, n, slots + base)` with semantics `S`.
+    #[inline]
+    fn bulk<S: Semantics>(&mut self, gfp: Gfp, slots: &[Slot], base: usize, n: usize) -> Result<usize> {
+        self.count_call()?;
+        let part = &slots[base..base + n];
+        let base = self.origin + base;
+        if P::ON {
+            self.cx.probe.event(Event::BulkCall { base, nr_pages: n });
+        }
+        let ret = if self.slips(Slip::OtherApi) {
+            if S::NAME == OutputOnly::NAME {
+                self.machine.bulk::<NullOnly, P, F>(&mut self.cx, gfp, self.nid, part)
+            } else {
+                self.machine.bulk::<OutputOnly, P, F>(&mut self.cx, gfp, self.nid, part)
+            }
+        } else {
+            self.machine.bulk::<S, P, F>(&mut self.cx, gfp, self.nid, part)
+        };
+        if P::ON {
+            self.cx.probe.event(Event::BulkReturn { ret: ret as i64 });
+            self.log.bulk_calls.push(BulkCall { base, nr_pages: n, ret: ret as i64 });
+        }
+        Ok(ret)
+    }
+
+    /// `alloc_pages_bulk_node(gfp, nid, slots.len(), slots)`.
+    #[inline]
+    pub fn bulk_node<S: Semantics>(&mut self, gfp: Gfp, nid: Option<usize>, slots: &[Slot]) -> Result<usize> {
+        let own = self.nid;
+        self.nid = self.machine.nearest_node(nid, self.cx.cpu)?;
+        let ret = self.bulk::<S>(gfp, slots, 0, slots.len());
+        self.nid = own;
+        ret
     }
 
     /// `alloc_pages_bulk_refill()`.
     #[inline]
     pub fn refill(&mut self, gfp: Gfp, slots: &[Slot]) -> Result<Refilled> {
+        self.count_call()?;
+        if P::ON {
+            self.cx.probe.event(Event::BulkCall { base: 0, nr_pages: slots.len() });
+        }
         let refilled = self.machine.alloc_pages_bulk_refill(&mut self.cx, gfp, slots)?;
         if P::ON {
             let ret = i64::from(refilled.errno());
+            self.cx.probe.event(Event::BulkReturn { ret });
             self.log.bulk_calls.push(BulkCall { base: 0, nr_pages: slots.len(), ret });
         }
-        Ok(refilled)
+        Ok(match refilled {
+            Refilled::Partly if self.slips(Slip::PartialIsFailure) => Refilled::Nothing,
+            Refilled::Partly if self.slips(Slip::IgnoresShort) => Refilled::All,
+            refilled => refilled,
+        })
+    }
+
+    /// A caller whose code is wrong may call without end, so calls are counted where that is possible.
+    #[inline(always)]
+    fn count_call(&mut self) -> Result<()> {
+        if H::ON {
+            if self.calls == self.max_calls {
+                self.endless = true;
+                return Err(Error::misuse(format!("the caller made {} bulk calls and did not end", self.calls)));
+            }
+            self.calls += 1;
+        }
+        Ok(())
+    }
+
+    /// The pages that a caller has after a call of v1 returned `ret`: `ret`.
+    #[inline(always)]
+    pub fn position(&self, filled: usize, ret: usize) -> usize {
+        if self.slips(Slip::MixesCounts) { filled + ret } else { ret }
+    }
+
+    /// The pages that a caller has after a call of v2 returned `ret`: `ret` more.
+    #[inline(always)]
+    pub fn sum(&self, filled: usize, ret: usize) -> usize {
+        if self.slips(Slip::MixesCounts) { ret } else { filled + ret }
+    }
+
+    /// Whether a call that was asked for `asked` and returned `ret` brought the caller forward: `right` says so, `wrong`
+    /// is how the other version's callers would find out.
+    #[inline(always)]
+    pub fn progress(&self, ret: usize, asked: usize, right: bool, wrong: bool) -> bool {
+        if self.slips(Slip::PartialIsFailure) {
+            return ret >= asked;
+        }
+        if self.slips(Slip::OtherTest) { wrong } else { right }
+    }
+
+    /// Whether the caller goes on after a call that returned `ret`, `filled` of `pages` slots being filled.
+    #[inline(always)]
+    pub fn goes_on(&self, filled: usize, pages: usize, ret: usize) -> bool {
+        if self.slips(Slip::IgnoresShort) && ret > 0 {
+            return false;
+        }
+        filled < pages
     }
 
     /// A zeroed array of `n` pointers, unless there is none to be had.
@@ -232,7 +380,13 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
         if n > MAX_POINTERS || H::ON && self.hooks.array_fails(n) {
             return None;
         }
-        Some(Slot::array(n))
+        let slots = Slot::array(n);
+        if self.slips(Slip::ForgetsClear) {
+            for (i, slot) in slots.iter().enumerate() {
+                slot.set(self.hooks.garbage(i));
+            }
+        }
+        Some(slots)
     }
 
     /// `__free_page()`, `put_page()`.
@@ -243,15 +397,59 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
         Ok(())
     }
 
+    /// `release_pages()`: drops a reference to each page; those that were the last are freed in batches.
+    ///
+    /// # Errors
+    ///
+    /// For a page that is not owned with order 0.
+    pub fn release_pages(&mut self, pages: &[Pfn]) -> Result<()> {
+        let mut last = Vec::with_capacity(pages.len());
+        for &page in pages {
+            if !self.machine.put_page_testzero(page)? {
+                continue;
+            }
+            last.push(page);
+        }
+        self.freed += pages.len() as u64;
+        self.machine.free_unref_folios(&mut self.cx, &last);
+        Ok(())
+    }
+
+    /// A page that the caller is about to use: a NULL pointer would crash it.
+    #[inline(always)]
+    pub fn used(&self, page: Pfn) -> Result<Pfn> {
+        if H::ON && page.is_null() {
+            return Err(Error::misuse("the caller uses a NULL page"));
+        }
+        Ok(page)
+    }
+
+    /// What a run of a caller ended with: a caller that was stopped because it made too many calls did not return.
+    ///
+    /// # Errors
+    ///
+    /// Those of the run.
+    pub fn ended(&self, ret: Result<Ret>) -> Result<Ret> {
+        if self.endless { Ok(Ret::GaveUp) } else { ret }
+    }
+
     /// `memset(slots, 0, ...)`.
     #[inline]
     pub fn clear(&mut self, slots: &[Slot]) {
+        if self.slips(Slip::ForgetsClear) {
+            return;
+        }
         for slot in slots {
             slot.set(Pfn::NULL);
         }
         if P::ON {
             self.log.slot_clears += slots.len() as u64;
         }
+    }
+
+    /// Nanoseconds of one tick.
+    pub fn jiffy_ns(&self) -> u64 {
+        1_000_000_000 / self.hz.max(1)
     }
 
     /// Whether no further wait is granted.
@@ -265,7 +463,10 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
     pub fn memalloc_retry_wait(&mut self, gfp: Gfp) {
         self.waits += 1;
         let patient = gfp.has(Gfp::DIRECT_RECLAIM) && !gfp.has(Gfp::NORETRY);
-        self.jiffies += if patient { 1 } else { self.hz / 50 };
+        let jiffies = if patient { 1 } else { self.hz / 50 };
+        self.jiffies += jiffies;
+        let ns = jiffies * self.jiffy_ns();
+        self.machine.advance(&mut self.cx, ns);
         if H::ON {
             self.hooks.wait(self.waits);
         }
@@ -318,8 +519,10 @@ impl<L: Locking, P: Probe, F: Fault, H: Hooks> Env<'_, L, Counting<P>, F, H> {
             slot_clears: log.slot_clears,
             stats: log.stats,
             jiffies: self.jiffies,
-            wait_ns: self.jiffies * (1_000_000_000 / self.hz.max(1)),
+            wait_ns: self.jiffies * self.jiffy_ns(),
         };
+        self.calls = 0;
+        self.endless = false;
         self.waits = 0;
         self.freed = 0;
         self.jiffies = 0;

@@ -12,6 +12,7 @@ use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Result, Slot};
 
 use crate::env::{Counting, Env, Hooks};
+use crate::misuse::Slip;
 use crate::result::{CallerResult, Form, Ret};
 
 /// Forms of this caller.
@@ -59,8 +60,8 @@ pub fn z_erofs_gbuf_growsize<L: Locking, P: Probe, F: Fault, H: Hooks>(
             to.write(&mut env.cx, j, from.get());
         }
         let filled = match form {
-            Form::Before | Form::Tracked => before(env, &tmp_pages, gbuf.len()),
-            Form::After => after(env, &tmp_pages, gbuf.len()),
+            Form::Before | Form::Tracked => before(env, &tmp_pages, gbuf.len())?,
+            Form::After => after(env, &tmp_pages, gbuf.len())?,
             Form::V3 => v3(env, &tmp_pages)?,
         };
         if !filled || H::ON && env.hooks.vmap_fails(nrpages) {
@@ -81,16 +82,17 @@ fn before<L: Locking, P: Probe, F: Fault, H: Hooks>(
     env: &mut Env<'_, L, P, F, H>,
     tmp_pages: &[Slot],
     have: usize,
-) -> bool {
+) -> Result<bool> {
     let mut j = have;
     loop {
         let last = j;
-        j = env.bulk::<NullOnly>(Gfp::KERNEL, tmp_pages, 0);
-        if last == j {
-            return false;
+        let ret = env.bulk_whole::<NullOnly>(Gfp::KERNEL, tmp_pages, j)?;
+        j = env.position(j, ret);
+        if !env.progress(ret, tmp_pages.len(), last != j, ret != 0) {
+            return Ok(false);
         }
-        if j == tmp_pages.len() {
-            return true;
+        if j == tmp_pages.len() || env.slips(Slip::IgnoresShort) {
+            return Ok(true);
         }
     }
 }
@@ -99,16 +101,17 @@ fn after<L: Locking, P: Probe, F: Fault, H: Hooks>(
     env: &mut Env<'_, L, P, F, H>,
     tmp_pages: &[Slot],
     have: usize,
-) -> bool {
-    let mut last = have;
-    while last < tmp_pages.len() {
-        let j = env.bulk::<OutputOnly>(Gfp::KERNEL, tmp_pages, last);
-        if j == 0 {
-            return false;
+) -> Result<bool> {
+    let (mut last, mut j) = (have, 0);
+    while env.goes_on(last, tmp_pages.len(), j) {
+        let (previous, asked) = (j, tmp_pages.len() - last);
+        j = env.bulk_rest::<OutputOnly>(Gfp::KERNEL, tmp_pages, last)?;
+        if !env.progress(j, asked, j != 0, j != previous) {
+            return Ok(false);
         }
-        last += j;
+        last = env.sum(last, j);
     }
-    true
+    Ok(true)
 }
 
 fn v3<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, tmp_pages: &[Slot]) -> Result<bool> {
@@ -139,7 +142,22 @@ pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
         return Err(Error::invalid(format!("have {have} is above {}", crate::env::MAX_POINTERS)));
     }
     let pages = crate::holes::Shape::full(have).fill(env.machine, env.cx.cpu)?;
-    let mut gbufs = Gbufs { bufs: vec![pages], nrpages: have };
-    let ret = z_erofs_gbuf_growsize(env, &mut gbufs, nrpages, form)?;
+    run_on(env, pages, nrpages, form)
+}
+
+/// The same on a buffer of these pages.
+///
+/// # Errors
+///
+/// As [`z_erofs_gbuf_growsize`].
+pub fn run_on<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, Counting<P>, F, H>,
+    pages: Box<[Slot]>,
+    nrpages: usize,
+    form: Form,
+) -> Result<CallerResult> {
+    let mut gbufs = Gbufs { nrpages: pages.len(), bufs: vec![pages] };
+    let ret = z_erofs_gbuf_growsize(env, &mut gbufs, nrpages, form);
+    let ret = env.ended(ret)?;
     Ok(env.report(ret, gbufs.bufs.pop()))
 }

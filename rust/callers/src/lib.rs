@@ -14,10 +14,13 @@ pub mod btrfs;
 pub mod compact;
 pub mod env;
 pub mod erofs;
+pub mod harness;
 pub mod holes;
+pub mod misuse;
 pub mod page_pool;
 pub mod result;
 pub mod svc;
+pub mod sweep;
 pub mod virtio_migrate;
 pub mod xfs;
 
@@ -45,10 +48,6 @@ pub const CALLERS: [Caller; 6] = [
     Caller { name: "btrfs_alloc_page_array", file: "fs/btrfs/extent_io.c", forms: btrfs::FORMS },
     Caller { name: "z_erofs_gbuf_growsize", file: "fs/erofs/zutil.c", forms: erofs::FORMS },
     Caller { name: "xfs_buf_alloc_pages", file: "fs/xfs/xfs_buf.c", forms: xfs::FORMS },
-    Caller {
-        name: "__page_pool_alloc_pages_slow",
-        file: "net/core/page_pool.c",
-        forms: &[Form::Before, Form::After, Form::V3],
-    },
+    Caller { name: "__page_pool_alloc_pages_slow", file: "net/core/page_pool.c", forms: page_pool::FORMS },
     Caller { name: "svc_alloc_arg", file: "net/sunrpc/svc_xprt.c", forms: svc::FORMS },
 ];

@@ -7,11 +7,15 @@
 //! test for each slot, every 64 pages.
 
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, Fault};
+use bulkpages_core::fault::Fault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::Probe;
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Error, Machine, Pfn, Result, Slot};
+use bulkpages_core::{Error, Pfn, Result, Slot};
+
+use crate::env::{Env, Hooks};
+use crate::misuse::Slip;
+use crate::result::Form;
 
 /// `PP_ALLOC_CACHE_SIZE`: slots of the cache.
 pub const PP_ALLOC_CACHE_SIZE: usize = 128;
@@ -20,14 +24,8 @@ pub const PP_ALLOC_CACHE_REFILL: usize = 64;
 /// `GFP_ATOMIC | __GFP_NOWARN`, which the driver-side wrapper and the benchmark pass.
 pub const BENCH_GFP: Gfp = Gfp(Gfp::ATOMIC.0 | Gfp::NOWARN.0);
 
-/// What the refill does to the cache before the bulk call, and which call it makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PoolForm {
-    /// Clears 64 slots, then calls v1.
-    Before,
-    /// Calls v2 on the slots as they are.
-    After,
-}
+/// Forms of this caller. `v3` makes the same change as `after`.
+pub const FORMS: &[Form] = &[Form::Before, Form::After, Form::V3];
 
 /// `struct page_pool_alloc_stats` and `page_pool_recycle_stats`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,7 +90,7 @@ impl PtrRing {
 /// `hold_cnt - release_cnt` is the number of pages that carry it.
 #[derive(Debug)]
 pub struct PagePool {
-    form: PoolForm,
+    form: Form,
     gfp: Gfp,
     /// `NUMA_NO_NODE` when `None`.
     nid: Option<usize>,
@@ -117,7 +115,7 @@ impl PagePool {
     /// # Errors
     ///
     /// For a size or a mark out of range.
-    pub fn new(form: PoolForm, gfp: Gfp, nid: Option<usize>, pool_size: usize, id: u8) -> Result<PagePool> {
+    pub fn new(form: Form, gfp: Gfp, nid: Option<usize>, pool_size: usize, id: u8) -> Result<PagePool> {
         if !(1..=32_768).contains(&pool_size) {
             return Err(Error::invalid(format!("pool_size {pool_size} is outside 1..=32768")));
         }
@@ -144,6 +142,11 @@ impl PagePool {
         self.count
     }
 
+    /// Whether a page lies in the cache or in the ring.
+    pub fn holds(&self, page: Pfn) -> bool {
+        self.cache[..self.count].iter().any(|s| s.get() == page) || self.ring.queue.contains(&page)
+    }
+
     /// The cache array; slots beyond the count may hold what is no longer the pool's.
     pub fn cache(&self) -> &[Slot] {
         &self.cache
@@ -162,44 +165,41 @@ impl PagePool {
 
     /// `page_pool_alloc_pages()`: from the cache, else the ring, else the page allocator.
     #[inline(always)]
-    pub fn alloc<L: Locking, P: Probe, F: Fault>(
+    pub fn alloc<L: Locking, P: Probe, F: Fault, H: Hooks>(
         &mut self,
-        machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        env: &mut Env<'_, L, P, F, H>,
     ) -> Result<Option<Pfn>> {
         if self.count > 0 {
             self.stats.fast += 1;
             return Ok(Some(self.pop()));
         }
-        self.alloc_uncached(machine, cx)
+        self.alloc_uncached(env)
     }
 
     #[inline(never)]
-    fn alloc_uncached<L: Locking, P: Probe, F: Fault>(
+    fn alloc_uncached<L: Locking, P: Probe, F: Fault, H: Hooks>(
         &mut self,
-        machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        env: &mut Env<'_, L, P, F, H>,
     ) -> Result<Option<Pfn>> {
-        match self.refill_alloc_cache(machine, cx)? {
+        match self.refill_alloc_cache(env)? {
             Some(page) => Ok(Some(page)),
-            None => self.alloc_pages_slow(machine, cx),
+            None => self.alloc_pages_slow(env),
         }
     }
 
     /// `page_pool_refill_alloc_cache()`: up to 64 pages of the preferred node from the ring.
-    fn refill_alloc_cache<L: Locking, P: Probe, F: Fault>(
+    fn refill_alloc_cache<L: Locking, P: Probe, F: Fault, H: Hooks>(
         &mut self,
-        machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        env: &mut Env<'_, L, P, F, H>,
     ) -> Result<Option<Pfn>> {
-        let preferred = machine.nearest_node(self.nid, cx.cpu)?;
+        let preferred = env.machine.nearest_node(self.nid, env.cx.cpu)?;
         let mut found = false;
-        let one_node = machine.nodes() == 1;
+        let one_node = env.machine.nodes() == 1;
         while self.count < PP_ALLOC_CACHE_REFILL {
             let Some(page) = self.ring.consume() else { break };
             found = true;
-            if !one_node && machine.zone_of(page).is_none_or(|z| z.nid() != preferred) {
-                self.return_page(machine, cx, page)?;
+            if !one_node && env.machine.zone_of(page).is_none_or(|z| z.nid() != preferred) {
+                self.return_page(env, page)?;
                 self.stats.waive += 1;
                 break;
             }
@@ -217,31 +217,40 @@ impl PagePool {
     }
 
     /// `__page_pool_alloc_pages_slow()`.
-    pub fn alloc_pages_slow<L: Locking, P: Probe, F: Fault>(
+    pub fn alloc_pages_slow<L: Locking, P: Probe, F: Fault, H: Hooks>(
         &mut self,
-        machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        env: &mut Env<'_, L, P, F, H>,
     ) -> Result<Option<Pfn>> {
         if self.count > 0 {
             return Ok(Some(self.pop()));
         }
         let slots = &mut self.cache[..PP_ALLOC_CACHE_REFILL];
-        let n = match self.form {
-            PoolForm::Before => {
-                Slot::clear(slots);
-                self.slot_clears += PP_ALLOC_CACHE_REFILL as u64;
-                machine.alloc_pages_bulk::<NullOnly, P, F>(cx, self.gfp, self.nid, slots)?
-            }
-            PoolForm::After => machine.alloc_pages_bulk::<OutputOnly, P, F>(cx, self.gfp, self.nid, slots)?,
-        };
-        for i in 0..n {
-            // Without a device nothing can fail to be mapped, so every page is stored where it was.
-            let page = self.cache[i].get();
-            machine.pages().set_pool(page, self.id);
-            self.cache[self.count].write(cx, self.count, page);
-            self.count += 1;
+        if self.form == Form::Before && !env.slips(Slip::ForgetsClear) {
+            Slot::clear(slots);
+            self.slot_clears += PP_ALLOC_CACHE_REFILL as u64;
         }
-        self.hold_cnt = self.hold_cnt.wrapping_add(n as u32);
+        let n = match self.form {
+            Form::Before | Form::Tracked => env.bulk_node::<NullOnly>(self.gfp, self.nid, slots)?,
+            Form::After | Form::V3 => env.bulk_node::<OutputOnly>(self.gfp, self.nid, slots)?,
+        };
+        if n < PP_ALLOC_CACHE_REFILL && env.slips(Slip::PartialIsFailure) {
+            return Ok(None);
+        }
+        let n = if n > 0 && env.slips(Slip::IgnoresShort) { PP_ALLOC_CACHE_REFILL } else { n };
+        for i in 0..n {
+            let page = env.used(self.cache[i].get())?;
+            if H::ON && env.hooks.dma_map_fails(page) {
+                env.free_page(page)?;
+                continue;
+            }
+            env.machine.pages().set_pool(page, self.id);
+            self.cache[self.count].write(&mut env.cx, self.count, page);
+            self.count += 1;
+            self.hold_cnt = self.hold_cnt.wrapping_add(1);
+            if P::ON {
+                self.trace_hold(env, page);
+            }
+        }
         if self.count == 0 {
             return Ok(None);
         }
@@ -256,19 +265,18 @@ impl PagePool {
     ///
     /// For a page that does not carry the pool's mark.
     #[inline(always)]
-    pub fn put_page<L: Locking, P: Probe, F: Fault>(
+    pub fn put_page<L: Locking, P: Probe, F: Fault, H: Hooks>(
         &mut self,
-        machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        env: &mut Env<'_, L, P, F, H>,
         page: Pfn,
         allow_direct: bool,
     ) -> Result<()> {
-        if machine.pages().pool(page) != self.id {
+        if env.machine.pages().pool(page) != self.id {
             return Err(not_of_this_pool(page));
         }
-        if !machine.pages().has_one_ref(page) {
+        if !env.machine.pages().has_one_ref(page) {
             self.stats.released_refcnt += 1;
-            return self.return_page(machine, cx, page);
+            return self.return_page(env, page);
         }
         if allow_direct {
             if self.count < PP_ALLOC_CACHE_SIZE {
@@ -284,20 +292,46 @@ impl PagePool {
             return Ok(());
         }
         self.stats.ring_full += 1;
-        self.return_page(machine, cx, page)
+        self.return_page(env, page)
     }
 
     /// `page_pool_return_page()`: the page leaves the pool, and the pool's reference is dropped.
     #[inline]
-    fn return_page<L: Locking, P: Probe, F: Fault>(
+    fn return_page<L: Locking, P: Probe, F: Fault, H: Hooks>(
         &mut self,
-        machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        env: &mut Env<'_, L, P, F, H>,
         page: Pfn,
     ) -> Result<()> {
-        machine.pages().set_pool(page, 0);
         self.release_cnt = self.release_cnt.wrapping_add(1);
-        machine.put_page(cx, page).map(|_| ())
+        if P::ON {
+            self.trace_release(env, page);
+        }
+        env.machine.pages().set_pool(page, 0);
+        env.machine.put_page(&mut env.cx, page).map(|_| ())
+    }
+
+    #[cold]
+    fn trace_hold<L: Locking, P: Probe, F: Fault, H: Hooks>(&self, env: &mut Env<'_, L, P, F, H>, page: Pfn) {
+        let (id, hold) = (self.id, self.hold_cnt);
+        env.trace(|| {
+            format!(
+                "page_pool_state_hold: page_pool={id:016x} netmem={:016x} is_net_iov=0, pfn=0x{:x} hold={hold}",
+                page_pointer(page),
+                page.0
+            )
+        });
+    }
+
+    #[cold]
+    fn trace_release<L: Locking, P: Probe, F: Fault, H: Hooks>(&self, env: &mut Env<'_, L, P, F, H>, page: Pfn) {
+        let (id, release) = (self.id, self.release_cnt);
+        env.trace(|| {
+            format!(
+                "page_pool_state_release: page_pool={id:016x} netmem={:016x} is_net_iov=0 pfn=0x{:x} release={release}",
+                page_pointer(page),
+                page.0
+            )
+        });
     }
 
     /// `page_pool_destroy()`: everything in cache and ring leaves the pool.
@@ -305,16 +339,21 @@ impl PagePool {
     /// # Errors
     ///
     /// When a page of the pool was freed behind its back.
-    pub fn destroy<L: Locking, P: Probe, F: Fault>(&mut self, machine: &Machine<L>, cx: &mut Ctx<P, F>) -> Result<()> {
+    pub fn destroy<L: Locking, P: Probe, F: Fault, H: Hooks>(&mut self, env: &mut Env<'_, L, P, F, H>) -> Result<()> {
         while self.count > 0 {
             let page = self.pop();
-            self.return_page(machine, cx, page)?;
+            self.return_page(env, page)?;
         }
         while let Some(page) = self.ring.consume() {
-            self.return_page(machine, cx, page)?;
+            self.return_page(env, page)?;
         }
         Ok(())
     }
+}
+
+/// Address of a page's descriptor in the kernel's map with 64 bytes each, without randomisation.
+fn page_pointer(page: Pfn) -> u64 {
+    0xffff_ea00_0000_0000 + u64::from(page.0) * 64
 }
 
 #[cold]
@@ -353,20 +392,19 @@ impl Bench {
 ///
 /// None in a sound pool; an error would mean that somebody else freed its pages.
 #[inline(always)]
-pub fn bench_step<L: Locking, P: Probe, F: Fault>(
+pub fn bench_step<L: Locking, P: Probe, F: Fault, H: Hooks>(
     bench: Bench,
     pool: &mut PagePool,
-    machine: &Machine<L>,
-    cx: &mut Ctx<P, F>,
+    env: &mut Env<'_, L, P, F, H>,
 ) -> Result<bool> {
-    let Some(page) = pool.alloc(machine, cx)? else { return Ok(false) };
+    let Some(page) = pool.alloc(env)? else { return Ok(false) };
     match bench {
-        Bench::FastPath => pool.put_page(machine, cx, page, true)?,
-        Bench::PtrRing => pool.put_page(machine, cx, page, false)?,
+        Bench::FastPath => pool.put_page(env, page, true)?,
+        Bench::PtrRing => pool.put_page(env, page, false)?,
         Bench::Slow => {
-            machine.get_page(page)?;
-            pool.put_page(machine, cx, page, false)?;
-            machine.put_page(cx, page)?;
+            env.machine.get_page(page)?;
+            pool.put_page(env, page, false)?;
+            env.machine.put_page(&mut env.cx, page)?;
         }
     }
     Ok(true)
@@ -377,18 +415,17 @@ pub fn bench_step<L: Locking, P: Probe, F: Fault>(
 /// # Errors
 ///
 /// As [`bench_step`].
-pub fn fill_ptr_ring<L: Locking, P: Probe, F: Fault>(
+pub fn fill_ptr_ring<L: Locking, P: Probe, F: Fault, H: Hooks>(
     pool: &mut PagePool,
-    machine: &Machine<L>,
-    cx: &mut Ctx<P, F>,
+    env: &mut Env<'_, L, P, F, H>,
 ) -> Result<usize> {
     let mut pages = Vec::with_capacity(PP_ALLOC_CACHE_REFILL);
     while pages.len() < PP_ALLOC_CACHE_REFILL {
-        let Some(page) = pool.alloc(machine, cx)? else { break };
+        let Some(page) = pool.alloc(env)? else { break };
         pages.push(page);
     }
     for &page in &pages {
-        pool.put_page(machine, cx, page, false)?;
+        pool.put_page(env, page, false)?;
     }
     Ok(pages.len())
 }

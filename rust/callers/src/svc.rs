@@ -88,14 +88,17 @@ pub fn svc_alloc_arg<L: Locking, P: Probe, F: Fault, H: Hooks>(
     }
     let slots = &rqst.rq_pages[..pages];
     let ret = match form {
-        Form::Before => before(env, slots, 0),
-        Form::After => after(env, slots),
+        Form::Before => before(env, slots)?,
+        Form::After => after(env, slots)?,
         Form::Tracked => {
             let range = rqst.consumed.clone().unwrap_or_else(|| Rqst::span_of_holes(slots));
             let Some(part) = slots.get(range.clone()) else {
                 return Err(Error::invalid(format!("consumed {range:?} is outside 0..{pages}")));
             };
-            before(env, part, range.start)
+            env.origin = range.start;
+            let ret = before(env, part);
+            env.origin = 0;
+            ret?
         }
         Form::V3 => v3(env, slots)?,
     };
@@ -127,40 +130,38 @@ fn idle<L: Locking, P: Probe, F: Fault, H: Hooks>(
     None
 }
 
-/// The loop on v1. In 7.1 it is `svc_fill_pages()`, given a part of the array that starts at `base`.
-fn before<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot], base: usize) -> Ret {
+/// The loop on v1. In 7.1 it is `svc_fill_pages()`, given a part of the array.
+fn before<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Result<Ret> {
     let pages = slots.len();
-    let mut filled = 0;
-    while filled < pages {
-        let ret = env.bulk::<NullOnly>(Gfp::KERNEL, slots, 0);
-        if P::ON
-            && let Some(call) = env.log.bulk_calls.last_mut()
-        {
-            call.base = base;
-        }
-        if ret <= filled
+    let (mut filled, mut ret) = (0, 0);
+    while env.goes_on(filled, pages, ret) {
+        ret = env.bulk_whole::<NullOnly>(Gfp::KERNEL, slots, filled)?;
+        let now = env.position(filled, ret);
+        if !env.progress(ret, pages, now > filled, ret != 0)
             && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={ret}"))
         {
-            return end;
+            return Ok(end);
         }
-        filled = ret;
+        filled = now;
     }
-    Ret::Bool(true)
+    Ok(Ret::Bool(true))
 }
 
-fn after<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Ret {
+fn after<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Result<Ret> {
     let pages = slots.len();
     let mut filled = compact(&mut env.cx, slots);
-    while filled < pages {
-        let ret = env.bulk::<OutputOnly>(Gfp::KERNEL, slots, filled);
-        if ret == 0
+    let mut ret = 0;
+    while env.goes_on(filled, pages, ret) {
+        let last = ret;
+        ret = env.bulk_rest::<OutputOnly>(Gfp::KERNEL, slots, filled)?;
+        if !env.progress(ret, pages - filled, ret != 0, ret != last)
             && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={filled}"))
         {
-            return end;
+            return Ok(end);
         }
-        filled += ret;
+        filled = env.sum(filled, ret);
     }
-    Ret::Bool(true)
+    Ok(Ret::Bool(true))
 }
 
 /// The proposal also changes what the trace line says.
@@ -200,8 +201,8 @@ pub fn svc_init_buffer<L: Locking, P: Probe, F: Fault, H: Hooks>(
         return Err(Error::invalid(format!("slot {i} of a new thread's array is not NULL")));
     }
     let got = match form {
-        Form::Before | Form::Tracked => env.bulk::<NullOnly>(Gfp::KERNEL, slots, 0),
-        Form::After | Form::V3 => env.bulk::<OutputOnly>(Gfp::KERNEL, slots, 0),
+        Form::Before | Form::Tracked => env.bulk_whole::<NullOnly>(Gfp::KERNEL, slots, 0)?,
+        Form::After | Form::V3 => env.bulk_rest::<OutputOnly>(Gfp::KERNEL, slots, 0)?,
     };
     if got < pages {
         svc_release(env, rq_pages, 0..got)?;
@@ -222,13 +223,13 @@ pub fn svc_release<L: Locking, P: Probe, F: Fault, H: Hooks>(
     let Some(slots) = rq_pages.get(range.clone()) else {
         return Err(Error::invalid(format!("slots {range:?} are outside 0..{}", rq_pages.len())));
     };
-    let mut released = 0;
+    let mut released = Vec::with_capacity(slots.len());
     for slot in slots.iter().filter(|s| s.raw() != 0) {
-        env.free_page(slot.get())?;
+        released.push(slot.get());
         slot.set(Pfn::NULL);
-        released += 1;
     }
-    Ok(released)
+    env.release_pages(&released)?;
+    Ok(released.len())
 }
 
 /// One observed run.
@@ -241,6 +242,7 @@ pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
     rqst: &mut Rqst<'_>,
     form: Form,
 ) -> Result<CallerResult> {
-    let ret = svc_alloc_arg(env, rqst, form)?;
+    let ret = svc_alloc_arg(env, rqst, form);
+    let ret = env.ended(ret)?;
     Ok(env.report(ret, None))
 }

@@ -12,6 +12,7 @@ use bulkpages_core::sync::Locking;
 use bulkpages_core::{Pfn, Result, Slot};
 
 use crate::env::{Counting, Env, Hooks};
+use crate::misuse::Slip;
 use crate::result::{CallerResult, Form, Ret};
 
 /// Forms of this caller.
@@ -45,16 +46,20 @@ pub fn virtiovf_add_migration_pages<L: Locking, P: Probe, F: Fault, H: Hooks>(
     let mut to_alloc = npages;
     let mut to_fill = npages.min(MAX_FILL);
     let Some(page_list) = env.pointer_array(to_fill) else { return Ok(Ret::NOMEM) };
+    let mut filled = 0;
     loop {
+        let last = filled;
         let list = &page_list[..to_fill];
-        let filled = match form {
-            Form::Before | Form::Tracked => env.bulk::<NullOnly>(gfp, list, 0),
-            Form::After | Form::V3 => env.bulk::<OutputOnly>(gfp, list, 0),
+        filled = match form {
+            Form::Before | Form::Tracked => env.bulk_whole::<NullOnly>(gfp, list, 0)?,
+            Form::After | Form::V3 => env.bulk_rest::<OutputOnly>(gfp, list, 0)?,
         };
-        if filled == 0 {
+        if !env.progress(filled, to_fill, filled != 0, filled != last) {
             return Ok(Ret::NOMEM);
         }
-        to_alloc -= filled;
+        if !env.slips(Slip::MixesCounts) {
+            to_alloc -= filled;
+        }
         if H::ON && env.hooks.append_fails(filled) {
             for slot in list[..filled].iter().rev() {
                 env.free_page(slot.get())?;
@@ -67,7 +72,7 @@ pub fn virtiovf_add_migration_pages<L: Locking, P: Probe, F: Fault, H: Hooks>(
             env.clear(&list[..filled]);
         }
         to_fill = to_alloc.min(MAX_FILL);
-        if to_alloc == 0 {
+        if !env.goes_on(0, to_alloc, filled) {
             return Ok(Ret::OK);
         }
     }
@@ -84,7 +89,8 @@ pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
     form: Form,
 ) -> Result<CallerResult> {
     let mut buf = DataBuffer::default();
-    let ret = virtiovf_add_migration_pages(env, &mut buf, npages, form)?;
+    let ret = virtiovf_add_migration_pages(env, &mut buf, npages, form);
+    let ret = env.ended(ret)?;
     env.stat("allocated_length", buf.allocated_length);
     let array = Slot::array(buf.table.len());
     for (slot, &page) in array.iter().zip(&buf.table) {

@@ -43,7 +43,7 @@ fn failures() {
         m.free_bulk(&mut bulkpages_core::Ctx::on(0), r.array.as_ref().unwrap()).unwrap();
 
         let mut e = env(&m);
-        e.hooks.appends = Some(1);
+        e.hooks.appends = bulkpages_core::fault::When::after(1);
         let r = run(&mut e, 1300, form).unwrap();
         assert_eq!((r.ret, r.freed, r.stat("allocated_length")), (Ret::NOMEM, 512, 512 * 4096));
         assert_eq!(allocated(&m), 512);

@@ -32,11 +32,11 @@ fn failures_free_what_is_new_and_keep_what_was_there() {
         }
         let m = machine();
         let mut e = env(&m);
-        e.hooks.vmaps = Some(0);
+        e.hooks.vmaps = bulkpages_core::fault::When::after(0);
         let r = run(&mut e, 16, 64, form).unwrap();
         assert_eq!((r.ret, r.freed, allocated(&m)), (Ret::NOMEM, 48, 16));
-        e.hooks.vmaps = None;
-        e.hooks.arrays = Some(0);
+        e.hooks.vmaps = false.into();
+        e.hooks.arrays = bulkpages_core::fault::When::after(0);
         let r = run(&mut e, 0, 64, form).unwrap();
         assert_eq!((r.ret, r.freed, r.calls()), (Ret::NOMEM, 0, vec![]));
     }

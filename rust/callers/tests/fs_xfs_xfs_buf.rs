@@ -62,7 +62,7 @@ fn forms_and_pointer_arrays() {
     assert_eq!(e.to_string(), "form \"v3\" does not exist: this caller has before, after");
     for (count, ret) in [(2, Ret::OK), (3, Ret::NOMEM)] {
         let mut env = env(&m);
-        env.hooks.arrays = Some(0);
+        env.hooks.arrays = bulkpages_core::fault::When::after(0);
         assert_eq!(run(&mut env, count, READ, Form::After).unwrap().ret, ret, "small arrays are inline");
     }
 }

@@ -50,7 +50,7 @@ fn micro_example_under_failing_branches() {
     for (form, calls, at) in [(Form::Before, (8, 2), 1), (Form::After, (4, 1), 4)] {
         let slots = array(&m, "x.x.x.x.");
         let mut env = env(&m);
-        env.cx.fault.trylock = true;
+        env.cx.fault.trylock = true.into();
         let r = alloc_arg(&mut env, &slots, form);
         assert_eq!((r.calls()[0], r.bulk_calls[0].base), (calls, if form == Form::Before { 0 } else { 4 }));
         assert_eq!(singles(&env)[0], SingleReason::Trylock);
@@ -60,8 +60,8 @@ fn micro_example_under_failing_branches() {
         for (form, first) in [(Form::Before, 1), (Form::After, 0)] {
             let slots = array(&m, "x.x.x.x.");
             let mut env = env_with(&m, (plan == "take and single").then_some(0));
-            env.cx.fault.single = plan == "take and single";
-            env.cx.fault.prepare = plan == "prepare";
+            env.cx.fault.single = (plan == "take and single").into();
+            env.cx.fault.prepare = (plan == "prepare").into();
             env.max_waits = 0;
             assert_eq!(alloc_arg(&mut env, &slots, form).calls()[0].1, first, "{plan} {form:?}");
         }
@@ -148,7 +148,7 @@ fn termination_after_a_single_page() {
         let m = machine();
         let slots = array(&m, "x.xx");
         let mut env = env(&m);
-        env.cx.fault.trylock = true;
+        env.cx.fault.trylock = true.into();
         let r = alloc_arg(&mut env, &slots, form);
         assert_eq!(r.ret, Ret::Bool(true));
         r.calls()
@@ -164,7 +164,7 @@ fn last_page_is_single_in_both_forms() {
         let m = machine();
         let slots = array(&m, "....");
         let mut env = env(&m);
-        env.cx.fault.trylock = true;
+        env.cx.fault.trylock = true.into();
         let r = alloc_arg(&mut env, &slots, form);
         assert_eq!(r.calls().len(), 4);
         use SingleReason::{OnePage, Trylock};
@@ -179,7 +179,7 @@ fn stop_request_ends_the_thread_and_leaves_the_pages() {
         let slots = array(&m, "x..x");
         let before = allocated(&m);
         let mut env = env_with(&m, Some(0));
-        env.hooks.goes_on = Some(2);
+        env.hooks.stop = bulkpages_core::fault::When::after(2);
         let r = alloc_arg(&mut env, &slots, form);
         assert_eq!((r.ret, r.waits, r.trace.len(), r.freed), (Ret::Bool(false), 2, 2, 0), "{form:?}");
         assert_eq!(allocated(&m), before);
@@ -248,4 +248,16 @@ fn bad_arguments_change_nothing() {
     let mut rqst = Rqst { consumed: Some(1..9), ..Rqst::new(&slots, 2) };
     assert!(run(&mut env(&m), &mut rqst, Form::Tracked).is_err());
     assert_eq!(pages(&slots), before);
+}
+
+/// Spec A.7: slots and first pages by message size.
+#[test]
+fn pages_by_message_size() {
+    for (sv_max_mesg, init, pages) in [(1_052_672, 258, 259), (528_384, 130, 131), (266_240, 66, 67), (8_192, 3, 4)] {
+        assert_eq!(svc_pages(sv_max_mesg), pages);
+        let m = machine();
+        let slots = Slot::array(RPCSVC_MAXPAGES + 1);
+        assert!(svc_init_buffer(&mut env(&m), &slots, sv_max_mesg, Form::Before).unwrap());
+        assert_eq!(slots.iter().filter(|s| s.raw() != 0).count(), init);
+    }
 }

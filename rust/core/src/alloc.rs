@@ -80,6 +80,8 @@ impl<L: Locking> Machine<L> {
             Some(page) => Some(page),
             None => self.alloc_pages_slowpath(cx, gfp, order, &ac),
         };
+        let page =
+            if F::ON && self.config.memcg && gfp.has(Gfp::ACCOUNT) { self.charge(cx, page, order) } else { page };
         if P::ON {
             cx.probe.event(Event::PageAlloc {
                 page: page.unwrap_or(Pfn::NULL),
@@ -89,6 +91,19 @@ impl<L: Locking> Machine<L> {
             });
         }
         page
+    }
+
+    /// `__memcg_kmem_charge_page()`: a page that cannot be charged goes back. Without a fault plan every charge succeeds.
+    #[cold]
+    fn charge<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, page: Option<Pfn>, order: u8) -> Option<Pfn> {
+        let page = page?;
+        if !cx.fault.charge_fails() {
+            return Some(page);
+        }
+        // The page was got a moment ago, so it is owned and can be freed.
+        let freed = self.free_pages(cx, page, order);
+        debug_assert!(freed.is_ok(), "{freed:?}");
+        None
     }
 
     /// `prepare_alloc_pages()`.

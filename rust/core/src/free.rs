@@ -64,6 +64,18 @@ impl<L: Locking> Machine<L> {
         Ok(true)
     }
 
+    /// `put_page_testzero()`: drops a reference; `true` leaves the page, whose last it was, to be freed.
+    ///
+    /// # Errors
+    ///
+    /// When nobody owns the page with order 0.
+    pub fn put_page_testzero(&self, pfn: Pfn) -> Result<bool> {
+        if self.pages.put_ref(pfn) {
+            return Ok(false);
+        }
+        if self.pages.state(pfn) == PageState::Allocated(0) { Ok(true) } else { Err(self.cannot_free(pfn, 0)) }
+    }
+
     /// Frees each page of an array, one page each, in order; slots become NULL. Returns how many.
     ///
     /// # Errors
@@ -139,6 +151,47 @@ impl<L: Locking> Machine<L> {
             return;
         }
         zone.free_direct(cx, &self.pages, pfn, order);
+    }
+
+    /// `release_pages()`, `free_unref_folios()`: frees owned pages of order 0 in batches of 31, each batch under one hold
+    /// of a per-CPU lock as long as its pages are of one zone. Pages that nobody owns are left out. Returns how many
+    /// were freed.
+    pub fn free_unref_folios<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pages: &[Pfn]) -> usize {
+        let mut freed = 0;
+        for batch in pages.chunks(crate::reclaim::FOLIO_BATCH) {
+            let mut owned = [Pfn::NULL; crate::reclaim::FOLIO_BATCH];
+            let mut n = 0;
+            for &page in batch.iter().filter(|&&page| self.pages.claim_for_free(page, 0)) {
+                if P::ON {
+                    cx.probe.event(Event::PageFree { page, order: 0 });
+                }
+                owned[n] = page;
+                n += 1;
+            }
+            let mut locked: Option<crate::pcp::LockedPcp<'_, L>> = None;
+            for &page in &owned[..n] {
+                let block = self.pages.block(page);
+                let zone = self.zone_of_block(block, page);
+                if locked.as_ref().is_none_or(|l| l.zone.index != zone.index) {
+                    if let Some(other) = locked.take() {
+                        other.unlock(cx);
+                    }
+                    locked = zone.pcp_trylock(cx, &self.pages);
+                }
+                if P::ON {
+                    cx.probe.event(Event::PageFreeBatched { page });
+                }
+                match &mut locked {
+                    Some(pcp) => pcp.commit_free(cx, page, 0, block.migratetype().pcp_type()),
+                    None => zone.free_direct(cx, &self.pages, page, 0),
+                }
+            }
+            if let Some(pcp) = locked {
+                pcp.unlock(cx);
+            }
+            freed += n;
+        }
+        freed
     }
 
     /// `drain_local_pages()`: the executing CPU's lists of every zone.

@@ -23,7 +23,6 @@ mod inspect;
 mod list;
 mod machine;
 mod page;
-mod reclaim;
 mod slot;
 
 pub mod boot;
@@ -33,6 +32,7 @@ pub mod gfp;
 pub mod pcp;
 pub mod pfn;
 pub mod probe;
+pub mod reclaim;
 pub mod recording;
 pub mod replay;
 pub mod slowpath;

@@ -10,6 +10,7 @@ use crate::fallback::FallbackRules;
 use crate::gfp::{Gfp, MAX_NR_ZONES};
 use crate::page::{Block, PageMap, PageState};
 use crate::pfn::Pfn;
+use crate::reclaim::Reclaim;
 use crate::slowpath::Task;
 use crate::snapshot::Facts;
 use crate::sync::{Local, Lock, Locking};
@@ -48,6 +49,8 @@ pub struct Machine<L: Locking = Local> {
     pub(crate) config: Config,
     /// `ALLOCSTALL` by zone index of the request.
     pub(crate) allocstall: [AtomicU64; MAX_NR_ZONES],
+    /// What there is to reclaim, and kswapd.
+    pub(crate) reclaim: L::Lock<Reclaim>,
     /// What a snapshot said and the emulator only hands on.
     pub(crate) facts: Facts,
 }
@@ -76,6 +79,11 @@ impl<L: Locking> Machine<L> {
     /// Sends bulk calls with `__GFP_ACCOUNT` to the single-page path, as an online memory cgroup does.
     pub fn set_memcg(&mut self, on: bool) {
         self.config.memcg = on;
+    }
+
+    /// Whether it does.
+    pub fn memcg(&self) -> bool {
+        self.config.memcg
     }
 
     /// Sends bulk calls to the single-page path, as page owner tracking does.

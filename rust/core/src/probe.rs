@@ -5,6 +5,7 @@
 
 use crate::gfp::{Gfp, Migratetype};
 use crate::pfn::Pfn;
+pub use crate::reclaim::DeadEnd;
 
 /// Something that the allocator did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +125,23 @@ pub enum Event {
         /// Type of its block.
         migratetype: Migratetype,
     },
+    /// A caller makes a bulk call.
+    BulkCall {
+        /// Index of the first slot passed, in the caller's array.
+        base: usize,
+        /// Slots passed.
+        nr_pages: usize,
+    },
+    /// The slots of what follows are counted from here in the slots passed: a refill call goes on with the rest.
+    Slice {
+        /// Index of its first slot.
+        base: usize,
+    },
+    /// A bulk call of a caller returned.
+    BulkReturn {
+        /// What it returned.
+        ret: i64,
+    },
     /// The bulk call chose a zone.
     BulkZone {
         /// Index of the zone in the machine.
@@ -143,6 +161,30 @@ pub enum Event {
     DirectReclaim {
         /// Pages it freed.
         progress: u64,
+    },
+    /// kswapd of a node ran.
+    KswapdRun {
+        /// The node.
+        nid: usize,
+        /// Pages it freed.
+        reclaimed: u64,
+    },
+    /// A task was killed for its memory.
+    OomKill {
+        /// Pages that this freed.
+        pages: u64,
+    },
+    /// A request that the kernel would not let fail ended with NULL, because nothing can help it here.
+    DeadEnd {
+        /// What the kernel would do.
+        why: DeadEnd,
+    },
+    /// A request failed, and the kernel would report it in its log.
+    FailureReport {
+        /// Order asked for.
+        order: u8,
+        /// Flags of the request.
+        gfp: Gfp,
     },
 }
 
@@ -191,10 +233,71 @@ impl Probe for Vec<Event> {
     }
 }
 
+/// Keeps the last events, as a kernel's trace buffer does: a run of any length is recorded in memory that is warm.
+///
+/// # Invariants
+///
+/// `events.len()` is a power of two; `next` is the number of events so far.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    events: Box<[Event]>,
+    next: u64,
+}
+
+impl Ring {
+    /// Keeps the last `2^order` events.
+    pub fn new(order: u32) -> Ring {
+        Ring { events: vec![Event::Slice { base: 0 }; 1 << order].into(), next: 0 }
+    }
+
+    /// Events so far.
+    pub fn total(&self) -> u64 {
+        self.next
+    }
+
+    /// Events that others took the place of.
+    pub fn lost(&self) -> u64 {
+        self.next.saturating_sub(self.events.len() as u64)
+    }
+
+    /// The events kept, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Event> {
+        let len = self.events.len() as u64;
+        (self.lost()..self.next).map(move |i| &self.events[(i % len) as usize])
+    }
+}
+
+impl Probe for Ring {
+    const ON: bool = true;
+    #[inline]
+    fn event(&mut self, event: Event) {
+        // INVARIANT: one event more; the mask keeps the index inside, the length being a power of two.
+        let at = self.next as usize & (self.events.len() - 1);
+        self.events[at] = event;
+        self.next += 1;
+    }
+}
+
 impl<P: Probe> Probe for &mut P {
     const ON: bool = P::ON;
     #[inline(always)]
     fn event(&mut self, event: Event) {
         (**self).event(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_keeps_the_last_events() {
+        let mut ring = Ring::new(2);
+        for base in 0..7 {
+            ring.event(Event::Slice { base });
+        }
+        let kept: Vec<Event> = ring.iter().copied().collect();
+        assert_eq!(kept, [3, 4, 5, 6].map(|base| Event::Slice { base }));
+        assert_eq!((ring.total(), ring.lost()), (7, 3));
     }
 }

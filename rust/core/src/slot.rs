@@ -58,11 +58,42 @@ impl Slot {
     /// Whether a page is in the slot, told to the observer as a slot test.
     #[inline]
     pub fn test<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize) -> bool {
-        let populated = self.raw() != 0;
+        self.look(cx, index).is_some()
+    }
+
+    /// The page in the slot, told to the observer as a slot test.
+    #[inline]
+    pub fn look<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize) -> Option<Pfn> {
+        let raw = self.raw();
         if P::ON {
-            cx.probe.event(Event::SlotTest { index, populated });
+            cx.probe.event(Event::SlotTest { index, populated: raw != 0 });
         }
-        populated
+        if raw == 0 { None } else { Some(Pfn(raw as u32)) }
+    }
+
+    /// Index of the first NULL slot from `from` on, or the length: what walking over populated slots comes to. Each slot
+    /// is looked at by itself, up to the NULL one.
+    #[inline]
+    pub fn first_null<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot], from: usize) -> usize {
+        let mut i = from;
+        let Some(rest) = slots.get(from..) else { return slots.len() };
+        // Four at a time, so that the end of the array is asked for once in four slots.
+        let (fours, last) = rest.as_chunks::<4>();
+        for four in fours {
+            for slot in four {
+                if !slot.test(cx, i) {
+                    return i;
+                }
+                i += 1;
+            }
+        }
+        for slot in last {
+            if !slot.test(cx, i) {
+                return i;
+            }
+            i += 1;
+        }
+        i
     }
 
     /// Stores a page, told to the observer as a slot write.

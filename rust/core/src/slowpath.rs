@@ -2,14 +2,16 @@
 //! `should_reclaim_retry()`, `__alloc_pages_may_oom()` (v6.12).
 //!
 //! The slow path, entered when no zone passed LOW. Its attempts are exact; what reclaim frees is a model
-//! ([`crate::reclaim`]).
+//! ([`crate::reclaim`]). Where the kernel would panic or try for ever, the request ends with NULL and says so
+//! ([`DeadEnd`]).
 
 use crate::alloc::AllocContext;
 use crate::fault::{Ctx, Fault};
-use crate::gfp::{AllocFlags, Gfp};
+use crate::gfp::{AllocFlags, Gfp, ZONE_NORMAL};
 use crate::machine::Machine;
 use crate::pfn::Pfn;
 use crate::probe::{Event, Probe};
+use crate::reclaim::DeadEnd;
 use crate::sync::Locking;
 
 /// `MAX_RECLAIM_RETRIES`.
@@ -24,6 +26,18 @@ pub struct Task {
     pub memalloc: bool,
     /// Was chosen by the OOM killer.
     pub oom_victim: bool,
+}
+
+/// How an attempt to get memory by killing ended.
+enum Oom {
+    /// A page was there after all.
+    Page(Pfn),
+    /// Memory was freed: try again.
+    Progress,
+    /// The request is not one to kill for.
+    NoProgress,
+    /// The kernel would not return.
+    DeadEnd(DeadEnd),
 }
 
 impl<L: Locking> Machine<L> {
@@ -77,7 +91,7 @@ impl<L: Locking> Machine<L> {
         ac: &AllocContext<'_>,
     ) -> Option<Pfn> {
         if ac.zonelist.is_empty() {
-            return None;
+            return self.nopage(cx, gfp, order, ac);
         }
         let may_reclaim = gfp.has(Gfp::DIRECT_RECLAIM);
         let mut flags = self.gfp_to_alloc_flags(gfp, order);
@@ -100,7 +114,7 @@ impl<L: Locking> Machine<L> {
                 return Some(page);
             }
             if !may_reclaim || self.config.task.memalloc {
-                return None;
+                break;
             }
             let progress = self.direct_reclaim(cx, gfp, ac);
             if progress > 0 {
@@ -114,23 +128,77 @@ impl<L: Locking> Machine<L> {
                 }
             }
             if gfp.has(Gfp::NORETRY) {
-                return None;
+                break;
             }
             no_progress_loops = if progress > 0 { 0 } else { no_progress_loops + 1 };
             if self.should_reclaim_retry(cx, order, flags, ac, no_progress_loops) {
                 continue;
             }
-            // Nothing is left to reclaim, and the emulator has no task to kill: one more attempt at HIGH, then NULL.
-            // A kernel would panic here or, with NOFAIL, try for ever.
-            let flags = AllocFlags(AllocFlags::WMARK_HIGH.0 | AllocFlags::CPUSET.0);
-            if let Some(page) = self.attempt(cx, order, flags, ac) {
-                return Some(page);
+            match self.alloc_pages_may_oom(cx, gfp, order, ac) {
+                Oom::Page(page) => return Some(page),
+                Oom::Progress => no_progress_loops = 0,
+                Oom::NoProgress => break,
+                Oom::DeadEnd(why) => {
+                    if P::ON {
+                        cx.probe.event(Event::DeadEnd { why });
+                    }
+                    return None;
+                }
             }
-            if gfp.has(Gfp::NOFAIL) {
-                return self.attempt(cx, order, AllocFlags::NO_WATERMARKS, ac);
-            }
-            return None;
         }
+        self.nopage(cx, gfp, order, ac)
+    }
+
+    /// What follows when nothing helps (spec 6.4.15, 16).
+    fn nopage<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        order: u8,
+        ac: &AllocContext<'_>,
+    ) -> Option<Pfn> {
+        if gfp.has(Gfp::NOFAIL) && gfp.has(Gfp::DIRECT_RECLAIM) {
+            let page = self.attempt(cx, order, AllocFlags::MIN_RESERVE, ac);
+            if P::ON && page.is_none() {
+                cx.probe.event(Event::DeadEnd { why: DeadEnd::NoFail });
+            }
+            return page;
+        }
+        self.warn_alloc(cx, gfp, order);
+        None
+    }
+
+    /// `__alloc_pages_may_oom()` (spec 6.4.13).
+    fn alloc_pages_may_oom<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        gfp: Gfp,
+        order: u8,
+        ac: &AllocContext<'_>,
+    ) -> Oom {
+        let flags = AllocFlags(AllocFlags::WMARK_HIGH.0 | AllocFlags::CPUSET.0);
+        if let Some(page) = self.attempt(cx, order, flags, ac) {
+            return Oom::Page(page);
+        }
+        if gfp.has(Gfp::RETRY_MAYFAIL) || gfp.has(Gfp::THISNODE) || ac.highest_zoneidx < ZONE_NORMAL {
+            return Oom::NoProgress;
+        }
+        // Without file systems nobody is killed, and the request goes on as if somebody had been.
+        let killed = gfp.has(Gfp::FS) && self.oom_kill(cx);
+        if gfp.has(Gfp::NOFAIL)
+            && let Some(page) = self.attempt(cx, order, AllocFlags::NO_WATERMARKS, ac)
+        {
+            return Oom::Page(page);
+        }
+        // Whoever goes on for ever sees kswapd run in the end.
+        if killed || self.wait_for_kswapd(cx) > 0 {
+            return Oom::Progress;
+        }
+        Oom::DeadEnd(match gfp {
+            gfp if gfp.has(Gfp::NOFAIL) => DeadEnd::NoFail,
+            gfp if gfp.has(Gfp::FS) => DeadEnd::Panic,
+            _ => DeadEnd::NoFs,
+        })
     }
 
     /// `should_reclaim_retry()` (spec 6.4.11).
@@ -163,13 +231,6 @@ impl<L: Locking> Machine<L> {
                 self.wake_kswapd(cx, zref.nid);
             }
             last = Some(zref.nid);
-        }
-    }
-
-    /// `wakeup_kswapd()`.
-    pub(crate) fn wake_kswapd<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, nid: usize) {
-        if P::ON {
-            cx.probe.event(Event::WakeKswapd { nid });
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::machine::{Config, Cpu, Machine};
 use crate::page::PageMap;
 use crate::pcp::{NR_PCP_LISTS, PerCpuPages, pindex_to_order};
 use crate::pfn::{MAX_PAGE_ORDER, NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
+use crate::reclaim::Reclaim;
 use crate::slowpath::Task;
 use crate::sync::{Lock, Locking};
 use crate::zone::{Diff, Events, FreeArea, Padded, Word, Zone};
@@ -236,6 +237,7 @@ impl<L: Locking> Machine<L> {
             },
             zonelists,
             allocstall: Default::default(),
+            reclaim: Lock::new(Reclaim::default()),
             facts: facts.clone(),
         })
     }

@@ -92,6 +92,7 @@ impl<L: Locking> Machine<L> {
     /// The counters that the emulator keeps, by their names in `/proc/vmstat` and in its order.
     pub fn vmstat(&self) -> Vec<(&'static str, u64)> {
         let e = self.vm_events();
+        let r = self.reclaim_info();
         vec![
             ("nr_free_pages", self.nr_free_pages()),
             ("numa_hit", e.numa_hit),
@@ -100,6 +101,7 @@ impl<L: Locking> Machine<L> {
             ("numa_interleave", 0),
             ("numa_local", e.numa_local),
             ("numa_other", e.numa_other),
+            ("nr_inactive_file", r.file_pages),
             ("pgalloc_dma", e.pgalloc[0]),
             ("pgalloc_dma32", e.pgalloc[1]),
             ("pgalloc_normal", e.pgalloc[2]),
@@ -109,6 +111,15 @@ impl<L: Locking> Machine<L> {
             ("allocstall_normal", e.allocstall[2]),
             ("allocstall_movable", e.allocstall[3]),
             ("pgfree", e.pgfree),
+            ("pgsteal_kswapd", r.events.pgsteal_kswapd),
+            ("pgsteal_direct", r.events.pgsteal_direct),
+            ("pgscan_kswapd", r.events.pgscan_kswapd),
+            ("pgscan_direct", r.events.pgscan_direct),
+            // Page cache is all that the model reclaims.
+            ("pgscan_file", r.events.pgscan_kswapd + r.events.pgscan_direct),
+            ("pgsteal_file", r.events.pgsteal_kswapd + r.events.pgsteal_direct),
+            ("pageoutrun", r.events.pageoutrun),
+            ("oom_kill", r.events.oom_kill),
         ]
     }
 }

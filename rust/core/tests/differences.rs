@@ -143,7 +143,7 @@ fn a06_progress_is_a_larger_value_for_v1_and_any_value_for_v2() {
 
 #[test]
 fn a07_the_single_page_goes_to_the_first_hole_or_to_slot_0() {
-    let trylock = || FaultPlan { trylock: true, ..FaultPlan::default() };
+    let trylock = || FaultPlan { trylock: true.into(), ..FaultPlan::default() };
     let m = plain();
     let slots = array(&m, "xx.x.");
     v1(&m, &mut watch_with(trylock()), &slots);
@@ -158,11 +158,11 @@ fn a07_the_single_page_goes_to_the_first_hole_or_to_slot_0() {
 fn a08_after_a_single_page_v1_reports_less_than_the_prefix_and_one_more_call_allocates_nothing() {
     let m = plain();
     let slots = array(&m, "x.xxx...");
-    let trylock = FaultPlan { trylock: true, ..FaultPlan::default() };
+    let trylock = FaultPlan { trylock: true.into(), ..FaultPlan::default() };
     assert_eq!(v1(&m, &mut watch_with(trylock), &slots), 2);
     assert_eq!(picture(&slots), "xxxxx...", "the true prefix is 5");
     let before = m.audit().unwrap().allocated;
-    assert_eq!(v1(&m, &mut watch_with(FaultPlan { prepare: true, ..FaultPlan::default() }), &slots), 5);
+    assert_eq!(v1(&m, &mut watch_with(FaultPlan { prepare: true.into(), ..FaultPlan::default() }), &slots), 5);
     assert_eq!(m.audit().unwrap().allocated, before, "5 > 2 looks like progress");
 }
 
@@ -310,7 +310,7 @@ fn a17_a_dry_list_in_the_middle() {
 
 #[test]
 fn a18_failed_preparation() {
-    let prepare = || FaultPlan { prepare: true, ..FaultPlan::default() };
+    let prepare = || FaultPlan { prepare: true.into(), ..FaultPlan::default() };
     let m = plain();
     let slots = array(&m, "xx....");
     assert_eq!(v1(&m, &mut watch_with(prepare()), &slots), 2, "which looks like success");

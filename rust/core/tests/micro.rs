@@ -134,7 +134,7 @@ fn rows() -> Vec<Row> {
         Row { before: "x.x.x.x.", fault: ok, v1: (8, "xxxxxxxx", 4, 0), v2: Some((4, "xxxxxxxx", 4, 0)) },
         Row {
             before: "x.x.x.x.",
-            fault: || FaultPlan { trylock: true, ..FaultPlan::default() },
+            fault: || FaultPlan { trylock: true.into(), ..FaultPlan::default() },
             v1: (2, "xxx.x.x.", 0, 1),
             v2: Some((1, "xxxxx...", 0, 1)),
         },
@@ -146,13 +146,13 @@ fn rows() -> Vec<Row> {
         },
         Row {
             before: "x.x.x.x.",
-            fault: || FaultPlan { pages: Some(0.into()), single: true, ..FaultPlan::default() },
+            fault: || FaultPlan { pages: Some(0.into()), single: true.into(), ..FaultPlan::default() },
             v1: (1, "x.x.x.x.", 0, 1),
             v2: Some((0, "xxxx....", 0, 1)),
         },
         Row {
             before: "x.x.x.x.",
-            fault: || FaultPlan { prepare: true, ..FaultPlan::default() },
+            fault: || FaultPlan { prepare: true.into(), ..FaultPlan::default() },
             v1: (1, "x.x.x.x.", 0, 0),
             v2: Some((0, "xxxx....", 0, 0)),
         },

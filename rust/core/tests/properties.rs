@@ -133,7 +133,7 @@ impl<L: Locking> World<L> {
                 self.owned.extend(page.map(|p| (p, 0)));
             }
             Op::Faulty { v1, pages, trylock, nr } => {
-                let fault = FaultPlan { pages: Some(pages.into()), trylock, ..FaultPlan::default() };
+                let fault = FaultPlan { pages: Some(pages.into()), trylock: trylock.into(), ..FaultPlan::default() };
                 let cx = &mut Ctx { cpu, probe: bulkpages_core::probe::NoProbe, fault };
                 let slots = Slot::array(nr);
                 if v1 {

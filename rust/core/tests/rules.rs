@@ -540,7 +540,7 @@ fn numa_counters_count_requests() {
 fn a_free_is_told_before_it_is_decided() {
     let m = machine(vec![dma32(4096)]);
     let page = page(&m, KERNEL).unwrap();
-    let mut cx = failing(FaultPlan { trylock: true, ..FaultPlan::default() });
+    let mut cx = failing(FaultPlan { trylock: true.into(), ..FaultPlan::default() });
     m.free_pages(&mut cx, page, 0).unwrap();
     assert!(matches!(cx.probe[0], Event::PageFree { page: p, order: 0 } if p == page));
     assert_eq!(m.vm_events().pgfree, 1);

@@ -20,7 +20,7 @@ fn free(m: &Machine<Local>, page: Pfn) {
 }
 
 fn trylock() -> FaultPlan {
-    FaultPlan { trylock: true, ..FaultPlan::default() }
+    FaultPlan { trylock: true.into(), ..FaultPlan::default() }
 }
 
 fn single_reason(cx: &Ctx<Vec<Event>, NoFault>) -> Option<SingleReason> {

@@ -203,7 +203,7 @@ fn takes_batch(free: i64, low: i64, n: usize) -> bool {
         set_marks(zone, 1, low, low + 10);
     });
     // Straight from the buddy lists, so that the counter moves by one page each.
-    let plan = FaultPlan { trylock: true, ..FaultPlan::default() };
+    let plan = FaultPlan { trylock: true.into(), ..FaultPlan::default() };
     let mut cx = Ctx { cpu: 0, probe: bulkpages_core::probe::NoProbe, fault: plan };
     while m.zone_info(DMA32).unwrap().nr_free > free {
         m.alloc_pages(&mut cx, Gfp::KERNEL, 0, None).unwrap().unwrap();
@@ -231,7 +231,7 @@ fn succeeds(gfp: Gfp, free: i64, oom_victim: bool) -> bool {
         // ZONE_DMA shall not help out.
         s.zonelists.insert(0, vec![(0, 1)]);
     });
-    let plan = FaultPlan { trylock: true, ..FaultPlan::default() };
+    let plan = FaultPlan { trylock: true.into(), ..FaultPlan::default() };
     let mut cx = Ctx { cpu: 0, probe: bulkpages_core::probe::NoProbe, fault: plan };
     while m.zone_info(DMA32).unwrap().nr_free > free {
         m.alloc_pages(&mut cx, Gfp::KERNEL, 0, None).unwrap().unwrap();

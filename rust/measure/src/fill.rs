@@ -308,7 +308,7 @@ impl<'m, L: Locking, P: Observer, F: Fault> Trial<'m, L, &mut P, F> {
                     }
                     while filled < slots.len() {
                         let last = filled;
-                        filled = env.bulk::<NullOnly>(gfp, slots, 0);
+                        filled = env.bulk_whole::<NullOnly>(gfp, slots, filled)?;
                         if filled == last {
                             return Ok(Ret::NOMEM);
                         }
@@ -319,7 +319,7 @@ impl<'m, L: Locking, P: Observer, F: Fault> Trial<'m, L, &mut P, F> {
                         filled = compact(&mut env.cx, slots);
                     }
                     while filled < slots.len() {
-                        let got = env.bulk::<OutputOnly>(gfp, slots, filled);
+                        let got = env.bulk_rest::<OutputOnly>(gfp, slots, filled)?;
                         if got == 0 {
                             return Ok(Ret::NOMEM);
                         }

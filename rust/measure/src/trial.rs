@@ -1,6 +1,8 @@
 //! One trial: a workload repeated on one machine, timed.
 
-use bulkpages_callers::page_pool::{BENCH_GFP, Bench, PagePool, PoolForm, bench_step, fill_ptr_ring};
+use bulkpages_callers::env::{Hooks, NoHooks};
+use bulkpages_callers::page_pool::{BENCH_GFP, Bench, PagePool, bench_step, fill_ptr_ring};
+use bulkpages_callers::{Env, Form};
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, Fault, NoFault};
 use bulkpages_core::gfp::Gfp;
@@ -202,30 +204,32 @@ fn run_pool<L: Locking, P: Probe, F: Fault>(
     bench: Bench,
     iterations: u64,
 ) -> Result<Sample> {
-    let form = if api == Api::V1 { PoolForm::Before } else { PoolForm::After };
+    let form = if api == Api::V1 { Form::Before } else { Form::After };
+    let cpu = cx.cpu;
+    let cx = Ctx { cpu, probe: &mut cx.probe, fault: &cx.fault };
+    let env = &mut Env::new(machine, cx, NoHooks)?;
     let mut pool = PagePool::new(form, BENCH_GFP, None, 1024, 1)?;
-    fill_ptr_ring(&mut pool, machine, cx)?;
+    fill_ptr_ring(&mut pool, env)?;
     let start = clock::now();
     let pages = match bench {
         // One loop each, so that the choice is outside it.
-        Bench::FastPath => pool_loop::<L, P, F, 0>(&mut pool, machine, cx, iterations)?,
-        Bench::PtrRing => pool_loop::<L, P, F, 1>(&mut pool, machine, cx, iterations)?,
-        Bench::Slow => pool_loop::<L, P, F, 2>(&mut pool, machine, cx, iterations)?,
+        Bench::FastPath => pool_loop::<0, _, _, _, _>(&mut pool, env, iterations)?,
+        Bench::PtrRing => pool_loop::<1, _, _, _, _>(&mut pool, env, iterations)?,
+        Bench::Slow => pool_loop::<2, _, _, _, _>(&mut pool, env, iterations)?,
     };
     let total = clock::now() - start;
-    pool.destroy(machine, cx)?;
+    pool.destroy(env)?;
     Ok(Sample { pages, alloc: total, total })
 }
 
 #[inline(never)]
-fn pool_loop<L: Locking, P: Probe, F: Fault, const B: usize>(
+fn pool_loop<const B: usize, L: Locking, P: Probe, F: Fault, H: Hooks>(
     pool: &mut PagePool,
-    machine: &Machine<L>,
-    cx: &mut Ctx<P, F>,
+    env: &mut Env<'_, L, P, F, H>,
     iterations: u64,
 ) -> Result<u64> {
     for i in 0..iterations {
-        if !bench_step(Bench::ALL[B], pool, machine, cx)? {
+        if !bench_step(Bench::ALL[B], pool, env)? {
             return Ok(i);
         }
     }

@@ -49,6 +49,12 @@ impl Int {
     }
 }
 
+impl From<i64> for Int {
+    fn from(value: i64) -> Int {
+        Int(Some(value), String::new())
+    }
+}
+
 impl<'a, 'py> FromPyObject<'a, 'py> for Int {
     type Error = PyErr;
 

@@ -1,18 +1,27 @@
 //! Python bindings of bulkpages: `bulkpages._core`. Checks arguments, holds the machine, nothing else.
 
 mod args;
+mod callers;
 mod errors;
+mod events;
 mod faults;
 mod machine;
 mod measure;
 mod page_array;
+mod page_pool;
 mod replay;
+mod sweep;
 
 use pyo3::prelude::*;
 
 /// The compiled part of bulkpages. Use the package `bulkpages` instead.
 #[pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::callers::{
+        btrfs_alloc_page_array, callers, hole_shape, svc_alloc_arg, virtiovf_add_migration_pages, xfs_buf_alloc_pages,
+        z_erofs_gbuf_growsize,
+    };
     #[pymodule_export]
     use super::machine::Machine;
     #[pymodule_export]
@@ -22,6 +31,10 @@ mod _core {
     };
     #[pymodule_export]
     use super::page_array::PageArray;
+    #[pymodule_export]
+    use super::page_pool::{PagePool, time_bench_page_pool};
+    #[pymodule_export]
+    use super::sweep::{failure_sweep, misuse_score};
 
     /// Version of the package.
     #[allow(non_upper_case_globals)]

@@ -1,12 +1,12 @@
 //! `Machine`: the emulated machine behind the Python face.
 
-use std::sync::atomic::AtomicI64;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::NoProbe;
+use bulkpages_core::reclaim::ReclaimModel;
 use bulkpages_core::replay::Replay;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::{Atomic, Local};
@@ -15,9 +15,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::args::Int;
-use crate::errors::{SnapshotError, invalid, to_py};
-use crate::faults::FaultStack;
+use crate::errors::{ApiMisuse, SnapshotError, invalid, to_py};
+use crate::faults::{self, FaultStack};
 use crate::page_array::PageArray;
+use crate::page_pool::PoolIds;
 
 /// Slots from which on a bulk call gives up the interpreter lock: below, switching costs more than the call.
 const DETACH_SLOTS: usize = 1024;
@@ -36,6 +37,7 @@ pub struct Machine {
     pub(crate) inner: Inner,
     pub(crate) faults: FaultStack,
     pub(crate) replay: Mutex<Option<Box<Replay>>>,
+    pub(crate) pool_ids: PoolIds,
     cpus: usize,
     nodes: usize,
     zones: usize,
@@ -67,7 +69,7 @@ macro_rules! with_ctx {
                 $body
             }),
             Some(plan) => with!($self, |$m| {
-                let $cx = &mut Ctx { cpu: $cpu, probe: NoProbe, fault: &*plan };
+                let $cx = &mut Ctx { cpu: $cpu, probe: NoProbe, fault: &plan.fault };
                 $body
             }),
         }
@@ -103,11 +105,28 @@ impl Machine {
             }
             Inner::Parallel(m) => (m.cpus(), m.nodes(), m.zones().len()),
         };
-        Machine { inner, faults: FaultStack::default(), replay: Mutex::new(None), cpus, nodes, zones }
+        Machine {
+            inner,
+            faults: FaultStack::default(),
+            replay: Mutex::new(None),
+            pool_ids: PoolIds::default(),
+            cpus,
+            nodes,
+            zones,
+        }
     }
 
-    fn cpu(&self, cpu: Option<Int>) -> PyResult<usize> {
+    pub(crate) fn cpu(&self, cpu: Option<Int>) -> PyResult<usize> {
         cpu.map_or(Ok(0), |cpu| cpu.below("cpu", self.cpus))
+    }
+
+    /// Refuses to free a page that a page_pool counts as its own. Asked only while there are pools.
+    #[inline]
+    fn not_in_a_pool(&self, pfn: Pfn) -> PyResult<()> {
+        if self.pool_ids.any() && with!(self, |m| m.pages().pool(pfn)) != 0 {
+            return Err(ApiMisuse::new_err(format!("pfn {pfn} belongs to a page_pool: put it back there")));
+        }
+        Ok(())
     }
 
     fn nid(&self, nid: Option<Int>) -> PyResult<Option<usize>> {
@@ -237,6 +256,83 @@ impl Machine {
         if slots.len() >= DETACH_SLOTS || self.threads() { py.detach(call) } else { call() }.map_err(to_py)
     }
 
+    /// `alloc_pages_bulk_refill()` of the proposal v3: fills the NULL slots of the first `nr_pages` (all when None),
+    /// moving pages to lower slots. Returns 0, -EAGAIN or -ENOMEM.
+    #[pyo3(signature = (gfp, array, nr_pages=None, *, cpu=None))]
+    fn alloc_pages_bulk_refill(
+        &self,
+        py: Python<'_>,
+        gfp: Int,
+        array: &Bound<'_, PageArray>,
+        nr_pages: Option<Int>,
+        cpu: Option<Int>,
+    ) -> PyResult<i32> {
+        let (gfp, cpu) = (gfp.gfp()?, self.cpu(cpu)?);
+        let array = array.get().slots();
+        let slots = match nr_pages {
+            None => array,
+            Some(n) => &array[..n.within("nr_pages", 0..=array.len() as i64)? as usize],
+        };
+        let call = || with_ctx!(self, cpu, |m, cx| m.alloc_pages_bulk_refill(cx, gfp, slots));
+        py.detach(call).map(bulkpages_core::bulk::refill::Refilled::errno).map_err(to_py)
+    }
+
+    /// Gives the machine something to reclaim; see `Machine.set_reclaim`.
+    #[pyo3(signature = (*, file_pages=None, efficiency=None, latency_ns=None, kswapd_delay_ns=None, tasks=None, cpu=None))]
+    #[expect(clippy::too_many_arguments)]
+    fn _set_reclaim(
+        &self,
+        py: Python<'_>,
+        file_pages: Option<Int>,
+        efficiency: Option<Int>,
+        latency_ns: Option<Int>,
+        kswapd_delay_ns: Option<Int>,
+        tasks: Option<Vec<Int>>,
+        cpu: Option<Int>,
+    ) -> PyResult<()> {
+        let count = |what: &str, v: Option<Int>, default: u64| match v {
+            Some(v) => v.within(what, 0..=1 << 40).map(|v| v as u64),
+            None => Ok(default),
+        };
+        let model = ReclaimModel {
+            file_pages: count("file_pages", file_pages, 0)?,
+            efficiency: efficiency.map_or(Ok(100), |e| e.within("efficiency", 1..=100))? as u32,
+            latency_ns: count("latency_ns", latency_ns, 0)?,
+            kswapd_delay_ns: kswapd_delay_ns
+                .map(|d| d.within("kswapd_delay_ns", 0..=1 << 60))
+                .transpose()?
+                .map(|d| d as u64),
+            tasks: tasks
+                .unwrap_or_default()
+                .into_iter()
+                .map(|t| t.within("pages of a task", 1..=1 << 40).map(|t| t as u64))
+                .collect::<PyResult<_>>()?,
+        };
+        let cpu = self.cpu(cpu)?;
+        py.detach(|| with_ctx!(self, cpu, |m, cx| m.set_reclaim(cx, model))).map_err(to_py)
+    }
+
+    /// Where the reclaim model stands, as a dict.
+    fn _reclaim_info(&self, py: Python<'_>) -> PyResult<Py<PyDict>> {
+        let r = with!(self, |m| m.reclaim_info());
+        let d = PyDict::new(py);
+        d.set_item("file_pages", r.file_pages)?;
+        d.set_item("tasks", r.tasks)?;
+        d.set_item("now_ns", r.now_ns)?;
+        d.set_item("kswapd_pending", r.kswapd_pending)?;
+        d.set_item("unreclaimable_nodes", r.unreclaimable_nodes)?;
+        d.set_item("failure_reports", r.failure_reports)?;
+        Ok(d.unbind())
+    }
+
+    /// Lets virtual time pass: whichever kswapd is due runs on `cpu`.
+    #[pyo3(signature = (ns, *, cpu=None))]
+    fn advance(&self, py: Python<'_>, ns: Int, cpu: Option<Int>) -> PyResult<()> {
+        let (ns, cpu) = (ns.within("ns", 0..=1 << 60)? as u64, self.cpu(cpu)?);
+        py.detach(|| with_ctx!(self, cpu, |m, cx| m.advance(cx, ns)));
+        Ok(())
+    }
+
     /// One block of `order`: its first frame number, or None.
     #[pyo3(signature = (gfp, order=None, *, nid=None, cpu=None))]
     fn alloc_pages(&self, gfp: Int, order: Option<Int>, nid: Option<Int>, cpu: Option<Int>) -> PyResult<Option<u32>> {
@@ -251,6 +347,7 @@ impl Machine {
     fn free_pages(&self, pfn: Int, order: Option<Int>, cpu: Option<Int>) -> PyResult<()> {
         let order = order.map_or(Ok(0), |o| o.within("order", 0..=10))? as u8;
         let (pfn, cpu) = (Pfn(pfn.pfn("pfn")?), self.cpu(cpu)?);
+        self.not_in_a_pool(pfn)?;
         with_ctx!(self, cpu, |m, cx| m.free_pages(cx, pfn, order)).map_err(to_py)
     }
 
@@ -258,6 +355,9 @@ impl Machine {
     #[pyo3(signature = (array, *, cpu=None))]
     fn free_bulk(&self, py: Python<'_>, array: &Bound<'_, PageArray>, cpu: Option<Int>) -> PyResult<usize> {
         let (slots, cpu) = (array.get().slots(), self.cpu(cpu)?);
+        if self.pool_ids.any() {
+            slots.iter().try_for_each(|s| self.not_in_a_pool(s.get()))?;
+        }
         let call = || with_ctx!(self, cpu, |m, cx| m.free_bulk(cx, slots));
         if slots.len() >= DETACH_SLOTS || self.threads() { py.detach(call) } else { call() }.map_err(to_py)
     }
@@ -270,10 +370,8 @@ impl Machine {
     }
 
     /// Puts a fault plan in force; returns the ticket that takes it away.
-    #[pyo3(signature = (*, pages=None, trylock=false, single=false, prepare=false))]
-    fn _push_faults(&self, pages: Option<Int>, trylock: bool, single: bool, prepare: bool) -> PyResult<u64> {
-        let pages = pages.map(|n| n.within("pages", 0..=i64::MAX)).transpose()?.map(AtomicI64::new);
-        Ok(self.faults.push(FaultPlan { pages, trylock, single, prepare }))
+    fn _push_faults(&self, pages: Option<Int>, steps: Vec<(String, Bound<'_, PyAny>)>) -> PyResult<u64> {
+        Ok(self.faults.push(faults::plan(pages, steps)?))
     }
 
     /// Takes a fault plan away.

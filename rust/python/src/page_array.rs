@@ -26,6 +26,11 @@ impl PageArray {
         &self.slots
     }
 
+    /// An array that a caller made.
+    pub(crate) fn from_slots(slots: Box<[Slot]>) -> PageArray {
+        PageArray { slots }
+    }
+
     fn index(&self, index: &Int) -> PyResult<usize> {
         let n = self.slots.len() as i64;
         let i = index.within("index", i64::MIN..=i64::MAX).unwrap_or(i64::MAX);

@@ -120,7 +120,12 @@ impl<L: Locking> Machine<L> {
         }
         let ac = self.prepare_alloc_pages(gfp, nid);
         let flags = AllocFlags::WMARK_LOW;
-        let (zone, preferred) = match self.bulk_zone(ac.zonelist, nr_pages, flags) {
+        let found = if F::ON && cx.fault.gate_fails() {
+            Err(SingleReason::Watermark)
+        } else {
+            self.bulk_zone(ac.zonelist, nr_pages, flags)
+        };
+        let (zone, preferred) = match found {
             Ok(found) => found,
             Err(reason) => return self.bulk_single(cx, gfp, nid, slots, pos, reason),
         };

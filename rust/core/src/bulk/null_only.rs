@@ -21,11 +21,7 @@ impl Semantics for NullOnly {
     /// The prefix scan, before any lock.
     #[inline]
     fn first<P: Probe, F: Fault>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
-        let mut pos = 0;
-        while pos < slots.len() && slots[pos].test(cx, pos) {
-            pos += 1;
-        }
-        pos
+        Slot::first_null(cx, slots, 0)
     }
 
     #[inline]
@@ -35,14 +31,12 @@ impl Semantics for NullOnly {
         first: usize,
         source: &mut PageSource<'_, L>,
     ) -> Filled {
-        let mut taken = 0;
-        for (i, slot) in slots[first..].iter().enumerate() {
-            if slot.test(cx, first + i) {
-                continue;
-            }
-            let Some(page) = source.take(cx) else { return Filled { pos: first + i, taken } };
-            slot.write(cx, first + i, page);
+        let (mut i, mut taken) = (Slot::first_null(cx, slots, first), 0);
+        while let Some(slot) = slots.get(i) {
+            let Some(page) = source.take(cx) else { return Filled { pos: i, taken } };
+            slot.write(cx, i, page);
             taken += 1;
+            i = Slot::first_null(cx, slots, i + 1);
         }
         Filled { pos: slots.len(), taken }
     }

@@ -12,7 +12,7 @@ use crate::fault::{Ctx, Fault};
 use crate::gfp::Gfp;
 use crate::machine::Machine;
 use crate::pfn::Pfn;
-use crate::probe::Probe;
+use crate::probe::{Event, Probe};
 use crate::slot::Slot;
 use crate::sync::Locking;
 
@@ -75,6 +75,9 @@ impl<L: Locking> Machine<L> {
         let nid = self.nearest_node(None, cx.cpu)?;
         check_nr_pages(slots)?;
         let settled = compact_by_swaps(cx, slots);
+        if P::ON {
+            cx.probe.event(Event::Slice { base: settled });
+        }
         let got = self.bulk::<OutputOnly, P, F>(cx, gfp, nid, &slots[settled..]);
         Ok(match got {
             _ if settled + got == slots.len() => Refilled::All,

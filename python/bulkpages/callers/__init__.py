@@ -1,0 +1,248 @@
+"""The kernel's callers of `alloc_pages_bulk()` that the patch changes, in every form that history gave them.
+
+Each function runs a port of the kernel function with all that stands around the hunk, observed and with the machine's
+faults in force, and returns a `CallerResult`. `form` says which text of it runs: "before" (v6.14, on v1), "after" (the
+patch of 28 February 2025, on v2), "tracked" (sunrpc as of 7.1) or "v3" (the proposal of 14 April 2025). Nothing sleeps:
+a wait lets the machine's virtual time pass.
+
+Example:
+    >>> import bulkpages as bp
+    >>> m = bp.Machine("256MiB")
+    >>> r = bp.callers.xfs_buf_alloc_pages(m, 16, form="before")
+    >>> r.ret, r.bulk_calls
+    (0, [(16, 16)])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from bulkpages import _core
+from bulkpages.callers.page_pool import (
+    PagePool,
+    TimeBench,
+    time_bench_page_pool01_fast_path,
+    time_bench_page_pool02_ptr_ring,
+    time_bench_page_pool03_slow,
+)
+from bulkpages.callers.result import CallerResult
+from bulkpages.callers.shapes import fill_shape, hole_shape
+from bulkpages.callers.sweep import Misuse, Sweep, failure_sweep, misuse_score
+
+if TYPE_CHECKING:
+    from bulkpages._core import PageArray
+    from bulkpages.machine import Machine
+
+__all__ = [
+    "CALLERS",
+    "CallerResult",
+    "Misuse",
+    "PagePool",
+    "Sweep",
+    "TimeBench",
+    "btrfs_alloc_page_array",
+    "failure_sweep",
+    "fill_shape",
+    "hole_shape",
+    "misuse_score",
+    "svc_alloc_arg",
+    "time_bench_page_pool01_fast_path",
+    "time_bench_page_pool02_ptr_ring",
+    "time_bench_page_pool03_slow",
+    "virtiovf_add_migration_pages",
+    "xfs_buf_alloc_pages",
+    "z_erofs_gbuf_growsize",
+]
+
+#: (kernel function, kernel file, forms) of each port, in the order of the patch.
+CALLERS: list[tuple[str, str, list[str]]] = _core.callers()
+
+
+def _run(call: Callable[..., dict[str, Any]], *args: object, form: str, **options: object) -> CallerResult:
+    if not isinstance(form, str):
+        raise TypeError(f"form is a text like 'before', not {type(form).__name__}")
+    return CallerResult(**call(*args, form, **options))
+
+
+def svc_alloc_arg(
+    machine: Machine,
+    array: PageArray,
+    pages: int = 259,
+    *,
+    form: str,
+    cpu: int = 0,
+    max_waits: int = 100,
+    explain: bool = False,
+) -> CallerResult:
+    """`net/sunrpc/svc_xprt.c`: refills the first `pages` slots of a server thread's array.
+
+    Waits when nothing can be had, and only stops for good when `faults(stop=...)` tells the thread to.
+
+    Args:
+        machine: The machine.
+        array: `rq_pages`; slot `pages`, if there is one, is the sentinel, which becomes NULL.
+        pages: Slots to fill; the kernel caps it at 259.
+        form: "before", "after", "tracked" or "v3".
+        cpu: CPU that executes.
+        max_waits: Waits granted; afterwards the run ends with `ret` None.
+        explain: Whether `events` of the result are kept.
+
+    Returns:
+        `ret` is True, or False when the thread was told to stop.
+
+    Raises:
+        ApiMisuse: A slot holds something that is not a page of order 0 of the caller.
+    """
+    return _run(
+        _core.svc_alloc_arg, machine, array, pages, form=form, cpu=cpu, max_waits=max_waits, explain=bool(explain)
+    )
+
+
+def btrfs_alloc_page_array(
+    machine: Machine,
+    array: PageArray,
+    *,
+    nofail: bool = False,
+    form: str,
+    cpu: int = 0,
+    max_waits: int = 100,
+    explain: bool = False,
+) -> CallerResult:
+    """`fs/btrfs/extent_io.c`: fills all slots of the array, or frees pages and fails.
+
+    Args:
+        machine: The machine.
+        array: The array; slots that hold a page keep one (in "after" and "v3" perhaps another one).
+        nofail: Adds `__GFP_NOFAIL`.
+        form: "before", "after" or "v3".
+        cpu: CPU that executes.
+        max_waits: Not used: this caller does not wait.
+        explain: Whether `events` of the result are kept.
+
+    Returns:
+        `ret` is 0 or -12 (`-ENOMEM`). Pages freed on the way out are counted in `freed`.
+
+    Raises:
+        ApiMisuse: A slot holds something that is not a page of order 0 of the caller.
+    """
+    return _run(
+        _core.btrfs_alloc_page_array,
+        machine,
+        array,
+        bool(nofail),
+        form=form,
+        cpu=cpu,
+        max_waits=max_waits,
+        explain=bool(explain),
+    )
+
+
+def z_erofs_gbuf_growsize(
+    machine: Machine,
+    *,
+    have: int = 0,
+    nrpages: int,
+    form: str,
+    cpu: int = 0,
+    max_waits: int = 100,
+    explain: bool = False,
+) -> CallerResult:
+    """`fs/erofs/zutil.c`: grows one global buffer from `have` to `nrpages` pages.
+
+    Args:
+        machine: The machine.
+        have: Pages that the buffer has; taken from the machine first, uncounted and without failures.
+        nrpages: Pages that it shall have.
+        form: "before", "after" or "v3".
+        cpu: CPU that executes.
+        max_waits: Not used: this caller does not wait.
+        explain: Whether `events` of the result are kept.
+
+    Returns:
+        `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer as it is afterwards. Its pages are the caller's to free.
+    """
+    return _run(
+        _core.z_erofs_gbuf_growsize,
+        machine,
+        have,
+        nrpages,
+        form=form,
+        cpu=cpu,
+        max_waits=max_waits,
+        explain=bool(explain),
+    )
+
+
+def xfs_buf_alloc_pages(
+    machine: Machine,
+    page_count: int,
+    *,
+    read: bool = True,
+    read_ahead: bool = False,
+    form: str,
+    cpu: int = 0,
+    max_waits: int = 100,
+    explain: bool = False,
+) -> CallerResult:
+    """`fs/xfs/xfs_buf.c`: the pages of a buffer; only read-ahead may fail.
+
+    Args:
+        machine: The machine.
+        page_count: Pages of the buffer.
+        read: `XBF_READ`: the buffer is about to be read, so its pages are not zeroed.
+        read_ahead: `XBF_READ_AHEAD`: gives up instead of waiting.
+        form: "before" or "after".
+        cpu: CPU that executes.
+        max_waits: Waits granted; afterwards the run ends with `ret` None.
+        explain: Whether `events` of the result are kept.
+
+    Returns:
+        `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer's, all NULL after a failure. `stats` has the kernel's
+        `xb_page_found` and `xb_page_retries`, and `reclaimed_pages`, what the task is credited.
+    """
+    return _run(
+        _core.xfs_buf_alloc_pages,
+        machine,
+        page_count,
+        bool(read),
+        bool(read_ahead),
+        form=form,
+        cpu=cpu,
+        max_waits=max_waits,
+        explain=bool(explain),
+    )
+
+
+def virtiovf_add_migration_pages(
+    machine: Machine,
+    npages: int,
+    *,
+    form: str,
+    cpu: int = 0,
+    max_waits: int = 100,
+    explain: bool = False,
+) -> CallerResult:
+    """`drivers/vfio/pci/virtio/migrate.c`: adds `npages` pages to an empty buffer, 512 in a round.
+
+    Args:
+        machine: The machine. With `memcg=True` every call brings one page.
+        npages: Pages to add.
+        form: "before", "after" or "v3".
+        cpu: CPU that executes.
+        max_waits: Not used: this caller does not wait.
+        explain: Whether `events` of the result are kept.
+
+    Returns:
+        `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer's table. After a failure it holds the pages of the rounds
+        that worked, which are the caller's to free. `stats` has `allocated_length`, in bytes.
+    """
+    return _run(
+        _core.virtiovf_add_migration_pages,
+        machine,
+        npages,
+        form=form,
+        cpu=cpu,
+        max_waits=max_waits,
+        explain=bool(explain),
+    )

@@ -1,0 +1,64 @@
+"""What a run of a caller left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bulkpages._core import PageArray
+
+__all__ = ["CallerResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class CallerResult:
+    """Everything that a run of a caller left behind.
+
+    Attributes:
+        ret: The kernel's value: 0 or a negative errno, True or False for `svc_alloc_arg`; None when the waits granted
+            were used up.
+        gave_up: Whether they were.
+        array: The array that was filled; for erofs, xfs and vfio the caller's own. Its pages are yours to free.
+        bulk_calls: (slots passed, value returned) of each bulk call, in order.
+        bases: Index in the array of the first slot that was passed, for each bulk call.
+        waits: Times that the caller slept.
+        wait_ns: Virtual time slept, in nanoseconds.
+        freed: Pages that the caller freed.
+        trace: Trace lines of the caller, as the kernel formats them.
+        slot_tests: Slots read to see whether they are NULL, in the API and in the caller.
+        slot_writes: Slots stored, compaction's self-stores and NULL stores included.
+        slot_clears: Slots cleared by memset.
+        stats: The caller's own statistics, by their kernel names.
+        events: What the allocator did, step by step, when that was asked for.
+    """
+
+    ret: int | bool | None
+    gave_up: bool
+    array: PageArray
+    bulk_calls: Sequence[tuple[int, int]]
+    bases: Sequence[int]
+    waits: int
+    wait_ns: int
+    freed: int
+    trace: Sequence[str]
+    slot_tests: int
+    slot_writes: int
+    slot_clears: int
+    stats: Mapping[str, int]
+    events: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON-able values; the array as a list of frame numbers."""
+        values = {name: value for name, value in vars(self).items() if name != "array"}
+        return {**values, "array": list(self.array)}
+
+    def __repr__(self) -> str:
+        parts = [f"ret={self.ret}", f"bulk_calls={list(self.bulk_calls)}"]
+        for name in ("waits", "freed", "slot_tests", "slot_writes", "slot_clears"):
+            if value := getattr(self, name):
+                parts.append(f"{name}={value}")
+        if self.gave_up:
+            parts.append("gave_up=True")
+        return f"CallerResult({', '.join(parts)})"

@@ -1,0 +1,70 @@
+"""Arrays as callers find them: which slots hold a page and which are NULL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bulkpages import _core
+from bulkpages._core import PageArray
+from bulkpages.errors import InvalidArgument
+from bulkpages.gfp import GFP_KERNEL
+
+if TYPE_CHECKING:
+    from bulkpages.machine import Machine
+
+__all__ = ["fill_shape", "hole_shape"]
+
+
+def hole_shape(
+    kind: str,
+    slots: int,
+    a: int | None = None,
+    b: int | None = None,
+    *,
+    fraction: float | None = None,
+    seed: int = 0,
+) -> str:
+    """A hole pattern as a picture: `x` a page, `.` a hole.
+
+    Args:
+        kind: "empty", "full"; "prefix" (`a` pages in front); "periodic" (every `a`-th slot a hole, from the first on);
+            "scattered" (`a` holes anywhere); "clustered" (`a` holes in `b` runs); "fraction" (of holes, anywhere); or
+            what a sunrpc request leaves: "small RPC", "READ by splice", "READ by iterator", "WRITE",
+            "partial TCP record", "deferred replay" (payloads of 1 MiB).
+        slots: Slots of the array.
+        a: First number, see `kind`.
+        b: Second number, see `kind`.
+        fraction: Of holes, 0 to 1.
+        seed: Names the random pattern; the same everywhere.
+
+    Example:
+        >>> import bulkpages as bp
+        >>> bp.callers.hole_shape("periodic", 8, 3)
+        '.xx.xx.x'
+    """
+    return _core.hole_shape(kind, slots, a, b, fraction=fraction, seed=seed)
+
+
+def fill_shape(machine: Machine, shape: str, *, cpu: int = 0) -> PageArray:
+    """An array of this shape with pages of the machine, taken one by one.
+
+    Args:
+        machine: The machine.
+        shape: A picture: `x` a page, `.` a hole.
+        cpu: CPU that executes.
+
+    Raises:
+        InvalidArgument: Another character, or the machine has not enough pages; it keeps none then.
+    """
+    if wrong := set(shape) - {"x", "."}:
+        at = min(shape.index(c) for c in wrong)
+        raise InvalidArgument(f"slot {at} of a shape is {shape[at]!r}, neither 'x' nor '.'")
+    array = PageArray(len(shape))
+    for i, mark in enumerate(shape):
+        if mark == "x":
+            pfn = machine.alloc_pages(GFP_KERNEL, cpu=cpu)
+            if pfn is None:
+                machine.free_bulk(array, cpu=cpu)
+                raise InvalidArgument(f"the machine has no page for slot {i} of {len(shape)}")
+            array[i] = pfn
+    return array

@@ -1,0 +1,296 @@
+"""The failure sweep and the misuse score: what becomes of callers when things go wrong, or are written wrong."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bulkpages import _core
+from bulkpages.callers.text import table
+from bulkpages.errors import InvalidArgument
+
+__all__ = ["Misuse", "Sweep", "failure_sweep", "misuse_score"]
+
+#: Columns of a row that are compared between forms.
+COMPARED = ("ret", "calls", "waits", "filled", "freed_populated", "moved")
+#: Verdicts on a slip, from the least bad.
+VERDICTS = ("harmless", "visible", "crash", "endless", "leak", "corruption")
+
+
+def _names(callers: Sequence[str]) -> list[str]:
+    known = [name for name, _, _ in _core.callers()]
+    for part in callers:
+        if not any(part in name for name in known):
+            raise InvalidArgument(f"caller {part!r} is part of none of {', '.join(known)}")
+    return list(callers)
+
+
+def _threads(threads: int | None) -> int:
+    return threads if threads is not None else (os.cpu_count() or 1)
+
+
+def kind(stops: Iterable[tuple[str, str]]) -> str:
+    """Stops as text: the branch and for how long it fails."""
+    return " + ".join(f"{branch} {lasting}" for branch, lasting in stops) or "nothing fails"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The outcome of a failure sweep.
+
+    Attributes:
+        rows: One dict for each caller, form, input, setting and kind of stop. `index` lists how often each step worked
+            before it failed, and each of `ret`, `calls`, `retries` (calls after the first), `waits`, `filled`,
+            `leaked`, `freed_populated` (pages freed that the array held before), `moved` (pages in another slot than
+            before), `corrupt` and `endless` has one value per index.
+    """
+
+    rows: Sequence[dict[str, Any]]
+
+    @property
+    def runs(self) -> int:
+        """Runs of callers."""
+        return sum(len(row["index"]) for row in self.rows)
+
+    def by_form(self) -> list[dict[str, Any]]:
+        """Totals for each caller and form, over the runs in which something failed."""
+        totals: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in self.rows:
+            if not row["stops"]:
+                continue
+            t = totals.setdefault(
+                (row["caller"], row["form"]),
+                {
+                    "runs": 0,
+                    "filled": 0,
+                    "failed": 0,
+                    "endless": 0,
+                    "leaked": 0,
+                    "corrupt": 0,
+                    "freed_populated": 0,
+                    "moved": 0,
+                    "most_calls": 0,
+                    "most_waits": 0,
+                },
+            )
+            t["runs"] += len(row["ret"])
+            outcomes = Counter(row["ret"])
+            t["filled"] += outcomes["0"] + outcomes["true"]
+            t["endless"] += outcomes["endless"]
+            t["failed"] += len(row["ret"]) - outcomes["0"] - outcomes["true"] - outcomes["endless"]
+            t["leaked"] += sum(row["leaked"])
+            t["corrupt"] += sum(row["corrupt"])
+            t["freed_populated"] += sum(row["freed_populated"])
+            t["moved"] = max(t["moved"], *row["moved"])
+            t["most_calls"] = max(t["most_calls"], *row["calls"])
+            t["most_waits"] = max(t["most_waits"], *row["waits"])
+        return [{"caller": caller, "form": form, **t} for (caller, form), t in totals.items()]
+
+    def differences(self, form: str = "after", against: str = "before") -> list[dict[str, Any]]:
+        """Where two forms of a caller behave differently under the same failure.
+
+        Returns:
+            One dict for each caller and compared column: `runs` compared, `differ` of them, `more` and `less` of them
+            for numbers, and an `example`. Runs are compared index by index where both forms come to the step.
+        """
+        other = {self._key(row): row for row in self.rows if row["form"] == against}
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for row in self.rows:
+            if row["form"] != form or (was := other.get(self._key(row))) is None:
+                continue
+            runs = min(len(row["index"]), len(was["index"]))
+            for column in COMPARED:
+                d = found.setdefault(
+                    (row["caller"], column), {"runs": 0, "differ": 0, "more": 0, "less": 0, "example": None}
+                )
+                d["runs"] += runs
+                for i in range(runs):
+                    old, new = was[column][i], row[column][i]
+                    if old == new or was["index"][i] != row["index"][i]:
+                        continue
+                    d["differ"] += 1
+                    if column != "ret":
+                        d["more" if new > old else "less"] += 1
+                    if d["example"] is None:
+                        d["example"] = {
+                            "input": row["input"],
+                            "setting": row["setting"],
+                            "stops": kind(row["stops"]),
+                            "index": row["index"][i],
+                            against: old,
+                            form: new,
+                        }
+        return [{"caller": caller, "column": column, **d} for (caller, column), d in found.items()]
+
+    @staticmethod
+    def _key(row: dict[str, Any]) -> tuple[Any, ...]:
+        return (row["caller"], row["input"], row["setting"], tuple(row["stops"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the totals, the differences, and every row. Rows of pairs have totals in place of columns."""
+        rows = []
+        for row in self.rows:
+            if len(row["stops"]) < 2:
+                rows.append(row)
+                continue
+            slim = {name: row[name] for name in ("caller", "form", "input", "slots", "setting", "stops")}
+            slim["runs"] = len(row["index"])
+            slim["ret"] = dict(Counter(row["ret"]))
+            for name in ("calls", "waits", "leaked", "freed_populated", "moved", "corrupt", "endless"):
+                slim[f"most_{name}"] = max(row[name])
+            rows.append(slim)
+        return {
+            "schema": "bulkpages.sweep/1",
+            "runs": self.runs,
+            "by_form": self.by_form(),
+            "differences": self.differences(),
+            "rows": rows,
+        }
+
+    def text(self) -> str:
+        """The totals and the differences as text."""
+        totals = table(
+            ["caller", "form", "runs", "filled", "failed", "endless", "leaked", "corrupt", "freed", "moved", "calls"],
+            [
+                [
+                    t["caller"],
+                    t["form"],
+                    t["runs"],
+                    t["filled"],
+                    t["failed"],
+                    t["endless"],
+                    t["leaked"],
+                    t["corrupt"],
+                    t["freed_populated"],
+                    t["moved"],
+                    t["most_calls"],
+                ]
+                for t in self.by_form()
+            ],
+        )
+        differing = [d for d in self.differences() if d["differ"]]
+        lines = [
+            f"{self.runs} runs. Of those in which something fails:",
+            "",
+            totals,
+            "",
+            "filled, failed, endless: runs by outcome (endless: the waits granted were used up); leaked, freed: pages,",
+            "freed being those that the array held before; moved, calls: most in a run.",
+            "",
+            "What differs from before to after, under the same failure:",
+            "",
+            table(
+                ["caller", "what", "runs", "differ", "more", "less"],
+                [[d["caller"], d["column"], d["runs"], d["differ"], d["more"], d["less"]] for d in differing],
+            ),
+        ]
+        for d in differing:
+            e = d["example"]
+            lines.append(
+                f"  {d['caller']}, {d['column']}: {e['before']} before, {e['after']} after; "
+                f"{e['input']}, {e['setting']}, {e['stops']} at {e['index']}"
+            )
+        return "\n".join(lines)
+
+
+def failure_sweep(
+    callers: Sequence[str] = (),
+    *,
+    largest: int = 1100,
+    pairs_up_to: int = 16,
+    threads: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Sweep:
+    """Stops the allocator at every index of every branch under every caller, form and array shape.
+
+    Args:
+        callers: Parts of callers' names; none for all.
+        largest: Largest array, in slots; 1100 covers everything.
+        pairs_up_to: Largest array for which stops are combined in pairs.
+        threads: Threads; all processors by default. The result does not depend on it.
+        progress: Called now and then with cases done and cases in all.
+
+    Raises:
+        InvalidArgument: A name that no caller has, or a number out of range.
+    """
+    return Sweep(_core.failure_sweep(_names(callers), largest, pairs_up_to, _threads(threads), progress))
+
+
+@dataclass(frozen=True)
+class Misuse:
+    """The outcome of the misuse score.
+
+    Attributes:
+        scores: One dict for each caller, form and slip that can be written there: `verdict`, the worst of any run;
+            `plain_verdict`, the worst of runs in which nothing fails; `plain` and `failing`, runs by verdict; and an
+            `example` of the worst.
+    """
+
+    scores: Sequence[dict[str, Any]]
+
+    def by_form(self) -> list[dict[str, Any]]:
+        """For each form: slips that can be written, their worst verdicts, and how many of the bad ones hide.
+
+        A slip hides when nothing bad is seen as long as nothing fails: a test that never runs out of memory passes.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        for score in self.scores:
+            f = found.setdefault(
+                score["form"], {"callers": set(), "slips": 0, **dict.fromkeys(VERDICTS, 0), "hidden": 0}
+            )
+            f["callers"].add(score["caller"])
+            f["slips"] += 1
+            f[score["verdict"]] += 1
+            if VERDICTS.index(score["verdict"]) >= 3 and score["plain_verdict"] == "harmless":
+                f["hidden"] += 1
+        return [{"form": form, **f, "callers": len(f["callers"])} for form, f in found.items()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"schema": "bulkpages.misuse/1", "by_form": self.by_form(), "scores": list(self.scores)}
+
+    def text(self) -> str:
+        """The score as text."""
+        summary = table(
+            ["form", "callers", "slips", *VERDICTS, "hidden"],
+            [[f[k] for k in ("form", "callers", "slips", *VERDICTS, "hidden")] for f in self.by_form()],
+        )
+        detail = table(
+            ["caller", "form", "slip", "nothing fails", "something fails"],
+            [[s["caller"], s["form"], s["slip"], s["plain_verdict"], s["verdict"]] for s in self.scores],
+        )
+        return "\n".join(
+            [
+                "One wrong line in a caller, by its worst consequence:",
+                "",
+                summary,
+                "",
+                "hidden: endless, leak or corruption that shows only when an allocation fails.",
+                "",
+                detail,
+            ]
+        )
+
+
+def misuse_score(
+    callers: Sequence[str] = (),
+    *,
+    largest: int = 300,
+    threads: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> Misuse:
+    """Puts one wrong line in each caller, in each way that people get it wrong, and counts what comes of it.
+
+    Args:
+        callers: Parts of callers' names; none for all.
+        largest: Largest array, in slots.
+        threads: Threads; all processors by default. The result does not depend on it.
+        progress: Called now and then with cases done and cases in all.
+
+    Raises:
+        InvalidArgument: A name that no caller has, or a number out of range.
+    """
+    return Misuse(_core.misuse_score(_names(callers), largest, _threads(threads), progress))

@@ -1,0 +1,456 @@
+//! One run of a caller on a machine under a plan of failures, with account kept of every page: what leaked, what was
+//! freed that the caller found populated, what moved, what the array holds that is nobody's.
+
+use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::gfp::Gfp;
+use bulkpages_core::probe::{Event, Probe};
+use bulkpages_core::sync::Local;
+use bulkpages_core::{Machine, Pfn, Result, Slot};
+
+use crate::env::{Counting, Env, HookPlan};
+use crate::holes::Shape;
+use crate::misuse::Slip;
+use crate::page_pool::{BENCH_GFP, PagePool};
+use crate::result::{CallerResult, Form, Ret};
+use crate::{btrfs, erofs, page_pool, svc, virtio_migrate, xfs};
+
+/// What a caller is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// `virtiovf_add_migration_pages()` of so many pages.
+    Vfio {
+        /// Pages.
+        npages: usize,
+    },
+    /// `btrfs_alloc_page_array()` on an array of this shape.
+    Btrfs {
+        /// The array.
+        shape: Shape,
+    },
+    /// `z_erofs_gbuf_growsize()` on one buffer.
+    Erofs {
+        /// Pages that it has.
+        have: usize,
+        /// Pages that it shall have.
+        nrpages: usize,
+    },
+    /// `xfs_buf_alloc_pages()`.
+    Xfs {
+        /// Pages of the buffer.
+        page_count: usize,
+        /// Whether it is only read ahead.
+        read_ahead: bool,
+    },
+    /// So many pages from a page_pool that is new.
+    PagePool {
+        /// Pages.
+        pages: usize,
+    },
+    /// `svc_alloc_arg()` on an array of this shape.
+    Svc {
+        /// The array.
+        shape: Shape,
+    },
+}
+
+impl Target {
+    /// The kernel function.
+    pub const fn caller(&self) -> &'static str {
+        match self {
+            Target::Vfio { .. } => "virtiovf_add_migration_pages",
+            Target::Btrfs { .. } => "btrfs_alloc_page_array",
+            Target::Erofs { .. } => "z_erofs_gbuf_growsize",
+            Target::Xfs { .. } => "xfs_buf_alloc_pages",
+            Target::PagePool { .. } => "__page_pool_alloc_pages_slow",
+            Target::Svc { .. } => "svc_alloc_arg",
+        }
+    }
+
+    /// Forms that the caller has.
+    pub const fn forms(&self) -> &'static [Form] {
+        match self {
+            Target::Vfio { .. } => virtio_migrate::FORMS,
+            Target::Btrfs { .. } => btrfs::FORMS,
+            Target::Erofs { .. } => erofs::FORMS,
+            Target::Xfs { .. } => xfs::FORMS,
+            Target::PagePool { .. } => page_pool::FORMS,
+            Target::Svc { .. } => svc::FORMS,
+        }
+    }
+
+    /// Slots of the array.
+    pub fn slots(&self) -> usize {
+        match self {
+            Target::Vfio { npages } => *npages,
+            Target::Btrfs { shape } | Target::Svc { shape } => shape.len(),
+            Target::Erofs { nrpages, .. } => *nrpages,
+            Target::Xfs { page_count, .. } => *page_count,
+            Target::PagePool { pages } => *pages,
+        }
+    }
+
+    /// What it is given, for people: a picture up to 32 slots, above that its numbers.
+    pub fn label(&self) -> String {
+        match self {
+            Target::Vfio { npages } => format!("{npages} pages"),
+            Target::Btrfs { shape } | Target::Svc { shape } if shape.len() <= 32 => shape.to_string(),
+            Target::Btrfs { shape } | Target::Svc { shape } => {
+                format!("{} slots, {} holes, prefix {}", shape.len(), shape.holes(), shape.prefix())
+            }
+            Target::Erofs { have, nrpages } => format!("{have} to {nrpages} pages"),
+            Target::Xfs { page_count, read_ahead: false } => format!("{page_count} pages"),
+            Target::Xfs { page_count, read_ahead: true } => format!("{page_count} pages, read-ahead"),
+            Target::PagePool { pages } => format!("{pages} pages"),
+        }
+    }
+}
+
+/// What a run left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was returned; `None` for a crash.
+    pub ret: Option<Ret>,
+    /// The kernel's own check that ended the run, if one did.
+    pub crash: Option<String>,
+    /// Bulk calls.
+    pub calls: usize,
+    /// Sleeps.
+    pub waits: u64,
+    /// Pages that the caller owns and nobody can find any more.
+    pub leaked: usize,
+    /// Pages freed that the array held when the caller got it.
+    pub freed_populated: usize,
+    /// Pages that the array held and holds in another slot now.
+    pub moved: usize,
+    /// Slots that hold a page.
+    pub filled: usize,
+    /// Slots that hold a page that is not the caller's.
+    pub stale: usize,
+    /// Slots that hold a page that an earlier slot holds too.
+    pub doubled: usize,
+    /// Pages of somebody else that were freed.
+    pub freed_of_others: usize,
+    /// Slots that a caller that reports success left NULL.
+    pub missing: usize,
+    /// Whether the waits or calls granted were used up.
+    pub endless: bool,
+    /// Questions asked of each kind of failure: see [`Asked`].
+    pub asked: Asked,
+}
+
+impl Outcome {
+    /// Whether memory is wrong in a way that nothing reports.
+    pub const fn corrupt(&self) -> bool {
+        self.stale > 0 || self.doubled > 0 || self.freed_of_others > 0 || self.missing > 0
+    }
+}
+
+/// How often a run came to each step that can fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Gates of bulk calls.
+    pub gate: u64,
+    /// Per-CPU trylocks.
+    pub trylock: u64,
+    /// Takes of a page.
+    pub take: u64,
+    /// Single-page requests.
+    pub single: u64,
+    /// Preparations.
+    pub prepare: u64,
+    /// Charges.
+    pub charge: u64,
+    /// Pointer arrays.
+    pub array: u64,
+    /// Appends.
+    pub append: u64,
+    /// `vmap()`.
+    pub vmap: u64,
+    /// DMA mappings.
+    pub dma_map: u64,
+    /// Questions whether to stop.
+    pub stop: u64,
+}
+
+/// A plan for one run.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Failures of the allocator.
+    pub fault: FaultPlan,
+    /// Failures beside it, and the slip.
+    pub hooks: HookPlan,
+}
+
+const FREE: u8 = 0;
+const OWNED: u8 = 1;
+const FOUND: u8 = 2;
+const OTHERS: u8 = 3;
+
+/// Account of pages, by frame number.
+#[derive(Debug)]
+struct Account {
+    state: Vec<u8>,
+    touched: Vec<Pfn>,
+    freed_populated: usize,
+    freed_of_others: usize,
+}
+
+impl Account {
+    fn set(&mut self, page: Pfn, state: u8) {
+        let known = &mut self.state[page.0 as usize];
+        if *known == FREE && state != FREE {
+            self.touched.push(page);
+        }
+        *known = state;
+    }
+
+    fn of(&self, page: u64) -> u8 {
+        self.state.get(page as usize).copied().unwrap_or(FREE)
+    }
+}
+
+/// Keeps account of what is taken and freed.
+impl Probe for &mut Account {
+    const ON: bool = true;
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::ListTake { page, order: 0, .. } | Event::PageAlloc { page, order: 0, .. } if !page.is_null() => {
+                self.set(page, OWNED);
+            }
+            Event::PageFree { page, .. } => {
+                match self.state[page.0 as usize] {
+                    FOUND => self.freed_populated += 1,
+                    OTHERS => self.freed_of_others += 1,
+                    _ => {}
+                }
+                self.set(page, FREE);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A machine on which callers are run, one after the other.
+#[derive(Debug)]
+pub struct Bed {
+    machine: Machine<Local>,
+    account: Account,
+}
+
+/// Waits that a run is granted: enough to see that a caller retries, few enough for those that never stop.
+pub const MAX_WAITS: u64 = 4;
+
+impl Bed {
+    /// On this machine.
+    pub fn new(machine: Machine<Local>) -> Bed {
+        let frames = machine.pages().end().0 as usize;
+        let account =
+            Account { state: vec![FREE; frames], touched: Vec::new(), freed_populated: 0, freed_of_others: 0 };
+        Bed { machine, account }
+    }
+
+    /// The machine.
+    pub fn machine(&self) -> &Machine<Local> {
+        &self.machine
+    }
+
+    /// Runs a caller under a plan and takes stock; the machine has every page back afterwards. `slip` is what is wrong
+    /// with the caller's code.
+    ///
+    /// # Errors
+    ///
+    /// When the machine is too small for the target.
+    pub fn run(&mut self, target: &Target, form: Form, mut plan: Plan, slip: Option<Slip>) -> Result<Outcome> {
+        self.account.freed_populated = 0;
+        self.account.freed_of_others = 0;
+        plan.hooks.slip = slip;
+        if slip == Some(Slip::ForgetsClear) {
+            for _ in 0..4 {
+                if let Some(page) = self.machine.alloc_pages(&mut Ctx::on(0), Gfp::KERNEL, 0, None)? {
+                    self.account.set(page, OTHERS);
+                    plan.hooks.garbage.push(page);
+                }
+            }
+        }
+        let slots = match target {
+            Target::Btrfs { shape } | Target::Svc { shape } => shape.fill(&self.machine, 0)?,
+            Target::Erofs { have, .. } => Shape::full(*have).fill(&self.machine, 0)?,
+            _ => Slot::array(0),
+        };
+        let found: Vec<Pfn> = slots.iter().map(Slot::get).collect();
+        for &page in found.iter().filter(|p| !p.is_null()) {
+            self.account.set(page, FOUND);
+        }
+        if slip == Some(Slip::ForgetsClear) && matches!(target, Target::Svc { .. }) {
+            // Slots whose pages went away were not set to NULL.
+            for (i, slot) in slots.iter().enumerate().filter(|(_, s)| s.raw() == 0) {
+                slot.set(plan.hooks.garbage.get(i % 4).copied().unwrap_or(Pfn::NULL));
+            }
+        }
+        let Bed { machine, account } = self;
+        let mut max_calls = 64 + 16 * target.slots() as u64;
+        if machine.memcg() {
+            max_calls += target.slots() as u64;
+        }
+        let cx = Ctx { cpu: 0, probe: Counting::new(&mut *account), fault: &plan.fault };
+        let mut env = Env::new(machine, cx, &plan.hooks)?;
+        env.max_waits = MAX_WAITS;
+        env.max_calls = max_calls;
+        let mut handed_out = Vec::new();
+        let result = match target {
+            Target::Vfio { npages } => virtio_migrate::run(&mut env, *npages, form),
+            Target::Btrfs { .. } => btrfs::run(&mut env, &slots, false, form),
+            Target::Erofs { nrpages, .. } => erofs::run_on(&mut env, copy(&slots), *nrpages, form),
+            Target::Xfs { page_count, read_ahead } => {
+                xfs::run(&mut env, *page_count, xfs::XbfFlags { read: true, read_ahead: *read_ahead }, form)
+            }
+            Target::PagePool { pages } => run_pool(&mut env, *pages, form, &mut handed_out),
+            Target::Svc { shape } => svc::run(&mut env, &mut svc::Rqst::new(&slots, shape.len()), form),
+        };
+        drop(env);
+        let asked = plan.asked();
+        let outcome = match result {
+            Ok(result) => self.take_stock(target, &result, &slots, &found, &handed_out, asked),
+            Err(error) => Outcome {
+                ret: None,
+                crash: Some(error.to_string()),
+                calls: 0,
+                waits: 0,
+                leaked: 0,
+                freed_populated: self.account.freed_populated,
+                moved: 0,
+                filled: 0,
+                stale: 0,
+                doubled: 0,
+                freed_of_others: self.account.freed_of_others,
+                missing: 0,
+                endless: false,
+                asked,
+            },
+        };
+        self.clean_up()?;
+        Ok(outcome)
+    }
+
+    fn take_stock(
+        &self,
+        target: &Target,
+        result: &CallerResult,
+        slots: &[Slot],
+        found: &[Pfn],
+        handed_out: &[Pfn],
+        asked: Asked,
+    ) -> Outcome {
+        let array: Vec<u64> = match (&result.array, target) {
+            (_, Target::PagePool { .. }) => handed_out.iter().map(|p| u64::from(p.0)).collect(),
+            (Some(own), _) => own.iter().map(Slot::raw).collect(),
+            (None, _) => slots.iter().map(Slot::raw).collect(),
+        };
+        let mut seen = std::collections::HashSet::new();
+        let (mut filled, mut stale, mut doubled) = (0, 0, 0);
+        for &page in array.iter().filter(|&&p| p != 0) {
+            filled += 1;
+            let ours = matches!(self.account.of(page), OWNED | FOUND);
+            stale += usize::from(!ours);
+            doubled += usize::from(!seen.insert(page));
+        }
+        let owned = self.account.touched.iter().filter(|p| matches!(self.account.of(u64::from(p.0)), OWNED | FOUND));
+        let leaked = owned.filter(|p| !seen.contains(&u64::from(p.0))).count();
+        let moved = found
+            .iter()
+            .enumerate()
+            .filter(|&(i, page)| {
+                let raw = u64::from(page.0);
+                raw != 0 && array.get(i) != Some(&raw) && seen.contains(&raw)
+            })
+            .count();
+        let success = matches!(result.ret, Ret::Errno(0) | Ret::Bool(true));
+        Outcome {
+            ret: Some(result.ret),
+            crash: None,
+            calls: result.bulk_calls.len(),
+            waits: result.waits,
+            leaked,
+            freed_populated: self.account.freed_populated,
+            moved,
+            filled,
+            stale,
+            doubled,
+            freed_of_others: self.account.freed_of_others,
+            missing: if success { target.slots().saturating_sub(filled) } else { 0 },
+            endless: result.gave_up(),
+            asked,
+        }
+    }
+
+    /// Gives every page back that a run left behind.
+    fn clean_up(&mut self) -> Result<()> {
+        for page in core::mem::take(&mut self.account.touched) {
+            if core::mem::replace(&mut self.account.state[page.0 as usize], FREE) != FREE {
+                self.machine.pages().set_pool(page, 0);
+                self.machine.free_pages(&mut Ctx::on(0), page, 0)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An array with the same content.
+fn copy(slots: &[Slot]) -> Box<[Slot]> {
+    let copy = Slot::array(slots.len());
+    for (to, from) in copy.iter().zip(slots) {
+        to.set_raw(from.raw());
+    }
+    copy
+}
+
+/// `pages` pages of a new pool, which ends afterwards; what it had left in the cache goes back.
+fn run_pool(
+    env: &mut Env<'_, Local, Counting<&mut Account>, &FaultPlan, &HookPlan>,
+    pages: usize,
+    form: Form,
+    handed_out: &mut Vec<Pfn>,
+) -> Result<CallerResult> {
+    let mut pool = PagePool::new(form, BENCH_GFP, None, 1024, 1)?;
+    let mut ret = Ret::OK;
+    while handed_out.len() < pages {
+        match pool.alloc(env) {
+            Ok(Some(page)) => handed_out.push(page),
+            Ok(None) => {
+                ret = Ret::NOMEM;
+                break;
+            }
+            Err(_) if env.endless => {
+                ret = Ret::GaveUp;
+                break;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let report = env.report(ret, None);
+    pool.destroy(env)?;
+    Ok(report)
+}
+
+impl Plan {
+    /// A plan in which nothing fails and every question is counted.
+    pub fn counting() -> Plan {
+        Plan::default()
+    }
+
+    fn asked(&self) -> Asked {
+        Asked {
+            gate: self.fault.gate.asked(),
+            trylock: self.fault.trylock.asked(),
+            take: self.fault.take.asked(),
+            single: self.fault.single.asked(),
+            prepare: self.fault.prepare.asked(),
+            charge: self.fault.charge.asked(),
+            array: self.hooks.arrays.asked(),
+            append: self.hooks.appends.asked(),
+            vmap: self.hooks.vmaps.asked(),
+            dma_map: self.hooks.dma_maps.asked(),
+            stop: self.hooks.stop.asked(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Fills arrays for an instruction counter that looks at `measured` alone: `instr API NR_PAGES HOLE_PERIOD ITERATIONS
+//! [atomic]`. Frees, clearing and everything else stay outside; v2's compaction is inside.
+#![allow(clippy::print_stdout)]
+use bulkpages_core::boot::BootSpec;
+use bulkpages_core::bulk::{NullOnly, OutputOnly};
+use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::gfp::Gfp;
+use bulkpages_core::probe::NoProbe;
+use bulkpages_core::sync::{Atomic, Local, Locking};
+use bulkpages_core::{Machine, Slot};
+
+type Plain = Ctx<NoProbe, NoFault>;
+
+#[inline(never)]
+fn measured<L: Locking>(machine: &Machine<L>, cx: &mut Plain, api: &str, slots: &[Slot], holes: bool) -> usize {
+    match api {
+        "single" => {
+            for slot in slots.iter().filter(|s| s.raw() == 0) {
+                if let Ok(Some(page)) = machine.alloc_pages(cx, Gfp::KERNEL, 0, Some(0)) {
+                    slot.set(page);
+                }
+            }
+            slots.len()
+        }
+        "v1" => machine.bulk::<NullOnly, _, _>(cx, Gfp::KERNEL, 0, slots),
+        _ => {
+            let filled = if holes { bulkpages_callers::compact::compact(cx, slots) } else { 0 };
+            machine.bulk::<OutputOnly, _, _>(cx, Gfp::KERNEL, 0, &slots[filled..])
+        }
+    }
+}
+
+fn run<L: Locking>(api: &str, n: usize, period: usize, iterations: u64) {
+    let machine = Machine::<L>::boot(&BootSpec::new(1 << 17, 1, 1)).unwrap();
+    let cx = &mut Ctx::on(0);
+    let slots = Slot::array(n);
+    measured(&machine, cx, "v1", &slots, false);
+    let mut pages = 0;
+    for _ in 0..iterations {
+        for slot in slots.iter().step_by(period.max(1)) {
+            machine.put_page(cx, slot.get()).unwrap();
+            slot.set_raw(0);
+            pages += 1;
+        }
+        assert_eq!(measured(&machine, cx, api, &slots, period > 0), measured_whole(api, &slots, period));
+    }
+    println!("{pages} pages");
+}
+
+/// What a call that fills everything returns.
+fn measured_whole(api: &str, slots: &[Slot], period: usize) -> usize {
+    if api == "v2" { slots.len().div_ceil(period.max(1)) } else { slots.len() }
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let number = |i: usize| args[i].parse::<usize>().unwrap();
+    let (n, period, iterations) = (number(1), number(2), number(3) as u64);
+    if args.len() > 4 {
+        run::<Atomic>(&args[0], n, period, iterations)
+    } else {
+        run::<Local>(&args[0], n, period, iterations)
+    }
+}

@@ -1,0 +1,301 @@
+//! The ports of the kernel's callers, and the failure sweep and misuse score over them.
+
+use std::sync::Arc;
+
+use bulkpages_callers::env::{Counting, Env, HookPlan};
+use bulkpages_callers::result::Ret;
+use bulkpages_callers::xfs::XbfFlags;
+use bulkpages_callers::{CALLERS, CallerResult, Form, btrfs, erofs, svc, virtio_migrate, xfs};
+use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::probe::Event;
+use bulkpages_core::sync::Locking;
+use bulkpages_core::{Machine as CoreMachine, PageState, Pfn, Result, Slot};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::args::Int;
+use crate::errors::{ApiMisuse, invalid, to_py};
+use crate::events::{Recorder, to_dict};
+use crate::faults::Plan;
+use crate::machine::{Machine, with};
+use crate::page_array::PageArray;
+
+/// An observed environment of a run from Python.
+pub(crate) type PyEnv<'m, 'p, L> = Env<'m, L, Counting<Recorder>, &'p FaultPlan, &'p HookPlan>;
+
+/// Where and how a caller runs.
+pub(crate) struct Setting {
+    pub(crate) cpu: usize,
+    pub(crate) max_waits: u64,
+    pub(crate) explain: bool,
+    pub(crate) plan: Arc<Plan>,
+}
+
+impl Setting {
+    pub(crate) fn new(machine: &Machine, cpu: Option<Int>, max_waits: Option<Int>, explain: bool) -> PyResult<Setting> {
+        Ok(Setting {
+            cpu: machine.cpu(cpu)?,
+            max_waits: max_waits.map_or(Ok(100), |n| n.within("max_waits", 0..=1 << 40))? as u64,
+            explain,
+            plan: machine.faults.innermost().unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn env<'m, L: Locking>(&self, machine: &'m CoreMachine<L>) -> Result<PyEnv<'m, '_, L>> {
+        let probe = Counting::new(Recorder { on: self.explain, events: Vec::new() });
+        let cx = Ctx { cpu: self.cpu, probe, fault: &self.plan.fault };
+        let mut env = Env::new(machine, cx, &self.plan.hooks)?;
+        env.max_waits = self.max_waits;
+        Ok(env)
+    }
+}
+
+/// One run of a caller.
+enum Job<'a> {
+    Svc { slots: &'a [Slot], pages: usize, form: Form },
+    Btrfs { slots: &'a [Slot], nofail: bool, form: Form },
+    Erofs { have: usize, nrpages: usize, form: Form },
+    Xfs { page_count: usize, flags: XbfFlags, form: Form },
+    Vfio { npages: usize, form: Form },
+}
+
+impl Job<'_> {
+    fn run<L: Locking>(&self, machine: &CoreMachine<L>, setting: &Setting) -> Result<(CallerResult, Vec<Event>)> {
+        let mut env = setting.env(machine)?;
+        let result = match *self {
+            Job::Svc { slots, pages, form } => svc::run(&mut env, &mut svc::Rqst::new(slots, pages), form),
+            Job::Btrfs { slots, nofail, form } => btrfs::run(&mut env, slots, nofail, form),
+            Job::Erofs { have, nrpages, form } => erofs::run(&mut env, have, nrpages, form),
+            Job::Xfs { page_count, flags, form } => xfs::run(&mut env, page_count, flags, form),
+            Job::Vfio { npages, form } => virtio_migrate::run(&mut env, npages, form),
+        }?;
+        Ok((result, env.cx.probe.inner.events))
+    }
+}
+
+/// A form by its name.
+pub(crate) fn form(name: &str, forms: &[Form]) -> PyResult<Form> {
+    Form::parse(name, forms).map_err(to_py)
+}
+
+/// What a run returned, as Python sees it.
+pub(crate) fn ret_to_py(py: Python<'_>, ret: Ret) -> PyResult<Py<PyAny>> {
+    Ok(match ret {
+        Ret::Errno(e) => e.into_pyobject(py)?.into_any().unbind(),
+        Ret::Bool(b) => b.into_pyobject(py)?.to_owned().into_any().unbind(),
+        Ret::GaveUp => py.None(),
+    })
+}
+
+fn run<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    setting: &Setting,
+    job: &Job<'_>,
+    array: Option<&Bound<'py, PageArray>>,
+) -> PyResult<Bound<'py, PyDict>> {
+    let m = machine.get();
+    let (result, events) = py.detach(|| with!(m, |m| job.run(m, setting))).map_err(to_py)?;
+    let d = PyDict::new(py);
+    d.set_item("ret", ret_to_py(py, result.ret)?)?;
+    d.set_item("gave_up", result.gave_up())?;
+    d.set_item("bulk_calls", result.calls())?;
+    d.set_item("bases", result.bulk_calls.iter().map(|c| c.base).collect::<Vec<_>>())?;
+    d.set_item("waits", result.waits)?;
+    d.set_item("wait_ns", result.wait_ns)?;
+    d.set_item("freed", result.freed)?;
+    d.set_item("trace", &result.trace)?;
+    d.set_item("slot_tests", result.slot_tests)?;
+    d.set_item("slot_writes", result.slot_writes)?;
+    d.set_item("slot_clears", result.slot_clears)?;
+    d.set_item("stats", result.stats.iter().copied().collect::<std::collections::HashMap<_, _>>())?;
+    match (array, result.array) {
+        (Some(array), _) => d.set_item("array", array)?,
+        (None, slots) => d.set_item("array", Bound::new(py, PageArray::from_slots(slots.unwrap_or_default()))?)?,
+    }
+    let list = PyList::empty(py);
+    for event in &events {
+        list.append(to_dict(py, event)?)?;
+    }
+    d.set_item("events", list)?;
+    Ok(d)
+}
+
+/// Slots that a caller may free or move: each holds NULL or a page that is owned with order 0, and no page twice.
+fn check_owned(machine: &Machine, slots: &[Slot]) -> PyResult<()> {
+    let mut seen = std::collections::HashMap::new();
+    for (i, slot) in slots.iter().enumerate().filter(|(_, s)| s.raw() != 0) {
+        let raw = slot.raw();
+        let owned = u32::try_from(raw).is_ok_and(|pfn| {
+            with!(machine, |m| m.page_state(Pfn(pfn)) == PageState::Allocated(0) && m.pages().pool(Pfn(pfn)) == 0)
+        });
+        if !owned {
+            return Err(ApiMisuse::new_err(format!(
+                "slot {i} holds pfn {raw}, which is not a page of order 0 of yours"
+            )));
+        }
+        if let Some(first) = seen.insert(raw, i) {
+            return Err(ApiMisuse::new_err(format!("slots {first} and {i} both hold pfn {raw}")));
+        }
+    }
+    Ok(())
+}
+
+fn part<'a>(array: &'a Bound<'_, PageArray>, what: &str, n: &Int) -> PyResult<(&'a [Slot], usize)> {
+    let slots = array.get().slots();
+    let n = n.within(what, 0..=slots.len() as i64)? as usize;
+    Ok((slots, n))
+}
+
+/// `svc_alloc_arg()` on the first `pages` slots.
+#[pyfunction]
+#[pyo3(signature = (machine, array, pages, form_name, *, cpu=None, max_waits=None, explain=false))]
+#[expect(clippy::too_many_arguments)]
+pub(crate) fn svc_alloc_arg<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    array: &Bound<'py, PageArray>,
+    pages: Int,
+    form_name: &str,
+    cpu: Option<Int>,
+    max_waits: Option<Int>,
+    explain: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let form = form(form_name, svc::FORMS)?;
+    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
+    let (slots, pages) = part(array, "pages", &pages)?;
+    check_owned(machine.get(), &slots[..pages])?;
+    run(py, machine, &setting, &Job::Svc { slots, pages, form }, Some(array))
+}
+
+/// `btrfs_alloc_page_array()` on all slots.
+#[pyfunction]
+#[pyo3(signature = (machine, array, nofail, form_name, *, cpu=None, max_waits=None, explain=false))]
+#[expect(clippy::too_many_arguments)]
+pub(crate) fn btrfs_alloc_page_array<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    array: &Bound<'py, PageArray>,
+    nofail: bool,
+    form_name: &str,
+    cpu: Option<Int>,
+    max_waits: Option<Int>,
+    explain: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let form = form(form_name, btrfs::FORMS)?;
+    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
+    let slots = array.get().slots();
+    check_owned(machine.get(), slots)?;
+    run(py, machine, &setting, &Job::Btrfs { slots, nofail, form }, Some(array))
+}
+
+/// `z_erofs_gbuf_growsize()` on one buffer that has `have` pages.
+#[pyfunction]
+#[pyo3(signature = (machine, have, nrpages, form_name, *, cpu=None, max_waits=None, explain=false))]
+#[expect(clippy::too_many_arguments)]
+pub(crate) fn z_erofs_gbuf_growsize<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    have: Int,
+    nrpages: Int,
+    form_name: &str,
+    cpu: Option<Int>,
+    max_waits: Option<Int>,
+    explain: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let form = form(form_name, erofs::FORMS)?;
+    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
+    let have = have.within("have", 0..=i64::from(i32::MAX))? as usize;
+    let nrpages = nrpages.within("nrpages", 0..=i64::from(i32::MAX))? as usize;
+    run(py, machine, &setting, &Job::Erofs { have, nrpages, form }, None)
+}
+
+/// `xfs_buf_alloc_pages()` of `page_count` pages.
+#[pyfunction]
+#[pyo3(signature = (machine, page_count, read, read_ahead, form_name, *, cpu=None, max_waits=None, explain=false))]
+#[expect(clippy::too_many_arguments)]
+pub(crate) fn xfs_buf_alloc_pages<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    page_count: Int,
+    read: bool,
+    read_ahead: bool,
+    form_name: &str,
+    cpu: Option<Int>,
+    max_waits: Option<Int>,
+    explain: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let form = form(form_name, xfs::FORMS)?;
+    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
+    let page_count = page_count.within("page_count", 0..=i64::from(i32::MAX))? as usize;
+    let job = Job::Xfs { page_count, flags: XbfFlags { read, read_ahead }, form };
+    run(py, machine, &setting, &job, None)
+}
+
+/// `virtiovf_add_migration_pages()` of `npages` pages to an empty buffer.
+#[pyfunction]
+#[pyo3(signature = (machine, npages, form_name, *, cpu=None, max_waits=None, explain=false))]
+pub(crate) fn virtiovf_add_migration_pages<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    npages: Int,
+    form_name: &str,
+    cpu: Option<Int>,
+    max_waits: Option<Int>,
+    explain: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let form = form(form_name, virtio_migrate::FORMS)?;
+    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
+    let npages = npages.within("npages", 0..=i64::from(i32::MAX))? as usize;
+    run(py, machine, &setting, &Job::Vfio { npages, form }, None)
+}
+
+/// (name, kernel file, forms) of each caller.
+#[pyfunction]
+pub(crate) fn callers() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
+    CALLERS.iter().map(|c| (c.name, c.file, c.forms.iter().map(|f| f.name()).collect())).collect()
+}
+
+/// A hole pattern as a picture, `x` a page and `.` a hole: one by name, with its numbers.
+#[pyfunction]
+#[pyo3(signature = (kind, n, a=None, b=None, *, fraction=None, seed=None))]
+pub(crate) fn hole_shape(
+    kind: &str,
+    n: Int,
+    a: Option<Int>,
+    b: Option<Int>,
+    fraction: Option<f64>,
+    seed: Option<Int>,
+) -> PyResult<String> {
+    use bulkpages_callers::holes::{Random, Request, Shape};
+    let n = n.within("n", 0..=1 << 20)? as usize;
+    let number = |what: &str, v: Option<Int>| -> PyResult<usize> {
+        v.ok_or_else(|| invalid(format!("{kind} needs {what}")))?.within(what, 0..=1 << 20).map(|v| v as usize)
+    };
+    let seed = seed.map_or(Ok(0), |s| s.within("seed", 0..=i64::MAX))? as u64;
+    let random = &mut Random::new(seed);
+    let shape = match kind {
+        "empty" => Shape::empty(n),
+        "full" => Shape::full(n),
+        "prefix" => Shape::prefix_of(n, number("a prefix length", a)?),
+        "periodic" => Shape::periodic(n, number("a period", a)?),
+        "scattered" => Shape::scattered(n, number("a number of holes", a)?, random),
+        "clustered" => Shape::clustered(n, number("a number of holes", a)?, number("a number of runs", b)?, random)
+            .map_err(to_py)?,
+        "fraction" => {
+            let fraction = fraction.ok_or_else(|| invalid("fraction needs a fraction"))?;
+            Shape::fraction(n, fraction, random).map_err(to_py)?
+        }
+        request => match Request::MIX.into_iter().find(|r| r.name() == request) {
+            Some(request) => request.shape(n),
+            None => {
+                let known: Vec<_> = Request::MIX.iter().map(|r| r.name()).collect();
+                return Err(invalid(format!(
+                    "shape {request:?} is none of empty, full, prefix, periodic, scattered, clustered, fraction, {}",
+                    known.join(", ")
+                )));
+            }
+        },
+    };
+    Ok(shape.to_string())
+}
