@@ -138,8 +138,9 @@ def test_screen_fits(results: dict[str, Any], width: int) -> None:
 
 def test_report_is_one_file(results: dict[str, Any], tmp_path: Path) -> None:
     paths = write(results, tmp_path)
-    assert sorted(path.name for path in paths) == ["reply.txt", "report.html", "results.json"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["reply.txt", "report.html", "results.json"]
+    assert sorted(path.name for path in paths) == sorted(path.name for path in tmp_path.iterdir())
+    # The fourth needs the extra `arrow`.
+    assert {path.name for path in paths} - {"trials.parquet"} == {"reply.txt", "report.html", "results.json"}
     page = (tmp_path / "report.html").read_text()
     assert page.count("<svg") == 4
     assert "color-scheme: light dark" in page
@@ -304,6 +305,30 @@ def test_every_claim_is_tried(results: dict[str, Any]) -> None:
     assert truths["better-job"] == "true under these conditions"
     assert truths["error-prone-zeroing"] == "true"
     assert {row["verdict"] for row in judge(None)} >= {"not decidable here"}
+
+
+def test_the_ledger_on_the_command_line(results: dict[str, Any], tmp_path: Path) -> None:
+    write(results, tmp_path)
+    done = CliRunner().invoke(main, ["claims", "--results", str(tmp_path), "--only", "52-51"])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith("true: The patch adds 52 lines and removes 51.")
+    done = CliRunner().invoke(main, ["claims", "--results", str(tmp_path), "--json"])
+    assert len(json.loads(done.stdout)) == len(CLAIMS)
+    for bad in (["--only", "nothing"], ["--results", str(tmp_path / "none")]):
+        assert CliRunner().invoke(main, ["claims", *bad]).exit_code == 2
+
+
+def test_a_baseline_is_told_first(results: dict[str, Any]) -> None:
+    results["baseline"] = regressions(results, copy.deepcopy(results))
+    assert "slower by more than 1.00%: nothing" in headline(results)[0]
+
+
+def test_trials_as_parquet(results: dict[str, Any], tmp_path: Path) -> None:
+    pq = pytest.importorskip("pyarrow.parquet")
+    write(results, tmp_path)
+    table = pq.read_table(tmp_path / "trials.parquet")
+    assert table.num_rows == sum(np.asarray(costs).size for costs in results["samples"].values())
+    assert table.schema.metadata[b"schema"] == SCHEMA.encode()
 
 
 def test_diffstat_counts_quoted_patches() -> None:

@@ -9,6 +9,7 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -193,8 +194,8 @@ def compare(
         quick, seed, effect = before["quick"], before["seed"], before["method"]["effect"]
         snapshot = before["snapshot_path"]
         folder = Path(resume or ".")
-        known = {cell.name: cell for cell in full_cells()} | ({c.name: c for c in quick_cells()} if quick else {})
-        cells = [known[name] for name in before["state"]["cells"]]
+        known = _all_cells()
+        cells = [replace(known[name], forms=tuple(forms)) for name, forms in before["state"]["cells"]]
         budget = before["method"]["budget_seconds"]
     else:
         cells = _choose(quick, only + also)

@@ -81,7 +81,7 @@ class Cell:
     @property
     def reproduce(self) -> str:
         """The command that measures this cell."""
-        return f"bulkpages compare --only {self.name}"
+        return f"bulkpages compare --quick --only {self.name}"
 
     @property
     def holes(self) -> int:

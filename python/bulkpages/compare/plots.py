@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from bulkpages.compare.results import hole_rows, main_rows
 
-__all__ = ["forest_plot", "growth_plot", "hole_plot", "null_plot", "ratio_plot", "size_plot", "window_plot"]
+__all__ = ["forest_plot", "growth_plot", "hole_plot", "null_plot", "ratio_plot", "size_plot", "styled", "window_plot"]
 
 # Colours that can be told apart in light, in dark and by colour-blind readers.
 V1, V2, KERNEL = "#d55e00", "#0072b2", "#7f7f7f"
@@ -47,11 +47,19 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
+def styled(draw: Callable[[], Figure]) -> str:
+    """A figure that somebody else draws, readable in light and in dark."""
+    with mpl.rc_context(STYLE):
+        return _svg(draw())
+
+
 def ratio_plot(results: dict[str, Any]) -> str:
     """The difference of each workload with its interval, and the kernel's beside it."""
     rows = main_rows(results)[::-1]
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(8, 0.38 * len(rows) + 1)
+        figure, axes = _axes(8, 0.3 * len(rows) + 1)
+        axes.margins(y=0.01)
+        kernel_label: str | None = "real kernel's own cycles"
         for y, row in enumerate(rows):
             low, high = ((end - 1) * 100 for end in row["interval"])
             axes.plot([low, high], [y, y], color=V2, linewidth=2, label="emulator, with interval" if y == 0 else None)
@@ -63,8 +71,9 @@ def ratio_plot(results: dict[str, Any]) -> str:
                     "D",
                     color=KERNEL,
                     markerfacecolor="none",
-                    label="real kernel's own cycles" if y == 0 else None,
+                    label=kernel_label,
                 )
+                kernel_label = None
         effect = results["method"]["effect"] * 100
         axes.axvspan(-effect, effect, color="#999999", alpha=0.25, linewidth=0)
         axes.axvline(0, color="#777777", linewidth=1)
@@ -109,8 +118,15 @@ def hole_plot(results: dict[str, Any]) -> str | None:
         }
         # Shares along the axis, heights as parts of the picture.
         place = axes.get_xaxis_transform()
-        for share in sorted(set(points.values())):
-            callers = [name for name, at in points.items() if at == share]
+        groups: list[list[str]] = []
+        for name in sorted(points, key=points.__getitem__):
+            # Neighbours that a picture cannot tell apart share a label.
+            if groups and points[name] < 1.2 * points[groups[-1][0]]:
+                groups[-1].append(name)
+            else:
+                groups.append([name])
+        for callers in groups:
+            share = points[callers[-1]]
             label = ", ".join(callers) if len(callers) < 3 else f"{callers[0]} and {len(callers) - 1} more"
             axes.plot(share, 0.02, "^", color="#009e73", transform=place, clip_on=False)
             axes.text(

@@ -19,6 +19,9 @@ from bulkpages.compare.text import reply
 __all__ = ["write", "write_whole"]
 
 
+SWEEP_SLOTS, SWEEP_PAIRS = 64, 4
+
+
 def write_whole(path: Path, text: str) -> None:
     """Writes a file whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -74,7 +77,7 @@ def _html(results: dict[str, Any]) -> str:
         window_plot=picture(plots.window_plot(results)),
         growth_plot=picture(plots.growth_plot(results)),
         null_plot=picture(plots.null_plot(results)),
-        sweep_plot=picture(_sweep_plot()),
+        sweep_plot=picture(_sweep_plot() if results["windows"] else None),
         counted=[name for name in names if name not in never],
         never=never,
         differing=differing_counts(results),
@@ -82,13 +85,15 @@ def _html(results: dict[str, Any]) -> str:
 
 
 def _sweep_plot() -> str | None:
-    """The failure sweep of the callers, where this installation has it."""
+    """The failure sweep of the callers, where this installation has it; arrays small enough for a few seconds."""
     try:
         sweep = importlib.import_module("bulkpages.callers.sweep")
+        pictures = importlib.import_module("bulkpages.callers.pictures")
     except ModuleNotFoundError:
         return None
-    draw = getattr(sweep, "svg", None)
-    return str(draw()) if draw else None
+    from bulkpages.compare.plots import styled
+
+    return styled(lambda: pictures.sweep_figure(sweep.failure_sweep(largest=SWEEP_SLOTS, pairs_up_to=SWEEP_PAIRS)))
 
 
 def write_parquet(results: dict[str, Any], folder: Path) -> Path | None:

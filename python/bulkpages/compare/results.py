@@ -142,6 +142,7 @@ def _row(cell: Cell, form: str, result: Comparison, look: int, run: Run, ns: flo
         "counts_agree": less == (result.ratio < 1) if decided and work["base"] != work["form"] else None,
         "kernel": kernel,
         "agrees": (kernel["sign"] < 0) == (result.ratio < 1) if kernel["sign"] and decided else None,
+        "size_error": result.ratio - ratio if ratio is not None else None,
         "size_agrees": abs(ratio - result.ratio) <= SIZE_TOLERANCE if ratio is not None else None,
         "reproduce": cell.reproduce,
     }
@@ -205,7 +206,7 @@ def analyse(plan: Plan, run: Run, provenance: dict[str, Any]) -> dict[str, Any]:
         "published": [],
         "claims": [],
         "state": {
-            "cells": [cell.name for cell in plan.cells],
+            "cells": [[cell.name, list(cell.forms)] for cell in plan.cells],
             "processes": run.processes,
             "sequential": sequential.to_json(),
             "counts": run.counts,
@@ -272,13 +273,25 @@ def headline(results: dict[str, Any]) -> list[str]:
             f"No verdict: {len(null['alarms'])} of {null['comparisons']} comparisons of a form with itself claimed a "
             "difference. This machine is too noisy at present."
         ]
+    lines = []
+    if against := results.get("baseline"):
+        slower = ", ".join(against["slower"]) or "nothing"
+        lines.append(
+            f"Against the earlier run of bulkpages: slower by more than {method['effect']:.2%}: {slower} "
+            f"(the machine as a whole {against['machine'] - 1:+.1%}, taken out"
+            + ("" if against["same_machine"] else "; not the same processor")
+            + (f"; counts changed in {', '.join(against['counts_changed'])}" if against["counts_changed"] else "")
+            + ")."
+        )
     words = []
     for verdict in ("faster", "slower", "same", "undecided"):
         names = [row["name"] for row in rows if row["verdict"] == verdict]
         if names:
             word = f"the same within {method['effect']:.2%}".replace(".00", "") if verdict == "same" else verdict
             words.append(f"{word} in {len(names)}")
-    lines = [f"v2 against v1, emulated, {len(rows)} workloads of the API and of its callers: " + ", ".join(words) + "."]
+    lines.append(
+        f"v2 against v1, emulated, {len(rows)} workloads of the API and of its callers: " + ", ".join(words) + "."
+    )
     callers = [row for row in rows if row["filler"] not in (None, "core") and row["conditions"] == "as recorded"]
     for verdict in ("slower", "faster"):
         if found := [
@@ -308,7 +321,14 @@ def headline(results: dict[str, Any]) -> list[str]:
         if differ := [row["name"] for row in asked if not row["agrees"]]:
             line += f" (not in {', '.join(differ)})"
         close = sum(bool(row["size_agrees"]) for row in asked)
-        lines.append(f"{line}; the size of the effect is within {SIZE_TOLERANCE * 100:.0f} points of it in {close}.")
+        here, there = (
+            float(np.median([abs(ratio - 1) for ratio in ratios])) * 100
+            for ratios in ([row["ratio"] for row in asked], [row["kernel"]["ratio"] for row in asked])
+        )
+        lines.append(
+            f"{line}; sizes are within {SIZE_TOLERANCE * 100:.0f} points in {close}: the median difference is "
+            f"{here:.0f} % here and {there:.0f} % there, where the work around it costs more."
+        )
     if odd := [row["name"] for row in rows if row["counts_agree"] is False]:
         lines.append(f"Time and slot work disagree in sign in {', '.join(odd)}.")
     even = results["break_even"]

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -235,6 +236,9 @@ def run(
                 progress(state.spent, f"look {look + 1} of {plan.looks}")
                 sequential.look(look, active, state.cost, plan.seed)
     except KeyboardInterrupt:
+        state.interrupted = True
+    except BrokenProcessPool:
+        say("A process that measured was ended from outside; what the others found is kept.")
         state.interrupted = True
     return state
 

@@ -254,19 +254,21 @@ class Sequential:
     def look(self, look: int, cells: list[Cell], cost: dict[str, list[Costs]], seed: int) -> None:
         """Takes look number `look`, from 0, at these cells."""
         alpha = spend(self.alpha, self.looks)[look]
+        pairs, nulls = dict(self.pairs), dict(self.nulls)
         for cell in cells:
             for name, result in self.compare_pairs(cell, cost[cell.name], alpha, seed + 1000 * (look + 1)):
                 # What was decided stays as it was decided.
-                if name not in self.pairs or self.pairs[name].result.verdict == "undecided":
-                    self.pairs[name] = Looked(result, look + 1)
+                if name not in pairs or pairs[name].result.verdict == "undecided":
+                    pairs[name] = Looked(result, look + 1)
             arms = np.stack(cost[cell.name])
             for i, form in enumerate(cell.forms):
                 name = f"{cell.name} {form}"
                 twins = compare(arms[:, i, 0], arms[:, i, 1], alpha=alpha, effect=self.effect, seed=seed + look)
-                before = self.nulls.get(name)
+                before = nulls.get(name)
                 alarm = twins.claims_difference or (before is not None and before.alarm)
-                self.nulls[name] = Looked(twins, look + 1, alarm)
-        self.looks_done = look + 1
+                nulls[name] = Looked(twins, look + 1, alarm)
+        # All or nothing: whoever is interrupted here has not looked.
+        self.pairs, self.nulls, self.looks_done = pairs, nulls, look + 1
 
     def compare_pairs(self, cell: Cell, costs: list[Costs], alpha: float, seed: int) -> list[tuple[str, Comparison]]:
         """Every form of a cell against its first. Both twins of a form are samples of it."""

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bulkpages.compare.cells import quick_cells
 from bulkpages.compare.results import differing_counts, headline, main_rows
 
 __all__ = ["print_screen", "reply"]
@@ -16,6 +17,7 @@ __all__ = ["print_screen", "reply"]
 COLUMNS = 75
 SCREEN_LINES = 40
 MIN_ROWS = 5
+ORDER = {"slower": 0, "faster": 1, "undecided": 2, "same": 3, None: 4}
 Show = Callable[[dict[str, Any]], str]
 
 
@@ -95,9 +97,15 @@ def _notes(results: dict[str, Any], left_out: int) -> list[str]:
 
 
 def _fitting(rows: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
-    """As many rows as there is room for: those with a difference first, in the order of the table."""
-    order = {"slower": 0, "faster": 1, "undecided": 2, "same": 3, None: 4}
-    chosen = sorted(range(len(rows)), key=lambda i: order[rows[i]["verdict"]])[: max(room, MIN_ROWS)]
+    """As many rows as there is room for, in the order of the table: callers before the call alone, states last."""
+    usual = {cell.name for cell in quick_cells()}
+
+    def importance(i: int) -> tuple[bool, bool, bool, int]:
+        row = rows[i]
+        alone = row["filler"] is None and row["name"] != "page_pool03_slow"
+        return row["conditions"] != "as recorded", alone, row["cell"] not in usual, ORDER[row["verdict"]]
+
+    chosen = sorted(range(len(rows)), key=importance)[: max(room, MIN_ROWS)]
     return [rows[i] for i in sorted(chosen)]
 
 

@@ -74,11 +74,14 @@ def window_sentence(rows: list[dict[str, Any]]) -> str:
         _find(rows, "before", holes, True)["zone_pages"] == _find(rows, "after", holes, True)["zone_pages"]
         for holes in HOLES
     )
-    word = "shorter" if pcp < 0 else "longer"
+    job = (
+        f"is true of the per-CPU lock (with {few} holes of {SLOTS} held {-pcp:.0%} shorter"
+        if pcp < 0
+        else f"is not true of the per-CPU lock (with {few} holes of {SLOTS} held {pcp:.0%} longer"
+    )
+    smp = "the same pages in both" if same_zone else "not the same pages in both"
     return (
-        f"Windows: with {few} holes of {SLOTS} the patch makes the per-CPU lock's {abs(pcp):.0%} {word} "
-        f"({a['pcp_slot_tests']:.0f} slot tests inside against {b['pcp_slot_tests']:.0f}). Interrupts are off there on "
-        "UP only; on SMP just under the zone lock ("
-        + ("the same pages in both" if same_zone else "not the same pages in both")
-        + "), on PREEMPT_RT never."
+        f'Windows: "callers can do a better job" {job}: {a["pcp_slot_tests"]:.0f} slot tests inside, '
+        f"{b['pcp_slot_tests']:.0f} after), and so of interrupts on UP; not of interrupts on SMP (off under the zone "
+        f"lock alone, {smp}) or PREEMPT_RT (never off)."
     )
