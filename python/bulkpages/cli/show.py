@@ -21,7 +21,7 @@ def make_machine(snapshot: str | None, which: str, memory: str, cpus: int, nodes
 
 
 def from_proc(directory: str) -> Machine:
-    """The machine of a directory's files. What was skipped goes to stderr; what is wrong ends the command with exit 2."""
+    """The machine of a directory's files. What was skipped goes to stderr; what is wrong is a usage error."""
     notes: list[str] = []
     try:
         machine = Machine.from_proc(directory, notes=notes)

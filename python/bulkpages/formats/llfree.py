@@ -1,9 +1,9 @@
 """LLFree's allocation trace: 16 bytes an event, in pages of one CPU each.
 
 The first 4096 bytes are a header: pages, cores and the highest frame, each 32 bits. Every further 4096 bytes are one
-CPU's: its number in 32 bits, filled up to 16 bytes, and 255 events. An event, from the lowest bit on: microseconds (38),
-frame (24), whether it is an allocation (1), order (4), gfp flags (29), process (32). An event of zeros is none. The
-layout is that of the public sources of `llfree-rs` (its replay program); little-endian.
+CPU's: its number in 32 bits, filled up to 16 bytes, and 255 events. An event, from the lowest bit on: microseconds
+(38), frame (24), whether it is an allocation (1), order (4), gfp flags (29), process (32). An event of zeros is none.
+The layout is that of the public sources of `llfree-rs` (its replay program); little-endian.
 
 The format knows no types, refills or drains: only `mm_page_alloc` and `mm_page_free` come through it.
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkpages import _core
+from bulkpages._core import gfp_text, gfp_value
 from bulkpages.errors import BulkpagesError, SnapshotError
 from bulkpages.formats.recording import load_snapshot
 
@@ -21,6 +22,8 @@ __all__ = [
     "TraceEvent",
     "TraceText",
     "follow",
+    "gfp_text",
+    "gfp_value",
     "perfetto",
     "read_events",
     "rewrite",

@@ -21,7 +21,7 @@ mod _core {
     #[pymodule_export]
     use super::page_array::PageArray;
     #[pymodule_export]
-    use super::trace::{TraceFollower, TraceRequests, rewrite_trace};
+    use super::trace::{TraceFollower, TraceRequests, gfp_text, gfp_value, rewrite_trace};
 
     /// Version of the package.
     #[allow(non_upper_case_globals)]

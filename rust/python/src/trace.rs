@@ -203,6 +203,18 @@ pub(crate) fn rewrite_trace(py: Python<'_>, text: &[u8], first: u64) -> (String,
     })
 }
 
+/// The kernel's text for gfp flags.
+#[pyfunction]
+pub(crate) fn gfp_text(gfp: u32) -> String {
+    bulkpages_trace::gfp::text(gfp)
+}
+
+/// The gfp flags of a text.
+#[pyfunction]
+pub(crate) fn gfp_value(text: &str) -> PyResult<u32> {
+    bulkpages_trace::gfp::parse(text).map_err(|name| invalid(format!("gfp flag {name:?} is not known")))
+}
+
 fn finished() -> PyErr {
     BulkpagesError::new_err("the trace was finished already")
 }
