@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from bulkpages import _core
 from bulkpages.errors import InvalidArgument, SnapshotError
 from bulkpages.formats.recording import load_snapshot
+
+if TYPE_CHECKING:
+    from bulkpages.formats.trace import TraceText
 
 __all__ = ["Audit", "Machine", "PerCpuPages", "Reclaim", "Zone"]
 
@@ -304,6 +308,76 @@ class Machine(_core.Machine):
     def vmstat(self) -> Mapping[str, int]:
         """Counters by their names in /proc/vmstat, as they are now."""
         return MappingProxyType(dict(self._vmstat()))
+
+    @classmethod
+    def from_proc(cls, directory: str | Path = "/proc", *, notes: list[str] | None = None) -> Self:
+        """Builds a machine from another machine's `zoneinfo`, `buddyinfo` and, if they can be read, `pagetypeinfo`.
+
+        Zones, marks, reserves, per-CPU limits and free blocks by order and type are the files'. Where things are is
+        chosen by the rule that `bulkpages.formats.proc` states. What is not known is skipped.
+
+        Args:
+            directory: Where the files are.
+            notes: What was skipped or chosen is added here; a warning each when left out.
+
+        Raises:
+            SnapshotError: A file is missing or cannot be read; names it and the line.
+        """
+        from bulkpages.formats.proc import read_proc
+
+        state = read_proc(directory)
+        for note in state.notes:
+            if notes is None:
+                warnings.warn(f"{directory}: {note}", stacklevel=2)
+        if notes is not None:
+            notes += state.notes
+        return cls.from_snapshot(state.snapshot)
+
+    def zoneinfo(self) -> str:
+        """`/proc/zoneinfo` as Linux 6.12 prints it; what the emulator does not model is 0."""
+        from bulkpages.formats import proc
+
+        names = ("numa_hit", "numa_miss", "numa_foreign", "numa_local", "numa_other")
+        numa = [dict(zip(names, self._numa(i), strict=True)) for i in range(self.nr_zones)]
+        return proc.zoneinfo(self.snapshot(), numa)
+
+    def buddyinfo(self) -> str:
+        """`/proc/buddyinfo`."""
+        from bulkpages.formats import proc
+
+        return proc.buddyinfo(self.snapshot())
+
+    def vmstat_text(self) -> str:
+        """`/proc/vmstat`; what the emulator does not model is 0."""
+        from bulkpages.formats import proc
+
+        return proc.vmstat(self.vmstat)
+
+    def pagetypeinfo(self) -> str:
+        """`/proc/pagetypeinfo`."""
+        from bulkpages.formats import proc
+
+        return proc.pagetypeinfo(self.snapshot())
+
+    @contextmanager
+    def trace(self) -> Iterator[list[TraceText]]:
+        """While inside, what the calls do is kept; at the end the list holds it as a `TraceText`.
+
+        The emulator has no clock: each event is a microsecond after the one before.
+
+        Example:
+            >>> with m.trace() as traces:  # doctest: +SKIP
+            ...     m.alloc_pages(bp.GFP_KERNEL)
+            >>> print(traces[0].ftrace())  # doctest: +SKIP
+        """
+        from bulkpages.formats.trace import TraceText
+
+        self._trace_start()
+        traces: list[TraceText] = []
+        try:
+            yield traces
+        finally:
+            traces.append(TraceText(self._trace_stop(), self.cpus))
 
     def audit(self) -> Audit:
         """Checks every invariant: managed = free + per-CPU + allocated, links sound.

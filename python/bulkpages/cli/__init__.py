@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": ("bulkpages.cli.doctor", "doctor"),
     "replay": ("bulkpages.cli.replay", "replay"),
     "show": ("bulkpages.cli.show", "show"),
+    "trace": ("bulkpages.cli.trace", "trace"),
 }
 
 

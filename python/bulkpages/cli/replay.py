@@ -9,6 +9,7 @@ import click
 
 from bulkpages import BulkpagesError
 from bulkpages.formats.trace import follow
+from bulkpages.what_if import ROWS, Setting, parse_setting, plot, what_if
 
 
 def share(part: int, whole: int) -> str:
@@ -63,12 +64,40 @@ def _trouble(report: dict[str, Any]) -> None:
             click.echo(f"{report[total]} {what} lines, the first is line {number}: {why}", err=True)
 
 
+def _what_if(
+    trace: str, snapshot: str, marked: bool | None, texts: tuple[str, ...], picture: str | None, as_json: bool
+) -> None:
+    settings = [Setting(), *map(parse_setting, texts)]
+    settled = what_if(trace, snapshot, settings, marked=marked)
+    if picture is not None:
+        plot(settled, picture)
+    if as_json:
+        click.echo(json.dumps([{"setting": str(s.setting), **s.costs} for s in settled]))
+        return
+    widths = [max(len(str(s.setting)), 10) for s in settled]
+    click.echo(f"{'':32} " + "  ".join(f"{s.setting!s:>{w}}" for s, w in zip(settled, widths, strict=True)))
+    for key, name in ROWS:
+        row = "  ".join(f"{s.costs[key]:{w}}" for s, w in zip(settled, widths, strict=True))
+        click.echo(f"{name:32} {row}")
+
+
 @click.command()
 @click.argument("trace", type=click.Path())
 @click.option("--snapshot", required=True, type=click.Path(), help="The state at the trace's beginning (and end).")
 @click.option("--from-start", is_flag=True, help="The state is that of the first line, not of the snapshot line.")
+@click.option(
+    "--what-if",
+    "what_ifs",
+    multiple=True,
+    metavar="SETTING",
+    help="Make the trace's requests again with this, beside its own: refill=N,high_fraction=N,watermarks=FACTOR,"
+    "pcp=off,api=v2. May be given several times.",
+)
+@click.option("--plot", "picture", type=click.Path(), help="With --what-if: draw what differs into this file.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def replay(trace: str, snapshot: str, from_start: bool, as_json: bool) -> None:
+def replay(
+    trace: str, snapshot: str, from_start: bool, what_ifs: tuple[str, ...], picture: str | None, as_json: bool
+) -> None:
     """Follow a real trace on a real state, foretelling each page frame.
 
     TRACE is text of the kmem events from ftrace, trace-cmd report or perf script. Of each mm_page_alloc line the frame
@@ -77,6 +106,11 @@ def replay(trace: str, snapshot: str, from_start: bool, as_json: bool) -> None:
     """
     marked = False if from_start else None
     try:
+        if what_ifs:
+            _what_if(trace, snapshot, marked, what_ifs, picture, as_json)
+            return
+        if picture is not None:
+            raise click.UsageError("--plot draws what --what-if finds: give one")
         report = follow(trace, snapshot, marked=marked).report
         plain = follow(trace, snapshot, marked=marked, learn=False).report
     except BulkpagesError as error:

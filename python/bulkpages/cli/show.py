@@ -20,16 +20,49 @@ def make_machine(snapshot: str | None, which: str, memory: str, cpus: int, nodes
         raise click.UsageError(str(error)) from error
 
 
+def from_proc(directory: str) -> Machine:
+    """The machine of a directory's files. What was skipped goes to stderr; what is wrong is a usage error."""
+    notes: list[str] = []
+    try:
+        machine = Machine.from_proc(directory, notes=notes)
+    except BulkpagesError as error:
+        raise click.UsageError(str(error)) from error
+    for note in notes:
+        click.echo(f"{directory}: {note}", err=True)
+    return machine
+
+
 @click.command()
+@click.argument("what", required=False, type=click.Choice(["zoneinfo", "buddyinfo", "vmstat", "pagetypeinfo"]))
+@click.option("--proc", type=click.Path(), help="Build the machine from the files of this directory (see from_proc).")
 @click.option("--snapshot", type=click.Path(), help="A recording or a snapshot; a booted machine when left out.")
 @click.option("--which", type=click.Choice(["before", "after"]), default="before", help="Which state of a recording.")
 @click.option("--memory", default="1GiB", show_default=True, help="RAM of a booted machine.")
 @click.option("--cpus", default=2, show_default=True, help="CPUs of a booted machine.")
 @click.option("--nodes", default=1, show_default=True, help="Nodes of a booted machine.")
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshot as JSON.")
-def show(snapshot: str | None, which: str, memory: str, cpus: int, nodes: int, as_json: bool) -> None:
-    """Show a machine: zones with their marks and lists, and free blocks by order."""
-    machine = make_machine(snapshot, which, memory, cpus, nodes)
+def show(
+    what: str | None,
+    proc: str | None,
+    snapshot: str | None,
+    which: str,
+    memory: str,
+    cpus: int,
+    nodes: int,
+    as_json: bool,
+) -> None:
+    """Show a machine: zones with their marks and lists, and free blocks by order; or as the file WHAT of /proc."""
+    machine = from_proc(proc) if proc is not None else make_machine(snapshot, which, memory, cpus, nodes)
+    if what is not None:
+        texts = {
+            "zoneinfo": machine.zoneinfo,
+            "buddyinfo": machine.buddyinfo,
+            "vmstat": machine.vmstat_text,
+            "pagetypeinfo": machine.pagetypeinfo,
+        }
+        text = texts[what]()
+        click.echo(json.dumps({what: text}) if as_json else text, nl=as_json)
+        return
     state: dict[str, Any] = machine.snapshot()
     if as_json:
         click.echo(json.dumps(state))

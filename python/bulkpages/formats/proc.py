@@ -1,6 +1,6 @@
 """`/proc/zoneinfo`, `buddyinfo`, `vmstat` and `pagetypeinfo`: out of a machine as Linux 6.12 prints them, and in.
 
-Out: names, order and columns are the kernel's; what the emulator does not model (LRU, slab, writeback, ...) prints as 0.
+Out: names, order and columns are the kernel's; what the emulator does not model (LRU, slab, writeback) prints as 0.
 
 In: lines are read by name; a name that is not known is skipped and said. The files do not say where anything is, so a
 machine is built by a rule:
@@ -41,12 +41,17 @@ TYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic")
 ORDERS = 11
 BLOCK = 512
 
-ZONE_ITEMS = (
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+ZONE_ITEMS = _names(
     "nr_free_pages nr_zone_inactive_anon nr_zone_active_anon nr_zone_inactive_file nr_zone_active_file "
     "nr_zone_unevictable nr_zone_write_pending nr_mlock nr_bounce nr_free_cma"
-).split()
-NUMA_ITEMS = "numa_hit numa_miss numa_foreign numa_interleave numa_local numa_other".split()
-NODE_ITEMS = (
+)
+NUMA_ITEMS = _names("numa_hit numa_miss numa_foreign numa_interleave numa_local numa_other")
+NODE_ITEMS = _names(
     "nr_inactive_anon nr_active_anon nr_inactive_file nr_active_file nr_unevictable nr_slab_reclaimable "
     "nr_slab_unreclaimable nr_isolated_anon nr_isolated_file workingset_nodes workingset_refault_anon "
     "workingset_refault_file workingset_activate_anon workingset_activate_file workingset_restore_anon "
@@ -55,27 +60,27 @@ NODE_ITEMS = (
     "nr_anon_transparent_hugepages nr_vmscan_write nr_vmscan_immediate_reclaim nr_dirtied nr_written "
     "nr_throttled_written nr_kernel_misc_reclaimable nr_foll_pin_acquired nr_foll_pin_released nr_kernel_stack "
     "nr_page_table_pages nr_sec_page_table_pages nr_swapcached pgdemote_kswapd pgdemote_direct pgdemote_khugepaged"
-).split()
-EVENT_ITEMS = (
+)
+EVENT_ITEMS = _names(
     "nr_dirty_threshold nr_dirty_background_threshold nr_memmap_pages nr_memmap_boot_pages pgpgin pgpgout pswpin "
     "pswpout pgalloc_dma pgalloc_dma32 pgalloc_normal pgalloc_movable allocstall_dma allocstall_dma32 "
     "allocstall_normal allocstall_movable pgskip_dma pgskip_dma32 pgskip_normal pgskip_movable pgfree pgactivate "
     "pgdeactivate pglazyfree pgfault pgmajfault pglazyfreed pgrefill pgreuse pgsteal_kswapd pgsteal_direct "
-    "pgsteal_khugepaged pgscan_kswapd pgscan_direct pgscan_khugepaged pgscan_direct_throttle pgscan_anon pgscan_file "
-    "pgsteal_anon pgsteal_file zone_reclaim_success zone_reclaim_failed pginodesteal slabs_scanned kswapd_inodesteal "
-    "kswapd_low_wmark_hit_quickly kswapd_high_wmark_hit_quickly pageoutrun pgrotated drop_pagecache drop_slab "
-    "oom_kill pgmigrate_success pgmigrate_fail thp_migration_success thp_migration_fail thp_migration_split "
-    "compact_migrate_scanned compact_free_scanned compact_isolated compact_stall compact_fail compact_success "
-    "compact_daemon_wake compact_daemon_migrate_scanned compact_daemon_free_scanned htlb_buddy_alloc_success "
-    "htlb_buddy_alloc_fail unevictable_pgs_culled unevictable_pgs_scanned unevictable_pgs_rescued "
-    "unevictable_pgs_mlocked unevictable_pgs_munlocked unevictable_pgs_cleared unevictable_pgs_stranded "
-    "thp_fault_alloc thp_fault_fallback thp_fault_fallback_charge thp_collapse_alloc thp_collapse_alloc_failed "
-    "thp_file_alloc thp_file_fallback thp_file_fallback_charge thp_file_mapped thp_split_page thp_split_page_failed "
-    "thp_deferred_split_page thp_underused_split_page thp_split_pmd thp_scan_exceed_none_pte "
-    "thp_scan_exceed_swap_pte thp_scan_exceed_share_pte thp_split_pud thp_zero_page_alloc thp_zero_page_alloc_failed "
-    "thp_swpout thp_swpout_fallback swap_ra swap_ra_hit swpin_zero swpout_zero direct_map_level2_splits "
-    "direct_map_level3_splits nr_unstable"
-).split()
+    "pgsteal_khugepaged pgscan_kswapd pgscan_direct pgscan_khugepaged pgscan_direct_throttle pgscan_anon "
+    "pgscan_file pgsteal_anon pgsteal_file zone_reclaim_success zone_reclaim_failed pginodesteal slabs_scanned "
+    "kswapd_inodesteal kswapd_low_wmark_hit_quickly kswapd_high_wmark_hit_quickly pageoutrun pgrotated "
+    "drop_pagecache drop_slab oom_kill pgmigrate_success pgmigrate_fail thp_migration_success thp_migration_fail "
+    "thp_migration_split compact_migrate_scanned compact_free_scanned compact_isolated compact_stall compact_fail "
+    "compact_success compact_daemon_wake compact_daemon_migrate_scanned compact_daemon_free_scanned "
+    "htlb_buddy_alloc_success htlb_buddy_alloc_fail unevictable_pgs_culled unevictable_pgs_scanned "
+    "unevictable_pgs_rescued unevictable_pgs_mlocked unevictable_pgs_munlocked unevictable_pgs_cleared "
+    "unevictable_pgs_stranded thp_fault_alloc thp_fault_fallback thp_fault_fallback_charge thp_collapse_alloc "
+    "thp_collapse_alloc_failed thp_file_alloc thp_file_fallback thp_file_fallback_charge thp_file_mapped "
+    "thp_split_page thp_split_page_failed thp_deferred_split_page thp_underused_split_page thp_split_pmd "
+    "thp_scan_exceed_none_pte thp_scan_exceed_swap_pte thp_scan_exceed_share_pte thp_split_pud thp_zero_page_alloc "
+    "thp_zero_page_alloc_failed thp_swpout thp_swpout_fallback swap_ra swap_ra_hit swpin_zero swpout_zero "
+    "direct_map_level2_splits direct_map_level3_splits nr_unstable"
+)
 
 
 # Out
@@ -496,9 +501,9 @@ def _zone(
                 short += 1
                 continue
             pages.append((at, kind))
-        lists: dict[str, Any] = {}
+        on_lists: dict[str, list[list[int]]] = {}
         for at, kind in pages:
-            lists.setdefault(str(kind), []).append([at, kind])
+            on_lists.setdefault(str(kind), []).append([at, kind])
         pcp[str(i)] = {
             "count": len(pages),
             "high": of_cpu.get("high", 0),
@@ -511,7 +516,7 @@ def _zone(
             "free_count": 0,
             "diff_free": 0,
             "thresh": min(of_cpu.get("thresh", 0), 125),
-            "lists": lists,
+            "lists": on_lists,
         }
     if lost or short:
         notes.append(f"node {nid} zone {name}: no room for {lost} free pages and {short} on per-CPU lists")

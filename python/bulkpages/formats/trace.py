@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bulkpages import _core
+from bulkpages._core import gfp_text, gfp_value
 from bulkpages.errors import BulkpagesError, SnapshotError
 from bulkpages.formats.recording import load_snapshot
 
-__all__ = ["Followed", "TraceError", "follow"]
+__all__ = [
+    "Followed",
+    "TraceError",
+    "TraceEvent",
+    "TraceText",
+    "follow",
+    "gfp_text",
+    "gfp_value",
+    "perfetto",
+    "read_events",
+    "rewrite",
+]
 
 CHUNK = 1 << 20
 
@@ -47,7 +60,7 @@ def chunks(path: str | Path) -> Iterator[bytes]:
         with path.open("rb") as raw:
             packed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            source: Any = gzip.open(raw) if packed else raw
+            source: Any = gzip.GzipFile(fileobj=raw) if packed else raw
             while chunk := source.read(CHUNK):
                 yield chunk
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -101,6 +114,32 @@ def compare_states(ours: Mapping[str, Any], kernel: Mapping[str, Any]) -> dict[s
     }
 
 
+def start(
+    trace: str | Path, states: Mapping[str, Any] | str | Path, *, learn: bool, marked: bool | None
+) -> tuple[_core.TraceFollower, Mapping[str, Any], Any]:
+    """A follower that waits for the trace, the state that it begins with, and that at the end or None."""
+    after: Any = None
+    if isinstance(states, Mapping):
+        before: Any = states if "zones" in states else states.get("before")
+        after = states.get("after")
+    else:
+        before = load_snapshot(states, "before")
+        try:
+            after = load_snapshot(states, "after")
+        except SnapshotError:
+            after = None
+        after = None if after == before else after
+    if not isinstance(before, Mapping):
+        raise SnapshotError('holds no snapshot "before"')
+    markers = _markers(trace)
+    if marked is None:
+        marked = markers > 0
+    elif marked and markers == 0:
+        raise TraceError(f"{trace}: no snapshot line says where the state was recorded")
+    follower = _core.TraceFollower(json.dumps(before), marked=marked, learn=learn)
+    return follower, before, after
+
+
 def follow(
     trace: str | Path,
     states: Mapping[str, Any] | str | Path,
@@ -123,25 +162,7 @@ def follow(
         TraceError: The trace cannot be read, or nothing in it is a trace.
         SnapshotError: The state cannot be read or contradicts itself.
     """
-    after: Any = None
-    if isinstance(states, Mapping):
-        before: Any = states if "zones" in states else states.get("before")
-        after = states.get("after")
-    else:
-        before = load_snapshot(states, "before")
-        try:
-            after = load_snapshot(states, "after")
-        except SnapshotError:
-            after = None
-        after = None if after == before else after
-    if not isinstance(before, Mapping):
-        raise SnapshotError('holds no snapshot "before"')
-    markers = _markers(trace)
-    if marked is None:
-        marked = markers > 0
-    elif marked and markers == 0:
-        raise TraceError(f"{trace}: no snapshot line says where the state was recorded")
-    follower = _core.TraceFollower(json.dumps(before), marked=marked, learn=learn)
+    follower, _, after = start(trace, states, learn=learn, marked=marked)
     for chunk in chunks(trace):
         follower.feed(chunk)
     report_text, state_text = follower.finish()
@@ -153,3 +174,136 @@ def follow(
     if isinstance(after, Mapping):
         report["after"] = compare_states(state, after)
     return Followed(report, state)
+
+
+_HEAD = """\
+# tracer: nop
+#
+# entries-in-buffer/entries-written: {entries}/{entries}   #P:{cpus}
+#
+#                                _-----=> irqs-off/BH-disabled
+#                               / _----=> need-resched
+#                              | / _---=> hardirq/softirq
+#                              || / _--=> preempt-depth
+#                              ||| / _-=> migrate-disable
+#                              |||| /     delay
+#           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
+#              | |         |   |||||     |         |
+"""
+
+
+@dataclass(frozen=True)
+class TraceText:
+    """A trace as ftrace prints it.
+
+    Attributes:
+        lines: The lines, without the file's head; each ends with a newline.
+        cpus: CPUs of the machine.
+    """
+
+    lines: str
+    cpus: int
+
+    def ftrace(self) -> str:
+        """The text of a `trace` file, head and all."""
+        return _HEAD.format(entries=self.lines.count("\n"), cpus=self.cpus) + self.lines
+
+    def events(self) -> Iterator[TraceEvent]:
+        """The events, in order."""
+        return _events(self.lines)
+
+    def perfetto(self) -> dict[str, Any]:
+        """The trace as Perfetto and chrome://tracing load it: one track a CPU, counters of free-list traffic."""
+        return perfetto(self.events())
+
+
+@dataclass(frozen=True)
+class TraceEvent:
+    """One kmem event: `fields` as the kernel prints them, numbers as integers; `time` in microseconds."""
+
+    task: str
+    pid: int
+    cpu: int
+    time: int
+    name: str
+    fields: dict[str, Any]
+
+
+_LINE = re.compile(r"\s*(.*)-(\d+)\s+\[(\d+)\] \S+\s+(\d+)\.(\d{6}): (\w+): (.*)")
+_FIELD = re.compile(r"(\w+)=(\S+)")
+
+
+def _value(name: str, text: str) -> Any:
+    if name in ("page", "gfp_flags"):
+        return text
+    return int(text, 0)
+
+
+def _events(text: str) -> Iterator[TraceEvent]:
+    for line in text.splitlines():
+        if match := _LINE.fullmatch(line):
+            task, pid, cpu, seconds, fraction, name, rest = match.groups()
+            fields = {key: _value(key, value) for key, value in _FIELD.findall(rest)}
+            yield TraceEvent(task, int(pid), int(cpu), int(seconds) * 1_000_000 + int(fraction), name, fields)
+
+
+def rewrite(path: str | Path, damaged: list[tuple[int, str]] | None = None) -> Iterator[str]:
+    """A trace of any tool as ftrace text, some lines at a time.
+
+    Lines that are no kmem events are left out; what cannot be read is added to `damaged` with its line number.
+    """
+    number, rest = 1, b""
+    for chunk in chunks(path):
+        text, _, rest = (rest + chunk).rpartition(b"\n")
+        if not _:
+            continue
+        lines, bad = _core.rewrite_trace(text, number)
+        number += text.count(b"\n") + 1
+        if damaged is not None:
+            damaged += bad
+        yield lines
+    if rest:
+        lines, bad = _core.rewrite_trace(rest, number)
+        if damaged is not None:
+            damaged += bad
+        yield lines
+
+
+def read_events(path: str | Path, damaged: list[tuple[int, str]] | None = None) -> Iterator[TraceEvent]:
+    """The kmem events of a trace of any tool; damaged lines as in `rewrite`."""
+    for text in rewrite(path, damaged):
+        yield from _events(text)
+
+
+def perfetto(events: Iterable[TraceEvent]) -> dict[str, Any]:
+    """Events as a Chrome JSON trace, which Perfetto loads: an instant on its CPU's track for each, and counters."""
+    out: list[dict[str, Any]] = []
+    cpus: set[int] = set()
+    held: dict[int, int] = {}
+    owned = 0
+    for event in events:
+        if event.cpu not in cpus:
+            cpus.add(event.cpu)
+            track = {"name": f"CPU {event.cpu}"}
+            out.append({"ph": "M", "name": "thread_name", "pid": 1, "tid": event.cpu, "args": track})
+        args = {"task": event.task, "task_pid": event.pid, **event.fields}
+        out.append(
+            {"ph": "i", "s": "t", "name": event.name, "cat": "kmem", "ts": event.time, "pid": 1, "tid": event.cpu}
+            | {"args": args}
+        )
+        pages = 1 << event.fields.get("order", 0)
+        if event.name == "mm_page_alloc_zone_locked":
+            held[event.cpu] = held.get(event.cpu, 0) + pages
+        elif event.name == "mm_page_pcpu_drain":
+            held[event.cpu] = held.get(event.cpu, 0) - pages
+        elif event.name == "mm_page_alloc" and event.fields["pfn"]:
+            owned += pages
+        elif event.name == "mm_page_free":
+            owned -= pages
+        else:
+            continue
+        in_use = event.name in ("mm_page_alloc", "mm_page_free")
+        name = "pages in use (change)" if in_use else f"CPU {event.cpu} refilled less drained"
+        pages = owned if in_use else held[event.cpu]
+        out.append({"ph": "C", "name": name, "ts": event.time, "pid": 1, "args": {"pages": pages}})
+    return {"traceEvents": out, "displayTimeUnit": "ns"}

@@ -99,4 +99,15 @@ impl<L: Locking> Machine<L> {
             lists: core::array::from_fn(|i| pcp.lists[i].iter().collect()),
         })
     }
+
+    /// NUMA counters of a zone: hit, miss, foreign, local, other.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such zone.
+    pub fn zone_numa(&self, index: usize) -> Result<(u64, u64, u64, u64, u64)> {
+        let zone = self.check_zone(index)?;
+        let e = self.zone_events(zone);
+        Ok((e.numa_hit, e.numa_miss, self.numa_foreign(zone), e.numa_local, e.numa_other))
+    }
 }

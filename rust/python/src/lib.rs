@@ -37,7 +37,7 @@ mod _core {
     #[pymodule_export]
     use super::sweep::{failure_sweep, misuse_score};
     #[pymodule_export]
-    use super::trace::TraceFollower;
+    use super::trace::{TraceFollower, TraceRequests, gfp_text, gfp_value, rewrite_trace};
 
     /// Version of the package.
     #[allow(non_upper_case_globals)]

@@ -19,6 +19,7 @@ use crate::errors::{ApiMisuse, SnapshotError, invalid, to_py};
 use crate::faults::{self, FaultStack};
 use crate::page_array::PageArray;
 use crate::page_pool::PoolIds;
+use crate::trace::Tracer;
 
 /// Slots from which on a bulk call gives up the interpreter lock: below, switching costs more than the call.
 const DETACH_SLOTS: usize = 1024;
@@ -36,6 +37,7 @@ pub(crate) enum Inner {
 pub struct Machine {
     pub(crate) inner: Inner,
     pub(crate) faults: FaultStack,
+    pub(crate) tracer: Tracer,
     pub(crate) replay: Mutex<Option<Box<Replay>>>,
     pub(crate) pool_ids: PoolIds,
     cpus: usize,
@@ -63,15 +65,26 @@ pub(crate) use with;
 /// Evaluates an expression with the context of a call on `cpu`: plain, or with the fault plan in force.
 macro_rules! with_ctx {
     ($self:expr, $cpu:expr, |$m:ident, $cx:ident| $body:expr) => {
-        match $self.faults.innermost() {
-            None => with!($self, |$m| {
-                let $cx = &mut Ctx::on($cpu);
-                $body
-            }),
-            Some(plan) => with!($self, |$m| {
-                let $cx = &mut Ctx { cpu: $cpu, probe: NoProbe, fault: &plan.fault };
-                $body
-            }),
+        if $self.tracer.on() {
+            let plan = $self.faults.innermost().unwrap_or_default();
+            with!($self, |$m| {
+                let mut context = Ctx { cpu: $cpu, probe: Vec::new(), fault: &plan.fault };
+                let $cx = &mut context;
+                let result = $body;
+                $self.tracer.note(context.cpu, &context.probe);
+                result
+            })
+        } else {
+            match $self.faults.innermost() {
+                None => with!($self, |$m| {
+                    let $cx = &mut Ctx::on($cpu);
+                    $body
+                }),
+                Some(plan) => with!($self, |$m| {
+                    let $cx = &mut Ctx { cpu: $cpu, probe: NoProbe, fault: &plan.fault };
+                    $body
+                }),
+            }
         }
     };
 }
@@ -110,6 +123,7 @@ impl Machine {
             faults: FaultStack::default(),
             replay: Mutex::new(None),
             pool_ids: PoolIds::default(),
+            tracer: Tracer::default(),
             cpus,
             nodes,
             zones,
@@ -384,6 +398,25 @@ impl Machine {
         let node = node.below("node", self.nodes)?;
         let (zone, cpu) = (zone.below("zone", 4)?, pcp_cpu.below("pcp_cpu", self.cpus)?);
         with!(self, |m| m.hold_pcp_lock(node, zone, cpu, held)).map_err(to_py)
+    }
+
+    /// Begins to keep what the calls do; refused while that is done already.
+    fn _trace_start(&self) -> PyResult<()> {
+        if self.tracer.start() {
+            Ok(())
+        } else {
+            Err(crate::errors::ApiMisuse::new_err("a trace is being taken already"))
+        }
+    }
+
+    /// Ends it: the lines of the trace, without the file's head.
+    fn _trace_stop(&self) -> String {
+        self.tracer.stop()
+    }
+
+    /// NUMA counters of a zone: hit, miss, foreign, local, other.
+    fn _numa(&self, index: usize) -> PyResult<(u64, u64, u64, u64, u64)> {
+        with!(self, |m| m.zone_numa(index)).map_err(to_py)
     }
 
     /// The state as JSON text.

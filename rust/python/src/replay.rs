@@ -135,7 +135,9 @@ impl Machine {
         let _pause = CollectorPause::new(py);
         let out = PyList::empty(py);
         let mut results: Vec<OpResult> = vec![OpResult::default(); CHUNK.min(ops.len())];
-        for (chunk, batch) in ops.chunks(CHUNK).enumerate() {
+        // A trace wants to know which CPU did what.
+        let size = if self.tracer.on() { 1 } else { CHUNK };
+        for (chunk, batch) in ops.chunks(size).enumerate() {
             let done: Result<(), (usize, bulkpages_core::Error)> = py.detach(|| {
                 with_ctx!(self, 0, |m, cx| {
                     for (i, (op, result)) in batch.iter().zip(&mut results).enumerate() {
@@ -144,7 +146,7 @@ impl Machine {
                     Ok(())
                 })
             });
-            done.map_err(|(i, e)| at(chunk * CHUNK + i, e))?;
+            done.map_err(|(i, e)| at(chunk * size + i, e))?;
             for (op, result) in batch.iter().zip(&results) {
                 out.append(keys.result(py, op, result)?)?;
             }

@@ -1,16 +1,21 @@
 //! Traces: text in, what became of it out.
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use bulkpages_core::Machine as CoreMachine;
+use bulkpages_core::probe::Event;
+use bulkpages_core::replay::Api;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::Local;
 use bulkpages_trace::follow::Follower;
 use bulkpages_trace::lines::Lines;
 use bulkpages_trace::text::{Parser, What};
+use bulkpages_trace::what_if::{self, Request};
+use bulkpages_trace::write;
 use pyo3::prelude::*;
 
-use crate::errors::{BulkpagesError, SnapshotError, to_py};
+use crate::errors::{BulkpagesError, SnapshotError, invalid, to_py};
 
 /// Follows a trace on a machine.
 #[pyclass(frozen, module = "bulkpages._core")]
@@ -48,10 +53,7 @@ impl TraceFollower {
     #[new]
     #[pyo3(signature = (snapshot, *, marked=false, learn=true))]
     fn new(py: Python<'_>, snapshot: &str, marked: bool, learn: bool) -> PyResult<TraceFollower> {
-        let text = &mut serde_json::Deserializer::from_str(snapshot);
-        let snapshot: Snapshot = serde_path_to_error::deserialize(text)
-            .map_err(|e| SnapshotError::new_err(format!("at {}: {}", e.path(), e.inner())))?;
-        let machine = py.detach(|| CoreMachine::<Local>::from_snapshot(&snapshot)).map_err(to_py)?;
+        let machine = load(py, snapshot)?;
         let state = State {
             follower: Follower::new(machine, learn),
             lines: Lines::default(),
@@ -76,6 +78,18 @@ impl TraceFollower {
         .ok_or_else(finished)
     }
 
+    /// Keeps what the callers do from here on, for `what_if`.
+    fn keep_requests(&self) -> PyResult<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.as_mut().map(|s| s.follower.keep_requests()).ok_or_else(finished)
+    }
+
+    /// The requests that were kept, to be made again.
+    fn requests(&self) -> PyResult<TraceRequests> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.as_mut().map(|s| TraceRequests { requests: s.follower.take_requests() }).ok_or_else(finished)
+    }
+
     /// The end of the trace: the report and the state at the end, both JSON text.
     fn finish(&self, py: Python<'_>) -> PyResult<(String, String)> {
         py.detach(|| {
@@ -91,6 +105,114 @@ impl TraceFollower {
             Ok((report.map_err(error)?, snapshot.map_err(error)?))
         })
     }
+}
+
+/// What a trace's callers asked for.
+#[pyclass(frozen, module = "bulkpages._core")]
+#[derive(Debug)]
+pub struct TraceRequests {
+    requests: Vec<Request>,
+}
+
+#[pymethods]
+impl TraceRequests {
+    /// Requests, bulk calls and frees.
+    fn __len__(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Makes the requests of a machine in the state `snapshot` (JSON text), bulk calls with `api` "v1" or "v2". Returns
+    /// what they cost, as JSON text.
+    fn run(&self, py: Python<'_>, snapshot: &str, api: &str) -> PyResult<String> {
+        let api = match api {
+            "v1" => Api::V1,
+            "v2" => Api::V2,
+            other => return Err(invalid(format!("api {other:?} is neither \"v1\" nor \"v2\""))),
+        };
+        let machine = load(py, snapshot)?;
+        let requests = &self.requests;
+        let costs = py.detach(move || what_if::run(&machine, requests, api));
+        serde_json::to_string(&costs).map_err(|e| BulkpagesError::new_err(e.to_string()))
+    }
+}
+
+fn load(py: Python<'_>, snapshot: &str) -> PyResult<CoreMachine<Local>> {
+    let text = &mut serde_json::Deserializer::from_str(snapshot);
+    let snapshot: Snapshot = serde_path_to_error::deserialize(text)
+        .map_err(|e| SnapshotError::new_err(format!("at {}: {}", e.path(), e.inner())))?;
+    py.detach(|| CoreMachine::<Local>::from_snapshot(&snapshot)).map_err(to_py)
+}
+
+/// What the calls of a machine do, as lines of a trace.
+#[derive(Debug, Default)]
+pub(crate) struct Tracer {
+    /// Read on every call, so that calls nobody traces pay one load.
+    on: AtomicBool,
+    log: Mutex<(String, u64)>,
+}
+
+impl Tracer {
+    #[inline]
+    pub(crate) fn on(&self) -> bool {
+        self.on.load(Relaxed)
+    }
+
+    pub(crate) fn start(&self) -> bool {
+        !self.on.swap(true, Relaxed)
+    }
+
+    /// The emulator has no clock: each line is a microsecond after the one before.
+    pub(crate) fn note(&self, cpu: usize, events: &[Event]) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let (text, lines) = &mut *log;
+        for event in events {
+            // INVARIANT: writing into a string cannot fail.
+            if write::line(text, "bulkpages", 1, cpu, (*lines + 1) * 1000, event) == Ok(true) {
+                *lines += 1;
+            }
+        }
+    }
+
+    pub(crate) fn stop(&self) -> String {
+        self.on.store(false, Relaxed);
+        std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner)).0
+    }
+}
+
+/// Reads lines of a trace and writes each kmem event again, as ftrace text. Lines that are no such events are left out;
+/// what is damaged is said by line number.
+#[pyfunction]
+pub(crate) fn rewrite_trace(py: Python<'_>, text: &[u8], first: u64) -> (String, Vec<(u64, String)>) {
+    py.detach(|| {
+        let mut parser = Parser::default();
+        let (mut out, mut damaged) = (String::new(), Vec::new());
+        for (i, line) in text.split(|&b| b == b'\n').enumerate() {
+            let read = parser.line(line);
+            match &read.what {
+                What::Damaged { why } => damaged.push((first + i as u64, why.clone())),
+                what => {
+                    if let Some(event) = write::as_event(what) {
+                        // INVARIANT: writing into a string cannot fail.
+                        let _ =
+                            write::line(&mut out, parser.task(line), read.pid, read.cpu as usize, read.time, &event);
+                    }
+                }
+            }
+        }
+        (out, damaged)
+    })
+}
+
+/// The kernel's text for gfp flags.
+#[pyfunction]
+pub(crate) fn gfp_text(gfp: u32) -> String {
+    bulkpages_trace::gfp::text(gfp)
+}
+
+/// The gfp flags of a text.
+#[pyfunction]
+pub(crate) fn gfp_value(text: &str) -> PyResult<u32> {
+    bulkpages_trace::gfp::parse(text).map_err(|name| invalid(format!("gfp flag {name:?} is not known")))
 }
 
 fn finished() -> PyErr {

@@ -26,6 +26,7 @@ use bulkpages_core::{Machine, Pfn};
 use serde::Serialize;
 
 use crate::text::{Line, What};
+use crate::what_if::Request;
 
 /// What became of an `mm_page_alloc` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +195,8 @@ pub struct Follower {
     /// Pages that left a list without a line, and that no line has named since.
     unseen: HashSet<u32>,
     learn: bool,
+    /// What the callers did, when that is to be kept.
+    requests: Option<Vec<Request>>,
 }
 
 /// Misses kept in the report; all are counted.
@@ -207,6 +210,7 @@ impl Follower {
         let cpus = (0..machine.cpus()).map(|_| Cpu::default()).collect();
         let cx = Ctx { cpu: 0, probe: Vec::new(), fault: NoFault };
         Follower {
+            requests: None,
             machine,
             cpus,
             cx,
@@ -221,6 +225,16 @@ impl Follower {
     /// The machine as it is now.
     pub fn machine(&self) -> &Machine<Local> {
         &self.machine
+    }
+
+    /// Keeps what the callers do, to be done again with other settings.
+    pub fn keep_requests(&mut self) {
+        self.requests = Some(Vec::new());
+    }
+
+    /// What was kept, from the beginning to here.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        self.requests.take().unwrap_or_default()
     }
 
     /// The end: what is under way is finished.
@@ -357,6 +371,9 @@ impl Follower {
 
     fn free(&mut self, cpu: usize, pfn: Pfn, order: u8) {
         self.report.frees += 1;
+        if let Some(requests) = &mut self.requests {
+            requests.push(Request::Free { cpu: cpu as u32, pfn, order });
+        }
         // A refill of another CPU whose pages come back already has ended, though that CPU wrote no line since.
         for other in 0..self.cpus.len() {
             if self.cpus[other].session.as_ref().is_some_and(|s| s.pages.contains(&pfn)) {
@@ -535,6 +552,17 @@ impl Follower {
 
     /// Pages that left a list without a line.
     fn hidden(&mut self, cpu: usize, list: List, pages: Vec<Pfn>) {
+        if let Some(requests) = &mut self.requests {
+            // The flags are not known; these ask for the type of the pages.
+            let gfp = match list.2 {
+                Migratetype::Movable => 0x10_0cca,
+                Migratetype::Reclaimable => 0xcd0,
+                _ => 0xcc0,
+            };
+            if list.1 == 0 {
+                requests.push(Request::Bulk { cpu: cpu as u32, gfp, pages: pages.clone() });
+            }
+        }
         self.report.hidden_takes += 1;
         self.report.hidden_pages += pages.len() as u64;
         *self.report.hidden_sizes.entry(pages.len() as u32).or_default() += 1;
@@ -590,6 +618,7 @@ impl Follower {
                 self.miss(number, cpu, pfn, expected, order, migratetype, Verdict::Buddy);
                 self.machine.force_take(cpu, pfn, order);
             }
+            self.asked_for(cpu, gfp, order, pfn);
             return;
         }
         self.end_session(cpu);
@@ -674,6 +703,13 @@ impl Follower {
             }
         }
         self.unseen.remove(&pfn.0);
+        self.asked_for(cpu, gfp, order, pfn);
+    }
+
+    fn asked_for(&mut self, cpu: usize, gfp: u32, order: u8, pfn: Pfn) {
+        if let Some(requests) = &mut self.requests {
+            requests.push(Request::Alloc { cpu: cpu as u32, gfp, order, pfn });
+        }
     }
 
     /// A page that was thought to have left without a line turns up: what lay behind it is still on the list.

@@ -6,4 +6,5 @@ pub mod follow;
 pub mod gfp;
 pub mod lines;
 pub mod text;
+pub mod what_if;
 pub mod write;

@@ -222,6 +222,13 @@ impl Parser {
         Line { cpu, time, pid, what }
     }
 
+    /// The task's name in a line, as ftrace and perf write it; empty when there is none.
+    pub fn task<'a>(&self, line: &'a [u8]) -> &'a str {
+        let head = cpu_field(line).map_or(&[][..], |(open, ..)| trim(&line[..open]));
+        let end = head.iter().rposition(|b| !b.is_ascii_digit()).unwrap_or(0);
+        std::str::from_utf8(trim(&head[..end])).unwrap_or("")
+    }
+
     fn event(&mut self, name: &[u8], fields: &[u8]) -> Result<What, String> {
         if fields == b"snapshot" {
             return Ok(What::Snapshot);

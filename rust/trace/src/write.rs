@@ -4,9 +4,11 @@
 use core::fmt::{Error as FmtError, Write};
 
 use bulkpages_core::Pfn;
+use bulkpages_core::gfp::{Gfp, Migratetype};
 use bulkpages_core::probe::Event;
 
 use crate::gfp;
+use crate::text::What;
 
 /// The head of a trace file of `cpus` CPUs with `entries` lines.
 pub fn header(out: &mut String, entries: u64, cpus: usize) -> Result<(), FmtError> {
@@ -97,6 +99,33 @@ pub fn event(out: &mut String, event: &Event) -> Result<Option<bool>, FmtError> 
         }
         _ => Ok(None),
     }
+}
+
+/// The event that a line tells of; `None` for lines that the emulator has no event for.
+pub fn as_event(what: &What) -> Option<Event> {
+    let mt = |raw: u8| Migratetype::from_bits(raw.into());
+    Some(match *what {
+        What::Alloc { pfn, order, migratetype, gfp } => {
+            Event::PageAlloc { page: pfn, order, migratetype: mt(migratetype), gfp: Gfp(gfp) }
+        }
+        What::Free { pfn, order } => Event::PageFree { page: pfn, order },
+        What::FreeBatched { pfn } => Event::PageFreeBatched { page: pfn },
+        What::ZoneLocked { pfn, order, migratetype, percpu_refill } => {
+            Event::ZoneLocked { page: pfn, order, migratetype: mt(migratetype), percpu_refill }
+        }
+        What::Drain { pfn, order, migratetype } => Event::PcpuDrain { page: pfn, order, migratetype: mt(migratetype) },
+        What::Extfrag { pfn, alloc_order, fallback_order, alloc_type, fallback_type, change_ownership } => {
+            Event::Extfrag {
+                page: pfn,
+                alloc_order,
+                fallback_order,
+                alloc_migratetype: mt(alloc_type),
+                fallback_migratetype: mt(fallback_type),
+                change_ownership,
+            }
+        }
+        _ => return None,
+    })
 }
 
 /// One line of a trace: task and pid, CPU, time in nanoseconds, and the event's text. Whether there was a line to write.

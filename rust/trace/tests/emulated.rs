@@ -139,7 +139,6 @@ fn without_bulk_calls_every_line_is_foretold() {
         for learn in [false, true] {
             let (r, after) = follow(&run, learn);
             let text = show(&format!("nodes {nodes} seed {seed}"), &r);
-            println!("{text}");
             assert!(r.allocations > 10_000, "{text}");
             assert_eq!(
                 (r.predicted, r.refilled_predicted, r.drained_predicted),
@@ -165,7 +164,6 @@ fn a_bulk_call_costs_one_line_at_most() {
         let run = run(seed, mix, 4000);
         let (r, _) = follow(&run, false);
         let text = show(&format!("nodes {nodes} seed {seed}, {} hidden", run.hidden_pages), &r);
-        println!("{text}");
         assert_eq!(r.unsound, None, "{text}");
         assert!(r.predicted * 1000 >= r.allocations * 990, "{text}");
     }
@@ -179,7 +177,6 @@ fn other_nodes_are_found() {
         let run = run(seed, mix, 4000);
         let (r, _) = follow(&run, false);
         let text = show(&format!("remote seed {seed}"), &r);
-        println!("{text}");
         assert_eq!(r.unsound, None, "{text}");
         assert!(r.predicted * 1000 >= r.allocations * 985, "{text}");
     }
@@ -192,7 +189,6 @@ fn habits_are_learnt() {
     let run = run(31, mix, 4000);
     let (plain, _) = follow(&run, false);
     let (learnt, _) = follow(&run, true);
-    println!("{}\n{}", show("plain", &plain), show("learnt", &learnt));
     assert!(learnt.predicted > plain.predicted, "{} {}", show("plain", &plain), show("learnt", &learnt));
     assert!(learnt.hidden_predicted > learnt.false_hidden);
 }
