@@ -1,4 +1,4 @@
-"""Walks through a machine as drgn's Linux helpers walk through a kernel: nodes, zones, free areas, per-CPU lists, pages.
+"""Walks through a machine as drgn's helpers walk through a kernel: nodes, zones, free areas, per-CPU lists, pages.
 
 Everything is of one moment: `walk(machine)` takes the state, and what it gives does not change.
 """

@@ -65,10 +65,10 @@ def test_machine_from_texts(path: Path, tmp_path: Path) -> None:
     m.audit()
     assert m.buddyinfo() == kernel["buddyinfo"]
     ours, theirs = proc.parse_zoneinfo(m.zoneinfo()), proc.parse_zoneinfo(kernel["zoneinfo"])
-    for name, zone in theirs.items():
+    for where, zone in theirs.items():
         for key in ("min", "low", "high", "boost", "managed", "protection", "start_pfn"):
-            assert ours[name].get(key) == zone.get(key), (name, key)
-        assert {c: p["count"] for c, p in ours[name]["cpus"].items()} == {
+            assert ours[where].get(key) == zone.get(key), (where, key)
+        assert {c: p["count"] for c, p in ours[where]["cpus"].items()} == {
             c: p["count"] for c, p in zone["cpus"].items()
         }
     # Out, in, out.
@@ -92,9 +92,7 @@ def test_this_machine() -> None:
 
 def test_unknown_lines_are_skipped_and_said(tmp_path: Path) -> None:
     kernel = texts(WITH_TEXTS[0])
-    (tmp_path / "zoneinfo").write_text(
-        kernel["zoneinfo"].replace("        spanned", "        wobble   7\n        spanned")
-    )
+    (tmp_path / "zoneinfo").write_text(kernel["zoneinfo"].replace("        spanned", "  wobble 7\n        spanned"))
     (tmp_path / "buddyinfo").write_text(kernel["buddyinfo"])
     with pytest.warns(UserWarning, match="wobble"):
         bp.Machine.from_proc(tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ def test_missing_files() -> None:
 def as_other_tool(line: str, tool: str) -> str:
     head, _, rest = line.partition(" [")
     cpu, _, rest = rest.partition("] ")
-    flags, _, rest = rest.strip().partition(" ")
+    _flags, _, rest = rest.strip().partition(" ")
     task, _, pid = head.strip().rpartition("-")
     when, _, what = rest.strip().partition(": ")
     if tool == "perf":
@@ -203,7 +204,7 @@ def test_perfetto(m: bp.Machine) -> None:
     instants = [event for event in loaded if event["ph"] == "i"]
     assert len(instants) == traces[0].lines.count("\n")
     assert {event["tid"] for event in instants} == {0, 1}
-    assert all(a["ts"] < b["ts"] for a, b in zip(instants, instants[1:], strict=False))
+    assert all(a["ts"] < b["ts"] for a, b in pairwise(instants))
     assert [event["name"] for event in perfetto(traces[0].events())["traceEvents"][:2]]
 
 

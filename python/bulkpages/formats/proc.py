@@ -16,8 +16,10 @@ machine is built by a rule:
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any
 
@@ -303,33 +305,40 @@ class _Layout:
     def __init__(self, start: int, end: int, managed: int) -> None:
         self.first_block, self.end = start // BLOCK, end
         self.types: dict[int, int] = {}
-        # Frames that a block may go to: by order, as (first frame, whether its buddy is out of reach).
-        self.slots: dict[int, list[tuple[int, bool]]] = {order: [] for order in range(ORDERS)}
+        # Aligned areas that nothing uses yet, by order: the buddy of such an area is out of reach.
+        self.fresh: dict[int, deque[int]] = {order: deque() for order in range(ORDERS)}
+        # What was left of areas in use, by type and order: beside each is something of its order that is used.
+        self.left: dict[tuple[int, int], list[int]] = {}
         at = end - managed
         while at < end:
             order = min(ORDERS - 1, (at & -at).bit_length() - 1 if at else ORDERS - 1)
             while at + (1 << order) > end:
                 order -= 1
-            self.slots[order].append((at, True))
+            self.fresh[order].append(at)
             at += 1 << order
 
-    def _fits(self, at: int, order: int, migratetype: int) -> bool:
-        blocks = range(at // BLOCK, (at + (1 << order) - 1) // BLOCK + 1)
-        return all(self.types.get(block, migratetype) == migratetype for block in blocks)
+    def _blocks(self, at: int, order: int) -> range:
+        return range(at // BLOCK, (at + (1 << order) - 1) // BLOCK + 1)
+
+    def _take_fresh(self, order: int, migratetype: int) -> int | None:
+        for at in self.fresh[order]:
+            if all(self.types.get(block, migratetype) == migratetype for block in self._blocks(at, order)):
+                self.fresh[order].remove(at)
+                self.types.update(dict.fromkeys(self._blocks(at, order), migratetype))
+                return at
+        return None
 
     def place(self, order: int, migratetype: int, *, alone: bool = True) -> int | None:
         """The frame of one block; `alone`: its buddy must not be free as a block of the same order."""
-        least = order + 1 if alone and order < ORDERS - 1 else order
-        for size in (order, *range(least, ORDERS)):
-            slots = self.slots[size]
-            for i, (at, whole) in enumerate(slots):
-                if (size == order and alone and not whole) or not self._fits(at, size, migratetype):
-                    continue
-                del slots[i]
-                for block in range(at // BLOCK, (at + (1 << size) - 1) // BLOCK + 1):
-                    self.types[block] = migratetype
+        for size in range(order, ORDERS):
+            left = self.left.get((migratetype, size))
+            if left and (size > order or not alone):
+                at: int | None = heappop(left)
+            else:
+                at = self._take_fresh(size, migratetype)
+            if at is not None:
                 for half in range(size - 1, order - 1, -1):
-                    self.slots[half].append((at + (1 << half), False))
+                    heappush(self.left.setdefault((migratetype, half), []), at + (1 << half))
                 return at
         return None
 

@@ -9,8 +9,8 @@
 //! * A refill whose list was not empty: somebody took the rest without a line, so a bulk call did.
 //! * A frame that lies deeper on its list than the head: what lay above it was taken without a line.
 //! * A free of a page that nobody was seen to take: it was taken without a line, or before the trace.
-//! * Bulk calls come again: when pages had left without a line before a task asked for something, the same is expected
-//!   when it asks for that again, for as long as this is right more often than not.
+//! * Bulk calls come again: when pages had left twice without a line before a task asked for something, it is expected
+//!   when it asks for that again on that CPU, for as long as this is right more often than not.
 //!
 //! Nothing here looks ahead: what a line reveals is used from the next line on.
 
@@ -638,7 +638,8 @@ impl Follower {
             && order == 0
             && let Some(habit) = self.habits.get(&key)
         {
-            skip = habit.pages;
+            // Once may be chance.
+            skip = if habit.trust >= 2 { habit.pages } else { 0 };
         }
         let (head, mut expected) = match zone {
             Some(z) if pcp_allowed_order(order) => self.machine.with_list(z, cpu, order, mt, |l| {
