@@ -18,10 +18,14 @@ __all__ = [
     "core_rows",
     "count_bulk",
     "count_page_pool",
+    "explore_interrupts",
     "failure_sweep",
     "hole_shape",
     "misuse_score",
     "ns_per_count",
+    "run_threads",
+    "stress_mixes",
+    "stress_run",
     "svc_alloc_arg",
     "time_bench_page_pool",
     "trial_bulk",
@@ -233,3 +237,27 @@ def count_bulk(
 def count_page_pool(machine: Machine, api: str, bench: str, iterations: SupportsIndex) -> dict[str, int]: ...
 def core_rows() -> list[tuple[str, int, int, str | None, int]]: ...
 def ns_per_count() -> float: ...
+def run_threads(
+    machine: Machine,
+    threads: SupportsIndex,
+    mix: str,
+    seconds: float | None,
+    ops: SupportsIndex | None,
+    seed: SupportsIndex,
+    slices: SupportsIndex,
+) -> dict[str, Any]: ...
+def stress_run(
+    memory_pages: SupportsIndex,
+    cpus: SupportsIndex,
+    nodes: SupportsIndex,
+    threads: SupportsIndex,
+    mix: str,
+    seconds: float | None,
+    ops: SupportsIndex | None,
+    seed: SupportsIndex,
+    slices: SupportsIndex,
+) -> dict[str, Any]: ...
+def stress_mixes() -> list[str]: ...
+def explore_interrupts(
+    model: str, locking: str, task: str, handlers: Sequence[str], bound: SupportsIndex, limit: SupportsIndex
+) -> dict[str, Any]: ...

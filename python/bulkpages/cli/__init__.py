@@ -18,7 +18,9 @@ COMMANDS = {
     "compare": ("bulkpages.cli.compare", "compare"),
     "conform": ("bulkpages.cli.conform", "conform"),
     "doctor": ("bulkpages.cli.doctor", "doctor"),
+    "explore": ("bulkpages.cli.explore", "explore"),
     "show": ("bulkpages.cli.show", "show"),
+    "stress": ("bulkpages.cli.stress", "stress"),
 }
 
 

@@ -6,6 +6,8 @@
 pub mod bench;
 pub mod clock;
 pub mod counts;
+pub mod stress;
+pub mod timed;
 pub mod trial;
 
 pub use bench::{Row, bench_core};
