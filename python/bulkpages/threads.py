@@ -189,7 +189,10 @@ def run(
         raise ApiMisuse("a run needs a machine made with threads=True")
     if callable(workload):
         return _run_callable(machine, threads, workload, seconds, ops, timeline)
-    return _finish(_core.run_threads(machine, threads, workload, seconds, ops, seed, timeline))
+    data = _core.run_threads(machine, threads, workload, seconds, ops, seed, timeline)
+    if data["interrupted"]:
+        raise KeyboardInterrupt
+    return _finish(data)
 
 
 def _run_callable(

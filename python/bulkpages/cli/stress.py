@@ -90,6 +90,8 @@ def stress(
         )
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
+    if run.data["interrupted"]:
+        click.echo("interrupted: the report is of what ran until then", err=True)
     if perfetto:
         run.perfetto(perfetto)
     if picture:

@@ -7,6 +7,7 @@ use bulkpages_core::boot::BootSpec;
 use bulkpages_core::sync::Locking;
 use bulkpages_measure::stress::{self, Op, PRESETS, Plan, Report, SINGLE_REASONS};
 use bulkpages_measure::timed::{Histogram, Kind, Seen, Side, Timed};
+use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -62,7 +63,10 @@ where
         })
         .map_err(to_py)?;
     let d = to_dict(py, &report, plan, timed)?;
-    // Ctrl-C ends the run early; what it found is still a result.
+    // Ctrl-C ends the run early; what it found is still a result. What another signal's handler raised is an error.
+    if let Some(error) = interrupted.take_if(|error| !error.is_instance_of::<PyKeyboardInterrupt>(py)) {
+        return Err(error);
+    }
     d.set_item("interrupted", interrupted.is_some())?;
     Ok(d)
 }
