@@ -8,22 +8,28 @@ from bulkpages._core import DEBUG_BUILD as _DEBUG_BUILD
 from bulkpages._core import PageArray, __version__
 from bulkpages.errors import ApiMisuse, AuditError, BulkpagesError, InvalidArgument, SnapshotError
 from bulkpages.gfp import *  # noqa: F403
+from bulkpages.interrupts import Exploration, explore
 from bulkpages.machine import Audit, Machine, PerCpuPages, Reclaim, Zone
+from bulkpages.threads import Run, stress
 
 __all__ = [
     "ApiMisuse",
     "Audit",
     "AuditError",
     "BulkpagesError",
+    "Exploration",
     "InvalidArgument",
     "Machine",
     "PageArray",
     "PerCpuPages",
     "Reclaim",
+    "Run",
     "SnapshotError",
     "Zone",
     "__version__",
     "callers",
+    "explore",
+    "stress",
 ]
 __all__ += _gfp.__all__
 

@@ -23,6 +23,7 @@ __all__ = [
     "count_bulk",
     "count_fill",
     "count_page_pool",
+    "explore_interrupts",
     "failure_sweep",
     "fillers",
     "gfp_text",
@@ -32,6 +33,9 @@ __all__ = [
     "ns_per_count",
     "request_shapes",
     "rewrite_trace",
+    "run_threads",
+    "stress_mixes",
+    "stress_run",
     "svc_alloc_arg",
     "time_bench_page_pool",
     "trial_bulk",
@@ -293,3 +297,27 @@ def request_shapes(pages: SupportsIndex) -> list[tuple[str, str]]: ...
 def clustered_shape(nr_pages: SupportsIndex, holes: SupportsIndex, runs: SupportsIndex, seed: int) -> str: ...
 def fillers() -> list[tuple[str, list[str]]]: ...
 def clock_cost() -> int: ...
+def run_threads(
+    machine: Machine,
+    threads: SupportsIndex,
+    mix: str,
+    seconds: float | None,
+    ops: SupportsIndex | None,
+    seed: SupportsIndex,
+    slices: SupportsIndex,
+) -> dict[str, Any]: ...
+def stress_run(
+    memory_pages: SupportsIndex,
+    cpus: SupportsIndex,
+    nodes: SupportsIndex,
+    threads: SupportsIndex,
+    mix: str,
+    seconds: float | None,
+    ops: SupportsIndex | None,
+    seed: SupportsIndex,
+    slices: SupportsIndex,
+) -> dict[str, Any]: ...
+def stress_mixes() -> list[str]: ...
+def explore_interrupts(
+    model: str, locking: str, task: str, handlers: Sequence[str], bound: SupportsIndex, limit: SupportsIndex
+) -> dict[str, Any]: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from bulkpages import _core
 from bulkpages.errors import InvalidArgument, SnapshotError
 from bulkpages.formats.recording import load_snapshot
+from bulkpages.threads import Run, run
 
 if TYPE_CHECKING:
     from bulkpages.formats.trace import TraceText
@@ -490,6 +491,35 @@ class Machine(_core.Machine):
     def reclaim(self) -> Reclaim:
         """Where the reclaim model stands."""
         return Reclaim(**self._reclaim_info())
+
+    def run(
+        self,
+        threads: int,
+        workload: str | Callable[[Machine, int, int], object] = "default",
+        *,
+        seconds: float | None = None,
+        ops: int | None = None,
+        seed: int = 1,
+        timeline: int = 0,
+    ) -> Run:
+        """Runs real threads on the machine, thread i on CPU i, until the time or the operations are up.
+
+        Args:
+            threads: Threads, at most one per CPU.
+            workload: A mix of built-in operations: a preset (default, bulk, drain, remote-free), weights
+                ("bulk=4,single=2,drain=1"), or both; what they allocate is freed at the end. Or a callable, called
+                again and again by each thread as `workload(machine, cpu, calls_so_far)`.
+            seconds: Time to run.
+            ops: Operations, or calls of the callable, of each thread.
+            seed: Seed of the built-in operations. The order between threads is the host's.
+            timeline: Slices that each thread keeps, from the start of the run on.
+
+        Raises:
+            ApiMisuse: The machine was not made with `threads=True`.
+            InvalidArgument: Something out of range, or more threads than CPUs; nothing ran then.
+            Exception: What the callable raised first; every thread has stopped by then.
+        """
+        return run(self, threads=threads, workload=workload, seconds=seconds, ops=ops, seed=seed, timeline=timeline)
 
     def __reduce__(self) -> tuple[Any, ...]:
         raise TypeError("a machine is not pickled: pages that callers own would be lost; use snapshot()")

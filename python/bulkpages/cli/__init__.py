@@ -22,6 +22,8 @@ COMMANDS = {
     "replay": ("bulkpages.cli.replay", "replay"),
     "show": ("bulkpages.cli.show", "show"),
     "trace": ("bulkpages.cli.trace", "trace"),
+    "explore": ("bulkpages.cli.explore", "explore"),
+    "stress": ("bulkpages.cli.stress", "stress"),
 }
 
 

@@ -36,7 +36,7 @@ impl<L: Locking> Machine<L> {
     /// When nobody owns the page, or it has 256 references already.
     #[inline]
     pub fn get_page(&self, pfn: Pfn) -> Result<()> {
-        if self.pages.get_ref(pfn) {
+        if self.pages.get_ref::<L>(pfn) {
             return Ok(());
         }
         Err(self.cannot_get(pfn))
@@ -54,7 +54,7 @@ impl<L: Locking> Machine<L> {
     /// When nobody owns the page with order 0.
     #[inline]
     pub fn put_page<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pfn: Pfn) -> Result<bool> {
-        if self.pages.put_ref(pfn) {
+        if self.pages.put_ref::<L>(pfn) {
             return Ok(false);
         }
         if !self.pages.claim_owned::<L>(pfn, 0) {
@@ -70,7 +70,7 @@ impl<L: Locking> Machine<L> {
     ///
     /// When nobody owns the page with order 0.
     pub fn put_page_testzero(&self, pfn: Pfn) -> Result<bool> {
-        if self.pages.put_ref(pfn) {
+        if self.pages.put_ref::<L>(pfn) {
             return Ok(false);
         }
         if self.pages.state(pfn) == PageState::Allocated(0) { Ok(true) } else { Err(self.cannot_free(pfn, 0)) }

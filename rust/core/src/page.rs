@@ -12,7 +12,7 @@
 //!   for 1024 frames: a terabyte of untouched memory then needs a few megabytes.
 //! * The links of a frame mean something only while it heads a free block.
 
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
 use crate::gfp::Migratetype;
 use crate::pfn::{MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
@@ -220,34 +220,68 @@ impl PageMap {
 
     /// `get_page()`: one more reference, at most 256; `false` for a page that nobody owns.
     #[inline]
-    pub(crate) fn get_ref(&self, pfn: Pfn) -> bool {
+    pub(crate) fn get_ref<L: Locking>(&self, pfn: Pfn) -> bool {
         let Some(state) = self.state.get(pfn.index()) else { return false };
         let owner = &self.owner[pfn.index()];
+        let now = self.begin_ref::<L>(state);
         let refs = owner.load(Relaxed);
-        let now = state.load(Relaxed);
         if now & KIND != ALLOC || refs & 0xff == 0xff {
+            Self::end_ref::<L>(state, now, now);
             return false;
         }
         owner.store(refs + 1, Relaxed);
-        state.store(now | SHARED_PAGE, Relaxed);
+        Self::end_ref::<L>(state, now, now | SHARED_PAGE);
         true
     }
 
     /// Drops a reference of a page that has several; `false` when it has only one, or none.
     #[inline]
-    pub(crate) fn put_ref(&self, pfn: Pfn) -> bool {
+    pub(crate) fn put_ref<L: Locking>(&self, pfn: Pfn) -> bool {
         let Some(state) = self.state.get(pfn.index()) else { return false };
-        let now = state.load(Relaxed);
+        // Whoever drops a reference holds one, so a page that is not shared now cannot become so meanwhile.
+        if state.load(Relaxed) & SHARED_PAGE == 0 {
+            return false;
+        }
+        let now = self.begin_ref::<L>(state);
         if now & SHARED_PAGE == 0 {
+            Self::end_ref::<L>(state, now, now);
             return false;
         }
         let owner = &self.owner[pfn.index()];
         let refs = owner.load(Relaxed) - 1;
         owner.store(refs, Relaxed);
-        if refs & 0xff == 0 {
-            state.store(now & !SHARED_PAGE, Relaxed);
-        }
+        let shared = if refs & 0xff == 0 { 0 } else { SHARED_PAGE };
+        Self::end_ref::<L>(state, now, now & !SHARED_PAGE | shared);
         true
+    }
+
+    /// The state of a page whose references are about to change. Where several threads run, an owned page is claimed
+    /// meanwhile, as for a free: count and flag are two words that change as one.
+    #[inline]
+    fn begin_ref<L: Locking>(&self, state: &AtomicU8) -> u8 {
+        let mut now = state.load(Relaxed);
+        if L::PARALLEL {
+            while now & KIND == ALLOC {
+                let free = now & !FREEING;
+                match state.compare_exchange_weak(free, free | FREEING, Acquire, Relaxed) {
+                    Ok(_) => return free,
+                    Err(other) => now = other,
+                }
+                // Somebody changes the count, which takes nanoseconds, or frees the page, which ends with no owner.
+                std::thread::yield_now();
+            }
+        }
+        now
+    }
+
+    /// Ends [`PageMap::begin_ref`], which gave `from`: stores the new state.
+    #[inline]
+    fn end_ref<L: Locking>(state: &AtomicU8, from: u8, to: u8) {
+        if !L::PARALLEL {
+            state.store(to, Relaxed);
+        } else if from & KIND == ALLOC {
+            state.store(to, Release);
+        }
     }
 
     /// The page_pool that an owned page carries the mark of, 0 for none.

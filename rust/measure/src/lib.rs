@@ -7,6 +7,8 @@ pub mod bench;
 pub mod clock;
 pub mod counts;
 pub mod fill;
+pub mod stress;
+pub mod timed;
 pub mod trial;
 pub mod windows;
 

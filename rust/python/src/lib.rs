@@ -4,12 +4,14 @@ mod args;
 mod callers;
 mod errors;
 mod events;
+mod explore;
 mod faults;
 mod machine;
 mod measure;
 mod page_array;
 mod page_pool;
 mod replay;
+mod stress;
 mod sweep;
 mod trace;
 
@@ -24,6 +26,8 @@ mod _core {
         z_erofs_gbuf_growsize,
     };
     #[pymodule_export]
+    use super::explore::explore_interrupts;
+    #[pymodule_export]
     use super::machine::Machine;
     #[pymodule_export]
     use super::measure::{
@@ -34,6 +38,8 @@ mod _core {
     use super::page_array::PageArray;
     #[pymodule_export]
     use super::page_pool::{PagePool, time_bench_page_pool};
+    #[pymodule_export]
+    use super::stress::{run_threads, stress_mixes, stress_run};
     #[pymodule_export]
     use super::sweep::{failure_sweep, misuse_score};
     #[pymodule_export]
