@@ -2,8 +2,8 @@
 
     python benches/native/growth.py [--output DIR] [--rounds N] [--json]
 
-Cycles of the emulator on this machine, never of a kernel. Cells of one axis are measured in turn, round after round; shown
-is the median over rounds, and in the picture the range of the middle half.
+Cycles of the emulator on this machine, never of a kernel. Cells of one axis are measured in turn, round after round;
+shown is the median over rounds, and in the picture the range of the middle half.
 """
 
 from __future__ import annotations

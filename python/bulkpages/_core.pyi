@@ -242,6 +242,7 @@ def misuse_score(
 def time_bench_page_pool(
     machine: Machine, form_name: str, bench: str, loops: SupportsIndex, *, cpu: SupportsIndex | None = None
 ) -> tuple[int, int, int]: ...
+
 @final
 class TraceFollower:
     def __new__(cls, snapshot: str, *, marked: bool = False, learn: bool = True) -> Self: ...
