@@ -26,7 +26,7 @@ def output(tmp_path: Path) -> Path:
 
 def test_compare_writes_its_files(output: Path) -> None:
     code, out, err = _run(
-        *("compare", "--quick", "--output", str(output), "--seed", "3", "--budget", "8s"),
+        *("compare", "--quick", "--output", str(output), "--seed", "3", "--processes", "6"),
         *("--only", "null-8", "--only", "svc-small-*"),
     )
     assert code == 0, err
@@ -70,7 +70,7 @@ def test_an_interrupted_run_goes_on(output: Path, monkeypatch: pytest.MonkeyPatc
             raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "_measure", interrupted)
-    common = ("compare", "--quick", "--output", str(output), "--budget", "8s", "--seed", "4")
+    common = ("compare", "--quick", "--output", str(output), "--processes", "12", "--seed", "4")
     code, out, err = _run(*common, "--only", "null-1")
     assert code == 130, err
     assert "--resume" in err

@@ -180,7 +180,7 @@ def test_cells_have_names_of_their_own() -> None:
 
 def test_a_run_of_one_cell_end_to_end(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "out"
-    args = ["compare", "--quick", "--only", "null-256", "--budget", "6s", "--seed", "3", "--output", str(folder)]
+    args = ["compare", "--quick", "--only", "null-256", "--processes", "6", "--seed", "3", "--output", str(folder)]
     done = CliRunner().invoke(main, args)
     assert done.exit_code == 0, done.output
     results = json.loads((folder / "results.json").read_text())
@@ -215,8 +215,8 @@ def test_snapshot_state_can_be_measured(tmp_path: Path) -> None:
             "--quick",
             "--only",
             "null-8",
-            "--budget",
-            "6s",
+            "--processes",
+            "6",
             "--snapshot",
             str(path),
             "--json",

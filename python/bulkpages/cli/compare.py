@@ -144,6 +144,7 @@ def _measure(plan: Plan, earlier: Run | None) -> Run:
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Of the order of trials; chosen when left out.")
 @click.option("--effect", type=Share(), default="1%", show_default=True, help="Smallest effect of interest.")
 @click.option("--budget", type=Duration(), help="Time to measure, as 45s or 10m; 30s with --quick, else 11m.")
+@click.option("--processes", type=click.IntRange(1, 10_000), help="Processes of each workload, in place of a budget.")
 @click.option("--only", multiple=True, metavar="PATTERN", help="Only workloads of these names, as null-* (repeatable).")
 @click.option("--cell", "also", multiple=True, hidden=True)
 @click.option("--list", "listing", is_flag=True, help="List the workloads and end.")
@@ -160,6 +161,7 @@ def compare(
     seed: int | None,
     effect: float,
     budget: float | None,
+    processes: int | None,
     only: tuple[str, ...],
     also: tuple[str, ...],
     listing: bool,
@@ -196,7 +198,7 @@ def compare(
         folder = Path(resume or ".")
         known = _all_cells()
         cells = [replace(known[name], forms=tuple(forms)) for name, forms in before["state"]["cells"]]
-        budget = before["method"]["budget_seconds"]
+        budget, processes = before["method"]["budget_seconds"], before["method"]["processes_asked"]
     else:
         cells = _choose(quick, only + also)
         folder = Path(output) if output else Path("results") / started.strftime("%Y%m%d-%H%M%S")
@@ -213,6 +215,8 @@ def compare(
             seconds=budget or (QUICK_SECONDS if quick else FULL_SECONDS),
             looks=2 if quick else 4,
             effect=effect,
+            processes=processes,
+            strict=budget is not None and before is None,
         )
         try:
             measured = _measure(plan, restore(before) if before else None)
@@ -225,6 +229,7 @@ def compare(
         results["started"] = before["started"] if before else started.isoformat(timespec="seconds")
         words = ["bulkpages compare", "--quick" if quick else "", *(f"--only '{name}'" for name in only + also)]
         words += [f"--effect {effect:.4g}" if effect != 0.01 else "", f"--budget {budget:.0f}s" if budget else ""]
+        words += [f"--processes {processes}" if processes else ""]
         words += [f"--snapshot {snapshot}" if snapshot else "", f"--seed {seed}"]
         results["command"] = before["command"] if before else " ".join(word for word in words if word)
         if not measured.interrupted:

@@ -187,6 +187,7 @@ def analyse(plan: Plan, run: Run, provenance: dict[str, Any]) -> dict[str, Any]:
             "alpha_by_look": spend(sequential.alpha, plan.looks) if sequential.alpha else [],
             "effect": plan.effect,
             "budget_seconds": plan.seconds,
+            "processes_asked": plan.processes,
             "spent_seconds": round(run.spent, 1),
             "foretold": run.foretold,
         },

@@ -49,6 +49,8 @@ class Plan:
         seconds: Time to measure, of all looks together.
         looks: How often the data are looked at.
         effect: Smallest effect of interest, as a share.
+        processes: Processes in all for each workload, however long they take; None: as many as the time allows.
+        strict: Whether too little time for any answer is an error; else it takes longer.
     """
 
     cells: list[Cell]
@@ -59,6 +61,8 @@ class Plan:
     seconds: float
     looks: int
     effect: float
+    processes: int | None = None
+    strict: bool = True
 
 
 @dataclass
@@ -261,6 +265,8 @@ def _measure(
 
     def due() -> bool:
         have = min(len(state.cost[cell.name]) for cell in active) + len(running)
+        if plan.processes is not None:
+            return have < max(MIN_PROCESSES, plan.processes * (look + 1) // plan.looks)
         return have < MIN_PROCESSES or before + time.monotonic() - start + longest < until
 
     try:
@@ -292,7 +298,7 @@ def _foretell(
     """Says what the budget can tell apart, once the first processes have shown the spread."""
     have = len(state.cost[active[0].name])
     least = longest * -(-MIN_PROCESSES // workers)
-    if least > plan.seconds * 1.5:
+    if plan.strict and plan.processes is None and least > plan.seconds * 1.5:
         raise BulkpagesError(
             f"a budget of {plan.seconds:.0f} s is too small: {len(active)} workloads need at least {least:.0f} s; "
             "give more, or fewer workloads with --only"
