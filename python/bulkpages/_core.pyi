@@ -18,7 +18,6 @@ __all__ = [
     "btrfs_alloc_page_array",
     "callers",
     "clock_cost",
-    "clustered_shape",
     "core_rows",
     "count_bulk",
     "count_fill",
@@ -31,7 +30,6 @@ __all__ = [
     "hole_shape",
     "misuse_score",
     "ns_per_count",
-    "request_shapes",
     "rewrite_trace",
     "run_threads",
     "stress_mixes",
@@ -294,8 +292,6 @@ def count_fill(
 def window_fill(
     machine: Machine, filler: str, form: str, shape: str, iterations: SupportsIndex, *, cold: bool = False
 ) -> dict[str, list[int]]: ...
-def request_shapes(pages: SupportsIndex) -> list[tuple[str, str]]: ...
-def clustered_shape(nr_pages: SupportsIndex, holes: SupportsIndex, runs: SupportsIndex, seed: int) -> str: ...
 def fillers() -> list[tuple[str, list[str]]]: ...
 def clock_cost() -> int: ...
 def run_threads(

@@ -12,7 +12,10 @@ from bulkpages.gfp import GFP_KERNEL
 if TYPE_CHECKING:
     from bulkpages.machine import Machine
 
-__all__ = ["fill_shape", "hole_shape"]
+__all__ = ["REQUESTS", "fill_shape", "hole_shape"]
+
+#: What a sunrpc request may be, by the names that `hole_shape` takes.
+REQUESTS = ("small RPC", "READ by splice", "READ by iterator", "WRITE", "partial TCP record", "deferred replay")
 
 
 def hole_shape(

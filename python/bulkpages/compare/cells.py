@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from bulkpages import Machine, _core
+from bulkpages.callers.shapes import REQUESTS, hole_shape
 from bulkpages.gfp import GFP_KERNEL
 
 __all__ = ["Cell", "Conditions", "full_cells", "make_machine", "quick_cells", "select"]
@@ -139,7 +140,7 @@ def _fill(name: str, filler: str, shape: str, forms: tuple[str, ...] = (), **con
 
 def _rpc() -> dict[str, str]:
     """Shapes that requests leave, by the short name of the request."""
-    return {name.lower().replace(" ", "-"): shape for name, shape in _core.request_shapes(RPC_SLOTS)}
+    return {name.lower().replace(" ", "-"): hole_shape(name, RPC_SLOTS) for name in REQUESTS}
 
 
 def _callers(forms: tuple[str, ...] = ()) -> list[Cell]:
@@ -174,7 +175,7 @@ def _conditions() -> list[Cell]:
         _fill("svc-fill-page-owner", "svc_alloc_arg", "." * RPC_SLOTS, page_owner=True),
     ]
     for runs in (1, 4, 16):
-        cells.append(_fill(f"core-256-holes-32-runs-{runs}", "core", _core.clustered_shape(256, 32, runs, 1)))
+        cells.append(_fill(f"core-256-holes-32-runs-{runs}", "core", hole_shape("clustered", 256, 32, runs, seed=1)))
     return cells
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from bulkpages import Machine, PageArray, _core
+from bulkpages.callers.shapes import hole_shape
 from bulkpages.compare.kernel import timings
 from bulkpages.gfp import GFP_KERNEL
 
@@ -104,7 +105,7 @@ def _pool_nanoseconds(rows: dict[str, Any]) -> Found:
 
 def _better_job(rows: dict[str, Any]) -> Found:
     shapes = {
-        "svc_alloc_arg, small RPC": ("svc_alloc_arg", dict(_core.request_shapes(RPC))["small RPC"]),
+        "svc_alloc_arg, small RPC": ("svc_alloc_arg", hole_shape("small RPC", RPC)),
         "btrfs, full": ("btrfs_alloc_page_array", "x" * 64),
         "btrfs, all NULL": ("btrfs_alloc_page_array", "." * 16),
         "xfs, 4 pages": ("xfs_buf_alloc_pages", "." * 4),
@@ -244,7 +245,7 @@ def _page_owner(_rows: dict[str, Any]) -> Found:
 
 
 def _walk(rows: dict[str, Any]) -> Found:
-    shape = dict(_core.request_shapes(RPC))["small RPC"]
+    shape = hole_shape("small RPC", RPC)
     before, tracked = (_tests("svc_alloc_arg", form, shape)["slot_tests"] for form in ("before", "tracked"))
     text = f"Small RPC, {RPC} slots with one hole: {before} slot tests, {tracked} when the caller remembers its holes."
     row = rows.get("svc-small-rpc tracked")

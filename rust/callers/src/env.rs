@@ -23,17 +23,17 @@ pub trait Hooks {
     /// Whether anything can happen at all; `false` removes the questions at compile time.
     const ON: bool;
     /// Whether allocating a pointer array of `slots` slots fails.
-    fn array_fails(&mut self, slots: usize) -> bool;
+    fn array_fails(&self, slots: usize) -> bool;
     /// Whether appending `pages` pages to a scatter table fails.
-    fn append_fails(&mut self, pages: usize) -> bool;
+    fn append_fails(&self, pages: usize) -> bool;
     /// Whether `vmap()` of `pages` pages fails.
-    fn vmap_fails(&mut self, pages: usize) -> bool;
+    fn vmap_fails(&self, pages: usize) -> bool;
     /// Whether mapping a page for DMA fails.
-    fn dma_map_fails(&mut self, page: Pfn) -> bool;
+    fn dma_map_fails(&self, page: Pfn) -> bool;
     /// `kthread_should_stop()`, and in sunrpc `svc_thread_should_stop()`.
-    fn should_stop(&mut self) -> bool;
+    fn should_stop(&self) -> bool;
     /// The caller sleeps for the `nth` time, from 1: the rest of the world may act.
-    fn wait(&mut self, nth: u64);
+    fn wait(&self, nth: u64);
     /// What is wrong with the caller's code; nothing, unless misuse is studied.
     fn slip(&self) -> Option<Slip> {
         None
@@ -51,27 +51,27 @@ pub struct NoHooks;
 impl Hooks for NoHooks {
     const ON: bool = false;
     #[inline(always)]
-    fn array_fails(&mut self, _slots: usize) -> bool {
+    fn array_fails(&self, _slots: usize) -> bool {
         false
     }
     #[inline(always)]
-    fn append_fails(&mut self, _pages: usize) -> bool {
+    fn append_fails(&self, _pages: usize) -> bool {
         false
     }
     #[inline(always)]
-    fn vmap_fails(&mut self, _pages: usize) -> bool {
+    fn vmap_fails(&self, _pages: usize) -> bool {
         false
     }
     #[inline(always)]
-    fn dma_map_fails(&mut self, _page: Pfn) -> bool {
+    fn dma_map_fails(&self, _page: Pfn) -> bool {
         false
     }
     #[inline(always)]
-    fn should_stop(&mut self) -> bool {
+    fn should_stop(&self) -> bool {
         false
     }
     #[inline(always)]
-    fn wait(&mut self, _nth: u64) {}
+    fn wait(&self, _nth: u64) {}
 }
 
 /// Failures that a test or a user states, and a slip in the caller's code.
@@ -93,25 +93,24 @@ pub struct HookPlan {
     pub garbage: Vec<Pfn>,
 }
 
-/// A plan that several calls share.
-impl Hooks for &HookPlan {
+impl Hooks for HookPlan {
     const ON: bool = true;
-    fn array_fails(&mut self, _slots: usize) -> bool {
+    fn array_fails(&self, _slots: usize) -> bool {
         self.arrays.fails()
     }
-    fn append_fails(&mut self, _pages: usize) -> bool {
+    fn append_fails(&self, _pages: usize) -> bool {
         self.appends.fails()
     }
-    fn vmap_fails(&mut self, _pages: usize) -> bool {
+    fn vmap_fails(&self, _pages: usize) -> bool {
         self.vmaps.fails()
     }
-    fn dma_map_fails(&mut self, _page: Pfn) -> bool {
+    fn dma_map_fails(&self, _page: Pfn) -> bool {
         self.dma_maps.fails()
     }
-    fn should_stop(&mut self) -> bool {
+    fn should_stop(&self) -> bool {
         self.stop.fails()
     }
-    fn wait(&mut self, _nth: u64) {}
+    fn wait(&self, _nth: u64) {}
     fn slip(&self) -> Option<Slip> {
         self.slip
     }
@@ -120,30 +119,39 @@ impl Hooks for &HookPlan {
     }
 }
 
-/// A plan of one run's own.
-impl Hooks for HookPlan {
-    const ON: bool = true;
-    fn array_fails(&mut self, slots: usize) -> bool {
-        (&mut &*self).array_fails(slots)
+impl<H: Hooks> Hooks for &H {
+    const ON: bool = H::ON;
+    #[inline(always)]
+    fn array_fails(&self, slots: usize) -> bool {
+        (**self).array_fails(slots)
     }
-    fn append_fails(&mut self, pages: usize) -> bool {
-        (&mut &*self).append_fails(pages)
+    #[inline(always)]
+    fn append_fails(&self, pages: usize) -> bool {
+        (**self).append_fails(pages)
     }
-    fn vmap_fails(&mut self, pages: usize) -> bool {
-        (&mut &*self).vmap_fails(pages)
+    #[inline(always)]
+    fn vmap_fails(&self, pages: usize) -> bool {
+        (**self).vmap_fails(pages)
     }
-    fn dma_map_fails(&mut self, page: Pfn) -> bool {
-        (&mut &*self).dma_map_fails(page)
+    #[inline(always)]
+    fn dma_map_fails(&self, page: Pfn) -> bool {
+        (**self).dma_map_fails(page)
     }
-    fn should_stop(&mut self) -> bool {
-        (&mut &*self).should_stop()
+    #[inline(always)]
+    fn should_stop(&self) -> bool {
+        (**self).should_stop()
     }
-    fn wait(&mut self, _nth: u64) {}
+    #[inline(always)]
+    fn wait(&self, nth: u64) {
+        (**self).wait(nth);
+    }
+    #[inline(always)]
     fn slip(&self) -> Option<Slip> {
-        self.slip
+        (**self).slip()
     }
+    #[inline(always)]
     fn garbage(&self, index: usize) -> Pfn {
-        (&self).garbage(index)
+        (**self).garbage(index)
     }
 }
 

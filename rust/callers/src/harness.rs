@@ -172,7 +172,7 @@ pub struct Asked {
     pub stop: u64,
 }
 
-/// A plan for one run.
+/// A plan for one run; by default nothing fails, and every question is counted.
 #[derive(Debug, Default)]
 pub struct Plan {
     /// Failures of the allocator.
@@ -433,11 +433,6 @@ fn run_pool(
 }
 
 impl Plan {
-    /// A plan in which nothing fails and every question is counted.
-    pub fn counting() -> Plan {
-        Plan::default()
-    }
-
     fn asked(&self) -> Asked {
         Asked {
             gate: self.fault.gate.asked(),

@@ -292,7 +292,7 @@ pub struct Row {
 
 /// All stops of one kind, singly.
 fn single_rows(bed: &mut Bed, case: &Case, form: Form, rows: &mut Vec<Row>) -> Result<Vec<Stop>> {
-    let clean = bed.run(&case.target, form, Plan::counting(), None)?;
+    let clean = bed.run(&case.target, form, Plan::default(), None)?;
     let asked = clean.asked;
     let row = |stops, runs| Row { case: case.clone(), form, stops, runs };
     rows.push(row(Vec::new(), vec![(Vec::new(), clean)]));

@@ -1,7 +1,7 @@
 //! Trials: one call is one trial, and all of its iterations run in Rust with the interpreter lock given up.
 
 use bulkpages_callers::Form;
-use bulkpages_callers::holes::{Random, Request, Shape};
+use bulkpages_callers::holes::Shape;
 use bulkpages_callers::page_pool::Bench;
 use bulkpages_measure::bench::{iterations as default_iterations, workloads};
 use bulkpages_measure::fill::MAX_SLOTS;
@@ -212,22 +212,6 @@ pub(crate) fn window_fill<'py>(
     d.set_item("up_longest", all.iter().map(|w| w.up_longest).collect::<Vec<_>>())?;
     d.set_item("tests_outside", all.iter().map(|w| w.tests_outside).collect::<Vec<_>>())?;
     Ok(d)
-}
-
-/// What each request of the RPC mix leaves of an array of `pages` slots: (name, picture).
-#[pyfunction]
-pub(crate) fn request_shapes(pages: Int) -> PyResult<Vec<(&'static str, String)>> {
-    let pages = pages.within("pages", 1..=1 << 20)? as usize;
-    Ok(Request::MIX.into_iter().map(|r| (r.name(), r.shape(pages).to_string())).collect())
-}
-
-/// `holes` holes among `nr_pages` slots, in `runs` runs that do not touch: a picture.
-#[pyfunction]
-pub(crate) fn clustered_shape(nr_pages: Int, holes: Int, runs: Int, seed: u64) -> PyResult<String> {
-    let n = nr_pages.within("nr_pages", 1..=1 << 20)? as usize;
-    let holes = holes.within("holes", 0..=1 << 20)? as usize;
-    let runs = runs.within("runs", 0..=1 << 20)? as usize;
-    Ok(Shape::clustered(n, holes, runs, &mut Random::new(seed)).map_err(to_py)?.to_string())
 }
 
 /// Callers and their forms.
