@@ -19,15 +19,31 @@ pub fn compact<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
     let mut i = filled + 1;
     while i < slots.len() {
         // The next run of pages moves down by the number of holes in front of it.
-        let mut n = 0;
-        for (target, source) in slots[filled..].iter().zip(&slots[i..]) {
-            let Some(page) = source.look(cx, i + n) else { break };
-            target.write(cx, filled + n, page);
-            source.write(cx, i + n, Pfn::NULL);
-            n += 1;
-        }
+        let n = move_run(cx, slots, filled, i);
         filled += n;
         i += n + 1;
     }
     filled
+}
+
+/// Moves the pages from slot `from` on, up to the next NULL slot, to slot `to` and behind it. Returns how many.
+#[inline]
+fn move_run<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot], to: usize, from: usize) -> usize {
+    let mut n = 0;
+    let mut step = |target: &Slot, source: &Slot| {
+        let Some(page) = source.look(cx, from + n) else { return false };
+        target.write(cx, to + n, page);
+        source.write(cx, from + n, Pfn::NULL);
+        n += 1;
+        true
+    };
+    // Four at a time, as in `Slot::first_null`: the end of the array is asked for once in four slots.
+    let (sources, last) = slots[from..].as_chunks::<4>();
+    let (targets, _) = slots[to..].as_chunks::<4>();
+    let moved = targets.iter().zip(sources).all(|(t, s)| (0..4).all(|k| step(&t[k], &s[k])));
+    if moved {
+        let done = 4 * sources.len();
+        let _ = slots[to + done..].iter().zip(last).all(|(t, s)| step(t, s));
+    }
+    n
 }

@@ -44,8 +44,13 @@ impl<L: Locking> Machine<L> {
         self.check_cpu(cx.cpu)?;
         check_order(u64::from(order))?;
         let nid = self.check_nid(nid, cx.cpu)?;
-        // Nearly all requests are of order 0, for which most of the path folds away.
-        Ok(if order == 0 { self.alloc_single(cx, gfp, 0, nid) } else { self.alloc_order(cx, gfp, order, nid) })
+        Ok(if order == 0 { self.alloc_page(cx, gfp, nid) } else { self.alloc_order(cx, gfp, order, nid) })
+    }
+
+    /// `__alloc_pages()` of order 0, arguments checked: nearly all requests, and most of the path folds away.
+    #[inline]
+    pub fn alloc_page<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, gfp: Gfp, nid: usize) -> Option<Pfn> {
+        self.alloc_single(cx, gfp, 0, nid)
     }
 
     /// A request of an order above 0.
@@ -109,10 +114,9 @@ impl<L: Locking> Machine<L> {
     /// `prepare_alloc_pages()`.
     #[inline]
     pub(crate) fn prepare_alloc_pages(&self, gfp: Gfp, nid: usize) -> AllocContext<'_> {
-        let highest_zoneidx = gfp.highest_zoneidx();
         AllocContext {
-            zonelist: self.zonelists[nid].select(gfp, highest_zoneidx),
-            highest_zoneidx,
+            zonelist: self.zonelists[nid].select(gfp),
+            highest_zoneidx: gfp.highest_zoneidx(),
             migratetype: if self.config.rules.mobility_disabled { Migratetype::Unmovable } else { gfp.migratetype() },
         }
     }
@@ -212,10 +216,10 @@ impl<L: Locking> Machine<L> {
         {
             // Bulk calls leave this alone.
             pcp.pcp.free_count >>= 1;
-            (page, boosted) = pcp.rmqueue(cx, self.config.rules, order, mt, flags);
+            (page, boosted) = pcp.rmqueue(cx, &self.config.rules, order, mt, flags);
             if let Some(pfn) = page {
                 self.pages.set_allocated(pfn, order);
-                self.count_alloc(cx, &mut pcp.pcp.events, zone, preferred, 1 << order, 1);
+                pcp.count_alloc(self, preferred, 1 << order, 1);
             }
             pcp.unlock(cx);
         }
@@ -263,7 +267,8 @@ impl<L: Locking> Machine<L> {
             if let Some(pfn) = page {
                 self.pages.set_allocated(pfn, order);
                 let mut events = locked.area.direct[cx.cpu];
-                self.count_alloc(cx, &mut events, zone, preferred, 1 << order, 1);
+                let local = self.cpus[cx.cpu].node == zone.nid;
+                self.count_alloc(&mut events, zone, preferred, local, 1 << order, 1);
                 locked.area.direct[cx.cpu] = events;
             }
             *boosted |= locked.boosted;
@@ -277,13 +282,14 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `__count_zid_vm_events(PGALLOC)` and `zone_statistics()`: `pages` pages in `requests` requests (spec 7.3).
+    /// `local`: the executing CPU is of the zone's node.
     #[inline]
-    pub(crate) fn count_alloc<P, F>(
+    pub(crate) fn count_alloc(
         &self,
-        cx: &Ctx<P, F>,
         events: &mut Events,
         zone: &Zone<L>,
         preferred: &ZoneRef,
+        local: bool,
         pages: u64,
         requests: u64,
     ) {
@@ -294,7 +300,7 @@ impl<L: Locking> Machine<L> {
             events.numa_miss += requests;
             self.zones[preferred.zone].numa_foreign.fetch_add(requests, Relaxed);
         }
-        if zone.nid == self.cpus[cx.cpu].node {
+        if local {
             events.numa_local += requests;
         } else {
             events.numa_other += requests;

@@ -159,11 +159,9 @@ impl Gfp {
     #[inline]
     pub fn migratetype(self) -> Migratetype {
         // Bits 3 and 4 as a number; both set was refused by `new`.
-        match (self.0 >> 3) & 3 {
-            0 => Migratetype::Unmovable,
-            1 => Migratetype::Movable,
-            _ => Migratetype::Reclaimable,
-        }
+        const BY_BITS: [Migratetype; 4] =
+            [Migratetype::Unmovable, Migratetype::Movable, Migratetype::Reclaimable, Migratetype::Reclaimable];
+        BY_BITS[(self.0 >> 3 & 3) as usize]
     }
 }
 

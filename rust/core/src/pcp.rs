@@ -10,12 +10,14 @@ use crate::fallback::{FallbackRules, RmqueueMode};
 use crate::fault::{Ctx, Fault};
 use crate::gfp::{AllocFlags, Migratetype, ZONE_MOVABLE};
 use crate::list::PfnDeque;
+use crate::machine::Machine;
 use crate::page::PageMap;
 use crate::pfn::{PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::{Event, Probe};
 use crate::sync::{Lock, Locking};
 use crate::watermark::kernel_clamp;
 use crate::zone::{Events, Zone, wmark};
+use crate::zonelist::ZoneRef;
 
 /// Lists of one CPU in one zone: orders 0 to 3 by type, and two for huge pages.
 pub const NR_PCP_LISTS: usize = 14;
@@ -75,6 +77,8 @@ pub struct PerCpuPages {
     pub free_count: i32,
     /// Another CPU holds the lock, as a parallel drain would: trylocks fail.
     pub(crate) held: bool,
+    /// The CPU is of the zone's node.
+    pub(crate) local: bool,
     pub(crate) lists: [PfnDeque; NR_PCP_LISTS],
     pub(crate) events: Events,
 }
@@ -204,6 +208,13 @@ impl<L: Locking> Zone<L> {
 }
 
 impl<L: Locking> LockedPcp<'_, L> {
+    /// [`Machine::count_alloc`] for pages that came off these lists.
+    #[inline]
+    pub(crate) fn count_alloc(&mut self, machine: &Machine<L>, preferred: &ZoneRef, pages: u64, requests: u64) {
+        let pcp = &mut *self.pcp;
+        machine.count_alloc(&mut pcp.events, self.zone, preferred, pcp.local, pages, requests);
+    }
+
     /// Gives the lock back.
     #[inline]
     pub(crate) fn unlock<P: Probe, F: Fault>(self, cx: &mut Ctx<P, F>) {
@@ -218,7 +229,7 @@ impl<L: Locking> LockedPcp<'_, L> {
     pub(crate) fn refill<P: Probe, F: Fault>(
         &mut self,
         cx: &mut Ctx<P, F>,
-        rules: FallbackRules,
+        rules: &FallbackRules,
         order: u8,
         mt: Migratetype,
         flags: AllocFlags,
@@ -234,7 +245,7 @@ impl<L: Locking> LockedPcp<'_, L> {
             let mut locked = self.zone.lock(self.pages, cx.cpu);
             let mut mode = RmqueueMode::Normal;
             while got < want {
-                let Some(pfn) = locked.rmqueue(cx, rules, order, mt, flags, &mut mode) else { break };
+                let Some(pfn) = locked.rmqueue(cx, *rules, order, mt, flags, &mut mode) else { break };
                 self.pages.set_pcp(pfn, order);
                 list.push_back(pfn);
                 got += 1;
@@ -255,7 +266,7 @@ impl<L: Locking> LockedPcp<'_, L> {
     pub(crate) fn rmqueue<P: Probe, F: Fault>(
         &mut self,
         cx: &mut Ctx<P, F>,
-        rules: FallbackRules,
+        rules: &FallbackRules,
         order: u8,
         mt: Migratetype,
         flags: AllocFlags,

@@ -75,8 +75,13 @@ impl Slot {
     /// is looked at by itself, up to the NULL one.
     #[inline]
     pub fn first_null<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot], from: usize) -> usize {
-        let mut i = from;
-        let Some(rest) = slots.get(from..) else { return slots.len() };
+        // The very next slot is most often the one.
+        let Some(next) = slots.get(from) else { return slots.len() };
+        if !next.test(cx, from) {
+            return from;
+        }
+        let mut i = from + 1;
+        let rest = &slots[i..];
         // Four at a time, so that the end of the array is asked for once in four slots.
         let (fours, last) = rest.as_chunks::<4>();
         for four in fours {

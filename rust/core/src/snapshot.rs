@@ -208,7 +208,7 @@ impl<L: Locking> Machine<L> {
             .zones
             .iter()
             .enumerate()
-            .map(|(index, state)| load_zone::<L>(index, state, &pages, cpus.len()))
+            .map(|(index, state)| load_zone::<L>(index, state, &pages, &cpus))
             .collect::<Result<Box<[_]>>>()?;
         let zonelists = zonelists(snapshot)?;
         let mem_node = |node: usize| zonelists.get(node).and_then(|z| z.all().first()).map(|z| z.nid);
@@ -450,7 +450,7 @@ fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
     Ok(())
 }
 
-fn load_zone<L: Locking>(index: usize, state: &ZoneState, pages: &PageMap, cpus: usize) -> Result<Zone<L>> {
+fn load_zone<L: Locking>(index: usize, state: &ZoneState, pages: &PageMap, cpu_node: &[usize]) -> Result<Zone<L>> {
     let name = format!("zone {}.{}", state.nid, state.idx);
     load_pageblocks(state, pages, &name)?;
     let mut movable = state.movable.clone();
@@ -482,9 +482,12 @@ fn load_zone<L: Locking>(index: usize, state: &ZoneState, pages: &PageMap, cpus:
             diff,
             reserved_highatomic: state.reserved_highatomic,
             movable,
-            direct: vec![Events::default(); cpus].into(),
+            direct: vec![Events::default(); cpu_node.len()].into(),
         })),
-        pcp: (0..cpus).map(|_| Padded(Lock::new(PerCpuPages::default()))).collect(),
+        pcp: cpu_node
+            .iter()
+            .map(|&nid| Padded(Lock::new(PerCpuPages { local: nid == state.nid, ..PerCpuPages::default() })))
+            .collect(),
     };
     // Every block is noted, to find two that overlap before their links are mixed up.
     let mut blocks: Vec<(Pfn, u8)> = Vec::new();
@@ -581,6 +584,7 @@ fn link_blocks<L: Locking>(zone: &Zone<L>, state: &ZoneState, pages: &PageMap) {
             alloc_factor: from.alloc_factor,
             expire: from.expire,
             free_count: from.free_count,
+            local: pcp.local,
             ..PerCpuPages::default()
         };
         for (&list, entries) in &from.lists {

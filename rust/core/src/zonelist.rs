@@ -3,7 +3,7 @@
 //!
 //! In which order zones are tried, by the node of the request and the highest zone it may use.
 
-use crate::gfp::{Gfp, MAX_NR_ZONES};
+use crate::gfp::Gfp;
 
 /// One entry of a zonelist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,35 +16,43 @@ pub struct ZoneRef {
     pub idx: u8,
 }
 
-/// The two zonelists of one node (`ZONELIST_FALLBACK`, `ZONELIST_NOFALLBACK`), each already filtered for each highest
-/// zone index, so that a request walks a plain slice.
-#[derive(Clone, Debug, Default)]
+/// Zone selectors of a request: its low four bits, and `__GFP_THISNODE` above them.
+const SELECTORS: usize = 32;
+const OWN_NODE: usize = 16;
+
+/// The two zonelists of one node (`ZONELIST_FALLBACK`, `ZONELIST_NOFALLBACK`), each already filtered for each zone
+/// selector that a request can have, so that a request walks a plain slice and finds it by its own bits.
+///
+/// # Invariants
+///
+/// `all` is sorted as the kernel tries it, and every list is `all` less the zones that its selector leaves out.
+#[derive(Clone, Debug)]
 pub struct NodeZonelists {
-    fallback: [Box<[ZoneRef]>; MAX_NR_ZONES],
-    nofallback: [Box<[ZoneRef]>; MAX_NR_ZONES],
+    by_selector: [Box<[ZoneRef]>; SELECTORS],
+    all: Box<[ZoneRef]>,
 }
 
 impl NodeZonelists {
     /// From the whole fallback list of node `nid`.
     pub fn new(nid: usize, fallback: &[ZoneRef]) -> NodeZonelists {
-        let filtered = |own: bool| {
-            core::array::from_fn(|hz| {
-                fallback.iter().filter(|z| usize::from(z.idx) <= hz && (!own || z.nid == nid)).copied().collect()
-            })
+        let filtered = |selector: usize| {
+            let highest = Gfp(selector as u32 & 0xf).highest_zoneidx();
+            let own = selector & OWN_NODE != 0;
+            fallback.iter().filter(|z| z.idx <= highest && (!own || z.nid == nid)).copied().collect()
         };
-        NodeZonelists { fallback: filtered(false), nofallback: filtered(true) }
+        NodeZonelists { by_selector: core::array::from_fn(filtered), all: fallback.into() }
     }
 
     /// The entries that a request may use, in order.
     #[inline]
-    pub fn select(&self, gfp: Gfp, highest_zoneidx: u8) -> &[ZoneRef] {
-        let lists = if gfp.has(Gfp::THISNODE) { &self.nofallback } else { &self.fallback };
-        &lists[usize::from(highest_zoneidx) & (MAX_NR_ZONES - 1)]
+    pub fn select(&self, gfp: Gfp) -> &[ZoneRef] {
+        const SHIFT: u32 = Gfp::THISNODE.0.trailing_zeros() - OWN_NODE.trailing_zeros();
+        &self.by_selector[(gfp.0 & 0xf | gfp.0 >> SHIFT & OWN_NODE as u32) as usize]
     }
 
     /// The whole fallback list.
     pub fn all(&self) -> &[ZoneRef] {
-        &self.fallback[MAX_NR_ZONES - 1]
+        &self.all
     }
 }
 

@@ -83,12 +83,12 @@ fn fill<L: Locking, P: Probe, F: Fault>(
 ) {
     match api {
         Api::Single => {
-            for (i, slot) in slots.iter().enumerate() {
-                if !slot.test(cx, i)
-                    && let Ok(Some(page)) = machine.alloc_pages(cx, GFP, 0, Some(nid))
-                {
+            let mut i = Slot::first_null(cx, slots, 0);
+            while let Some(slot) = slots.get(i) {
+                if let Some(page) = machine.alloc_page(cx, GFP, nid) {
                     slot.write(cx, i, page);
                 }
+                i = Slot::first_null(cx, slots, i + 1);
             }
         }
         Api::V1 => {

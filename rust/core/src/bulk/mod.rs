@@ -55,7 +55,7 @@ pub trait Semantics {
 #[expect(missing_debug_implementations, reason = "holds a lock guard")]
 pub struct PageSource<'a, L: Locking> {
     pcp: LockedPcp<'a, L>,
-    rules: crate::fallback::FallbackRules,
+    rules: &'a crate::fallback::FallbackRules,
     migratetype: Migratetype,
     flags: AllocFlags,
 }
@@ -91,8 +91,9 @@ impl<L: Locking> Machine<L> {
         Ok(self.bulk::<S, P, F>(cx, gfp, nid, slots))
     }
 
-    /// The same, arguments checked (spec 5.2, 5.3).
-    #[inline]
+    /// The same, arguments checked (spec 5.2, 5.3). Its fixed cost counts for small arrays, and a caller's constant flags
+    /// take a part of it away: so it is always a part of its caller.
+    #[inline(always)]
     pub fn bulk<S: Semantics, P: Probe, F: Fault>(
         &self,
         cx: &mut Ctx<P, F>,
@@ -135,14 +136,14 @@ impl<L: Locking> Machine<L> {
         let Some(pcp) = zone.pcp_trylock(cx, &self.pages) else {
             return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::Trylock);
         };
-        let mut source = PageSource { pcp, rules: self.config.rules, migratetype: ac.migratetype, flags };
+        let mut source = PageSource { pcp, rules: &self.config.rules, migratetype: ac.migratetype, flags };
         let filled = S::fill(cx, slots, pos, &mut source);
         if filled.taken == 0 {
             source.pcp.unlock(cx);
             return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::FirstTake);
         }
         let taken = filled.taken as u64;
-        self.count_alloc(cx, &mut source.pcp.pcp.events, zone, preferred, taken, taken);
+        source.pcp.count_alloc(self, preferred, taken, taken);
         source.pcp.unlock(cx);
         filled.pos
     }
@@ -184,7 +185,7 @@ impl<L: Locking> Machine<L> {
         if P::ON {
             cx.probe.event(Event::BulkSingle { reason });
         }
-        let Some(page) = self.alloc_single(cx, gfp, 0, nid) else { return pos };
+        let Some(page) = self.alloc_page(cx, gfp, nid) else { return pos };
         slots[pos].write(cx, pos, page);
         pos + 1
     }
