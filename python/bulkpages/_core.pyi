@@ -23,6 +23,7 @@ __all__ = [
     "count_fill",
     "count_page_pool",
     "explore_interrupts",
+    "explore_tasks",
     "failure_sweep",
     "fillers",
     "gfp_text",
@@ -316,5 +317,12 @@ def stress_run(
 ) -> dict[str, Any]: ...
 def stress_mixes() -> list[str]: ...
 def explore_interrupts(
-    model: str, locking: str, task: str, handlers: Sequence[str], bound: SupportsIndex, limit: SupportsIndex
+    model: str,
+    locking: str,
+    task: str,
+    handlers: Sequence[str],
+    bound: SupportsIndex,
+    limit: SupportsIndex,
+    choices: Sequence[int] | None,
 ) -> dict[str, Any]: ...
+def explore_tasks() -> list[str]: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
 from bulkpages.errors import ApiMisuse, AuditError, InvalidArgument
+from bulkpages.timeline import Bar, draw, write_perfetto
 
 if TYPE_CHECKING:
     from bulkpages.machine import Machine
@@ -77,25 +77,7 @@ class Run:
 
     def perfetto(self, path: str | Path) -> None:
         """Writes the timeline as a trace (JSON) that Perfetto opens: a track per CPU, calls and locks as slices."""
-        events: list[dict[str, Any]] = [
-            {"ph": "M", "pid": 1, "tid": cpu, "name": "thread_name", "args": {"name": f"CPU {cpu}"}}
-            for cpu in sorted({s.cpu for s in self.timeline})
-        ]
-        scale = self.ns_per_count / 1000
-        events += [
-            {
-                "ph": "X",
-                "pid": 1,
-                "tid": s.cpu,
-                "ts": s.start * scale,
-                "dur": (s.end - s.start) * scale,
-                "name": f"{s.lock}->lock" if s.lock else s.side,
-                "cat": "lock" if s.lock else "call",
-                "args": {"side": s.side},
-            }
-            for s in self.timeline
-        ]
-        Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}), encoding="utf-8")
+        write_perfetto(path, self._rows(), self._bars())
 
     def picture(self, path: str | Path, *, start_us: float = 0, length_us: float = 200) -> None:
         """Draws `length_us` microseconds of the timeline from `start_us` on: a row per CPU, calls pale, locks dark.
@@ -103,36 +85,16 @@ class Run:
         Raises:
             ApiMisuse: The run kept no timeline.
         """
-        import matplotlib.pyplot as plt
-
         if not self.timeline:
             raise ApiMisuse("the run kept no timeline: ask for one with timeline=10000")
+        draw(path, self._rows(), self._bars(), unit="µs since the run began", span=(start_us, start_us + length_us))
+
+    def _rows(self) -> dict[int, str]:
+        return {cpu: f"CPU {cpu}" for cpu in sorted({s.cpu for s in self.timeline})}
+
+    def _bars(self) -> list[Bar]:
         scale = self.ns_per_count / 1000
-        cpus = sorted({s.cpu for s in self.timeline})
-        figure, axes = plt.subplots(figsize=(10, 1 + 0.5 * len(cpus)), layout="constrained")
-        kinds = {
-            None: ("#c6dbef", 0.8, "call"),
-            "pcp": ("#2171b5", 0.5, "pcp->lock"),
-            "zone": ("#cb181d", 0.3, "zone->lock"),
-        }
-        for lock, (colour, height, name) in kinds.items():
-            shown = False
-            for row, cpu in enumerate(cpus):
-                bars = [
-                    (s.start * scale, (s.end - s.start) * scale)
-                    for s in self.timeline
-                    if s.cpu == cpu
-                    and s.lock == lock
-                    and start_us <= s.end * scale
-                    and s.start * scale <= start_us + length_us
-                ]
-                axes.broken_barh(bars, (row - height / 2, height), color=colour, label=None if shown else name)
-                shown = True
-        axes.set(yticks=range(len(cpus)), yticklabels=[f"CPU {c}" for c in cpus], xlabel="µs since the run began")
-        axes.set_xlim(start_us, start_us + length_us)
-        axes.legend(loc="upper right", ncols=3, frameon=False)
-        figure.savefig(path)
-        plt.close(figure)
+        return [Bar(s.cpu, s.start * scale, s.end * scale, s.lock or "call", s.side) for s in self.timeline]
 
 
 def _finish(data: dict[str, Any]) -> Run:

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from bulkpages import BulkpagesError
+from bulkpages import BulkpagesError, _core
 from bulkpages.interrupts import explore as explore_scenario
 
 
@@ -16,22 +16,48 @@ from bulkpages.interrupts import explore as explore_scenario
 @click.option("--model", type=click.Choice(["lists", "core"]), help="Step model of the lists, or the emulator.")
 @click.option("--handler", "handlers", multiple=True, help="A call that handlers make; may be given several times.")
 @click.option("--limit", default=1_000_000, show_default=True, help="Executions of one scenario, at most.")
+@click.option("--choices", help="Run one execution again: the choices that a failure printed, with commas between.")
+@click.option("--list", "list_calls", is_flag=True, help="Name what can be interrupted, and stop.")
+@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the steps of the last scenario into this file.")
+@click.option("--perfetto", type=click.Path(dir_okay=False), help="Write them as a trace that Perfetto opens.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def explore(
-    scenarios: tuple[str, ...], bound: int, model: str | None, handlers: tuple[str, ...], limit: int, as_json: bool
+    scenarios: tuple[str, ...],
+    bound: int,
+    model: str | None,
+    handlers: tuple[str, ...],
+    limit: int,
+    choices: str | None,
+    list_calls: bool,
+    picture: str | None,
+    perfetto: str | None,
+    as_json: bool,
 ) -> None:
     """Let interrupt handlers in at every point of a call, in every order up to a bound.
 
-    LOCKING is up-before-fix, up, smp or rt; CALL is drain, bulk, alloc, free, v1, v2 or v3. Exits with 1 when an
-    execution breaks something, and prints it step by step. Without arguments: up-before-fix:drain, the bug that
-    upstream commit 038a102535eb fixed.
+    LOCKING is up-before-fix, up, smp or rt; CALL is drain, bulk, alloc, free, v1, v2, v3 or a caller like
+    svc_alloc_arg/before (--list names all). Exits with 1 when an execution breaks something, and prints it step by
+    step. Without arguments: up-before-fix:drain, the bug that upstream commit 038a102535eb fixed.
     """
+    if list_calls:
+        click.echo("\n".join(_core.explore_tasks()))
+        return
     found = []
     try:
+        given = [int(c) for c in choices.split(",") if c] if choices is not None else None
+    except ValueError as error:
+        raise click.UsageError(f"--choices {choices!r} is not a list of whole numbers") from error
+    try:
         for scenario in scenarios or ("up-before-fix:drain",):
-            found.append(explore_scenario(scenario, bound, model=model, handlers=handlers or None, limit=limit))
+            found.append(
+                explore_scenario(scenario, bound, model=model, handlers=handlers or None, limit=limit, choices=given)
+            )
             if not as_json:
                 click.echo(str(found[-1]))
+        if picture:
+            found[-1].picture(picture)
+        if perfetto:
+            found[-1].perfetto(perfetto)
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     if as_json:

@@ -1,13 +1,13 @@
 //! One run of a caller on a machine under a plan of failures, with account kept of every page: what leaked, what was
 //! freed that the caller found populated, what moved, what the array holds that is nobody's.
 
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::{Ctx, Fault, FaultPlan};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
-use bulkpages_core::sync::Local;
+use bulkpages_core::sync::{Local, Locking};
 use bulkpages_core::{Machine, Pfn, Result, Slot};
 
-use crate::env::{Counting, Env, HookPlan};
+use crate::env::{Counting, Env, HookPlan, Hooks};
 use crate::holes::Shape;
 use crate::misuse::Slip;
 use crate::page_pool::{BENCH_GFP, PagePool};
@@ -87,6 +87,48 @@ impl Target {
             Target::Xfs { page_count, .. } => *page_count,
             Target::PagePool { pages } => *pages,
         }
+    }
+
+    /// The array that it finds, on CPU 0; empty for callers that make their own.
+    ///
+    /// # Errors
+    ///
+    /// When the machine has too few pages.
+    pub fn array<L: Locking>(&self, machine: &Machine<L>) -> Result<Box<[Slot]>> {
+        match self {
+            Target::Btrfs { shape } | Target::Svc { shape } => shape.fill(machine, 0),
+            Target::Erofs { have, .. } => Shape::full(*have).fill(machine, 0),
+            _ => Ok(Slot::array(0)),
+        }
+    }
+
+    /// Runs the caller on the array that [`Target::array`] made. Returns what it reports and what its array holds
+    /// afterwards; for a page_pool, the pages that it handed out.
+    ///
+    /// # Errors
+    ///
+    /// When a check of the kernel ends the caller, and for a form that it does not have.
+    pub fn call<L: Locking, P: Probe, F: Fault, H: Hooks>(
+        &self,
+        env: &mut Env<'_, L, Counting<P>, F, H>,
+        slots: &[Slot],
+        form: Form,
+    ) -> Result<(CallerResult, Vec<u64>)> {
+        let result = match self {
+            Target::Vfio { npages } => virtio_migrate::run(env, *npages, form),
+            Target::Btrfs { .. } => btrfs::run(env, slots, false, form),
+            Target::Erofs { nrpages, .. } => erofs::run_on(env, copy(slots), *nrpages, form),
+            Target::Xfs { page_count, read_ahead } => {
+                xfs::run(env, *page_count, xfs::XbfFlags { read: true, read_ahead: *read_ahead }, form)
+            }
+            Target::PagePool { pages } => {
+                let (result, handed_out) = run_pool(env, *pages, form)?;
+                return Ok((result, handed_out.iter().map(|p| u64::from(p.0)).collect()));
+            }
+            Target::Svc { shape } => svc::run(env, &mut svc::Rqst::new(slots, shape.len()), form),
+        }?;
+        let array = result.array.as_deref().unwrap_or(slots).iter().map(Slot::raw).collect();
+        Ok((result, array))
     }
 
     /// What it is given, for people: a picture up to 32 slots, above that its numbers.
@@ -272,11 +314,7 @@ impl Bed {
                 }
             }
         }
-        let slots = match target {
-            Target::Btrfs { shape } | Target::Svc { shape } => shape.fill(&self.machine, 0)?,
-            Target::Erofs { have, .. } => Shape::full(*have).fill(&self.machine, 0)?,
-            _ => Slot::array(0),
-        };
+        let slots = target.array(&self.machine)?;
         let found: Vec<Pfn> = slots.iter().map(Slot::get).collect();
         for &page in found.iter().filter(|p| !p.is_null()) {
             self.account.set(page, FOUND);
@@ -296,21 +334,11 @@ impl Bed {
         let mut env = Env::new(machine, cx, &plan.hooks)?;
         env.max_waits = MAX_WAITS;
         env.max_calls = max_calls;
-        let mut handed_out = Vec::new();
-        let result = match target {
-            Target::Vfio { npages } => virtio_migrate::run(&mut env, *npages, form),
-            Target::Btrfs { .. } => btrfs::run(&mut env, &slots, false, form),
-            Target::Erofs { nrpages, .. } => erofs::run_on(&mut env, copy(&slots), *nrpages, form),
-            Target::Xfs { page_count, read_ahead } => {
-                xfs::run(&mut env, *page_count, xfs::XbfFlags { read: true, read_ahead: *read_ahead }, form)
-            }
-            Target::PagePool { pages } => run_pool(&mut env, *pages, form, &mut handed_out),
-            Target::Svc { shape } => svc::run(&mut env, &mut svc::Rqst::new(&slots, shape.len()), form),
-        };
+        let called = target.call(&mut env, &slots, form);
         drop(env);
         let asked = plan.asked();
-        let outcome = match result {
-            Ok(result) => self.take_stock(target, &result, &slots, &found, &handed_out, asked),
+        let outcome = match called {
+            Ok((result, array)) => self.take_stock(target, &result, &array, &found, asked),
             Err(error) => Outcome {
                 ret: None,
                 crash: Some(error.to_string()),
@@ -336,16 +364,10 @@ impl Bed {
         &self,
         target: &Target,
         result: &CallerResult,
-        slots: &[Slot],
+        array: &[u64],
         found: &[Pfn],
-        handed_out: &[Pfn],
         asked: Asked,
     ) -> Outcome {
-        let array: Vec<u64> = match (&result.array, target) {
-            (_, Target::PagePool { .. }) => handed_out.iter().map(|p| u64::from(p.0)).collect(),
-            (Some(own), _) => own.iter().map(Slot::raw).collect(),
-            (None, _) => slots.iter().map(Slot::raw).collect(),
-        };
         let mut seen = std::collections::HashSet::new();
         let (mut filled, mut stale, mut doubled) = (0, 0, 0);
         for &page in array.iter().filter(|&&p| p != 0) {
@@ -405,14 +427,13 @@ fn copy(slots: &[Slot]) -> Box<[Slot]> {
 }
 
 /// `pages` pages of a new pool, which ends afterwards; what it had left in the cache goes back.
-fn run_pool(
-    env: &mut Env<'_, Local, Counting<&mut Account>, &FaultPlan, &HookPlan>,
+fn run_pool<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, Counting<P>, F, H>,
     pages: usize,
     form: Form,
-    handed_out: &mut Vec<Pfn>,
-) -> Result<CallerResult> {
+) -> Result<(CallerResult, Vec<Pfn>)> {
     let mut pool = PagePool::new(form, BENCH_GFP, None, 1024, 1)?;
-    let mut ret = Ret::OK;
+    let (mut ret, mut handed_out) = (Ret::OK, Vec::new());
     while handed_out.len() < pages {
         match pool.alloc(env) {
             Ok(Some(page)) => handed_out.push(page),
@@ -429,7 +450,7 @@ fn run_pool(
     }
     let report = env.report(ret, None);
     pool.destroy(env)?;
-    Ok(report)
+    Ok((report, handed_out))
 }
 
 impl Plan {

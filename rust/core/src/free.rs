@@ -219,8 +219,7 @@ impl<L: Locking> Machine<L> {
             )));
         }
         for zone in &self.zones {
-            let mut pcp = crate::pcp::LockedPcp { zone, pages: &self.pages, pcp: zone.pcp[cpu].0.lock() };
-            pcp.drain_all(cx);
+            zone.drain_pages(cx, &self.pages, cpu);
         }
         Ok(())
     }

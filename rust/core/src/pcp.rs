@@ -207,6 +207,27 @@ impl<L: Locking> Zone<L> {
     }
 }
 
+impl<L: Locking> Zone<L> {
+    /// `drain_pages_zone()`: all lists of one CPU, in chunks, each under the lock (spec 4.10).
+    pub(crate) fn drain_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pages: &PageMap, cpu: usize) {
+        loop {
+            let mut locked = LockedPcp { zone: self, pages, pcp: self.pcp[cpu].0.lock() };
+            if P::ON {
+                cx.probe.event(Event::PcpLock { zone: self.index, cpu });
+            }
+            let count = locked.pcp.count;
+            let chunk = count.min(locked.pcp.batch << PCP_BATCH_SCALE_MAX);
+            if chunk > 0 {
+                locked.drain(cx, chunk, 0);
+            }
+            locked.unlock(cx);
+            if count <= chunk {
+                return;
+            }
+        }
+    }
+}
+
 impl<L: Locking> LockedPcp<'_, L> {
     /// [`Machine::count_alloc`] for pages that came off these lists.
     #[inline]
@@ -215,11 +236,13 @@ impl<L: Locking> LockedPcp<'_, L> {
         machine.count_alloc(&mut pcp.events, self.zone, preferred, pcp.local, pages, requests);
     }
 
-    /// Gives the lock back.
+    /// Gives the lock back, and then says so: who runs on top of the observer finds it free.
     #[inline]
     pub(crate) fn unlock<P: Probe, F: Fault>(self, cx: &mut Ctx<P, F>) {
+        let zone = self.zone;
+        drop(self);
         if P::ON {
-            cx.probe.event(Event::PcpUnlock { zone: self.zone.index });
+            cx.probe.event(Event::PcpUnlock { zone: zone.index });
         }
     }
 
@@ -380,14 +403,6 @@ impl<L: Locking> LockedPcp<'_, L> {
         }
         if P::ON {
             cx.probe.event(Event::ZoneUnlock { zone: self.zone.index, pages: (total - left) as u32 });
-        }
-    }
-
-    /// `drain_pages_zone()`: everything, in chunks.
-    pub(crate) fn drain_all<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>) {
-        while self.pcp.count > 0 {
-            let n = self.pcp.count.min(self.pcp.batch << PCP_BATCH_SCALE_MAX);
-            self.drain(cx, n, 0);
         }
     }
 }

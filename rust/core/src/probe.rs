@@ -32,6 +32,13 @@ pub enum Event {
         /// Whether it was got.
         locked: bool,
     },
+    /// The lock of a CPU's lists was waited for and got, as drains do.
+    PcpLock {
+        /// Index of the zone in the machine.
+        zone: usize,
+        /// Whose lists.
+        cpu: usize,
+    },
     /// The per-CPU list lock was given back.
     PcpUnlock {
         /// Index of the zone in the machine.

@@ -410,9 +410,12 @@ impl<L: Locking> Machine<L> {
     pub(crate) fn drain_all_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) {
         for cpu in 0..self.cpus.len() {
             for zone in &self.zones {
-                let pcp = zone.pcp[cpu].0.lock();
-                if !pcp.held && pcp.count > 0 {
-                    crate::pcp::LockedPcp { zone, pages: &self.pages, pcp }.drain_all(cx);
+                let wanted = {
+                    let pcp = zone.pcp[cpu].0.lock();
+                    !pcp.held && pcp.count > 0
+                };
+                if wanted {
+                    zone.drain_pages(cx, &self.pages, cpu);
                 }
             }
         }

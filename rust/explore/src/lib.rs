@@ -3,10 +3,12 @@
 //!
 //! Two models. [`lists`] is the per-CPU list protocol step by step, with the reads and writes of `pcp->count` and the
 //! list links apart from each other, so that a lock which does not lock can do its damage. [`nested`] runs the emulator
-//! itself: its observer calls back into the same machine.
+//! itself, and the kernel functions that call it: its observer calls back into the same machine.
 //!
 //! An execution is a list of choices, one at each point: 0 to go on, `k` to let handler `k` in. The list is printed with
 //! each failure and replays it.
+
+use core::fmt;
 
 pub mod lists;
 pub mod nested;
@@ -46,13 +48,70 @@ impl Rule {
     }
 }
 
+/// Which executions are run.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// All, up to this many.
+    UpTo(u64),
+    /// The one with these choices, and 0 from there on.
+    Only(&'a [usize]),
+}
+
+/// What kind of thing a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Something is done.
+    Do,
+    /// A lock is taken.
+    Lock(&'static str),
+    /// It is given back.
+    Unlock(&'static str),
+    /// A handler comes.
+    Interrupt,
+    /// It returns.
+    Return,
+    /// Something is wrong.
+    Wrong,
+}
+
+impl Kind {
+    /// Name, and the lock where there is one.
+    pub const fn name(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Kind::Do => ("do", None),
+            Kind::Lock(lock) => ("lock", Some(lock)),
+            Kind::Unlock(lock) => ("unlock", Some(lock)),
+            Kind::Interrupt => ("interrupt", None),
+            Kind::Return => ("return", None),
+            Kind::Wrong => ("wrong", None),
+        }
+    }
+}
+
+/// One step of an execution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// 0 for the task, 1 for a handler on top of it, and so on.
+    pub depth: usize,
+    /// What kind of thing it is.
+    pub kind: Kind,
+    /// What a kernel developer reads.
+    pub text: String,
+}
+
+impl fmt::Display for Step {
+    /// Indented by the depth of nesting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let who = if self.depth == 0 { "task   " } else { "handler" };
+        write!(f, "{}{who} {}", "        ".repeat(self.depth), self.text)
+    }
+}
+
 /// An execution that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What is wrong.
     pub error: String,
-    /// What happened, in order, indented by depth of nesting.
-    pub steps: Vec<String>,
     /// The choices that lead there.
     pub choices: Vec<usize>,
     /// Whether a handler waits for what it interrupted: a fault of the scenario, not of the allocator.
@@ -72,6 +131,10 @@ pub struct Outcome {
     pub complete: bool,
     /// The first failure.
     pub failure: Option<Failure>,
+    /// What happened, in order, in the execution that failed, or else in the last one.
+    pub steps: Vec<Step>,
+    /// Whether the choices that were given name handlers that there are, at points that there are.
+    pub fits: bool,
 }
 
 /// The choices of one execution: some given, 0 from there on.
@@ -101,6 +164,10 @@ impl Choices {
         None
     }
 
+    fn fit(&self) -> bool {
+        self.given.len() <= self.made.len() && self.given.iter().zip(&self.made).all(|(&want, made)| want == made.0)
+    }
+
     fn taken(&self) -> Vec<usize> {
         let made: Vec<usize> = self.made.iter().map(|made| made.0).collect();
         let used = made.iter().rposition(|&c| c > 0).map_or(0, |i| i + 1);
@@ -115,34 +182,39 @@ struct Stop {
     deadlock: bool,
 }
 
-/// Runs executions until one fails, all were run, or `limit` of them were.
-fn explore(
-    first: Choices,
-    once: bool,
-    limit: u64,
-    mut execute: impl FnMut(Choices) -> (Choices, u64, Vec<String>, Result<(), Stop>),
-) -> Outcome {
+/// One execution.
+struct Run {
+    choices: Choices,
+    handlers: u64,
+    steps: Vec<Step>,
+    result: Result<(), Stop>,
+}
+
+/// Runs executions until one fails or all that are wanted were run.
+fn explore(which: Which<'_>, mut execute: impl FnMut(Choices) -> Run) -> Outcome {
+    let (given, limit) = match which {
+        Which::UpTo(limit) => (Vec::new(), limit),
+        Which::Only(choices) => (choices.to_vec(), 1),
+    };
     let mut outcome = Outcome::default();
-    let mut choices = first;
+    let mut choices = Choices { given, made: Vec::new() };
     loop {
-        let (made, handlers, steps, result) = execute(choices);
+        let run = execute(choices);
         outcome.executions += 1;
-        outcome.points += made.made.len() as u64;
-        outcome.handlers += handlers;
-        if let Err(stop) = result {
-            let choices = made.taken();
-            outcome.failure = Some(Failure { error: stop.error, steps, choices, deadlock: stop.deadlock });
+        outcome.points += run.choices.made.len() as u64;
+        outcome.handlers += run.handlers;
+        outcome.steps = run.steps;
+        outcome.fits = run.choices.fit();
+        if let Err(stop) = run.result {
+            let choices = run.choices.taken();
+            outcome.failure = Some(Failure { error: stop.error, choices, deadlock: stop.deadlock });
             return outcome;
         }
-        if once || outcome.executions >= limit {
-            return outcome;
-        }
-        match made.next() {
-            Some(next) => choices = next,
-            None => {
-                outcome.complete = true;
-                return outcome;
-            }
+        let next = run.choices.next();
+        outcome.complete = next.is_none() && matches!(which, Which::UpTo(_));
+        match next {
+            Some(next) if outcome.executions < limit => choices = next,
+            _ => return outcome,
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! Watermarks, refill sizes and automatic limits are left out: a refill takes two pages, a free never drains.
 
-use crate::{Choices, Failure, Outcome, Rule, Stop, explore};
+use crate::{Choices, Kind, Outcome, Rule, Run, Step, Stop, Which, explore};
 
 /// What runs first, or as a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ const PAGES: usize = 16;
 /// The list head stands behind the pages.
 const HEAD: usize = PAGES;
 const POISON: usize = usize::MAX;
+const PCP: Kind = Kind::Lock("pcp->lock");
+const PCP_FREE: Kind = Kind::Unlock("pcp->lock");
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum At {
@@ -52,6 +54,8 @@ struct World<'a> {
     handlers: &'a [Call],
     left: usize,
     came: u64,
+    /// Handlers that wait for the lock of the lists, on RT.
+    asleep: Vec<Call>,
     depth: usize,
     irqs_off: u32,
     locked_at: Option<usize>,
@@ -62,24 +66,32 @@ struct World<'a> {
     at: [At; PAGES],
     owned: Vec<usize>,
     choices: Choices,
-    steps: Vec<String>,
+    steps: Vec<Step>,
 }
 
-type Step = Result<(), Stop>;
+type Go = Result<(), Stop>;
 
 impl World<'_> {
-    fn say(&mut self, text: impl AsRef<str>) {
-        let who = if self.depth == 0 { "task   " } else { "handler" };
-        self.steps.push(format!("{}{who} {}", "        ".repeat(self.depth), text.as_ref()));
+    fn say(&mut self, text: impl Into<String>) {
+        self.note(Kind::Do, text);
+    }
+
+    fn note(&mut self, kind: Kind, text: impl Into<String>) {
+        self.steps.push(Step { depth: self.depth, kind, text: text.into() });
     }
 
     fn stop(&mut self, error: String, deadlock: bool) -> Stop {
-        self.say(format!("=> {error}"));
+        self.note(Kind::Wrong, format!("=> {error}"));
         Stop { error, deadlock }
     }
 
     /// Between two steps: an interrupt may come.
-    fn point(&mut self) -> Step {
+    fn point(&mut self) -> Go {
+        if self.irqs_off == 0 && self.locked_at.is_none() {
+            while let Some(handler) = self.asleep.pop() {
+                self.interrupt(handler)?;
+            }
+        }
         if self.irqs_off > 0 || self.left == 0 {
             return Ok(());
         }
@@ -90,15 +102,24 @@ impl World<'_> {
         let handler = self.handlers[choice - 1];
         self.left -= 1;
         self.came += 1;
+        if self.rule == Rule::Rt && handler == Call::Drain && self.locked_at.is_some() {
+            self.say("a handler that waits for pcp->lock sleeps: drain");
+            self.asleep.push(handler);
+            return Ok(());
+        }
+        self.interrupt(handler)
+    }
+
+    fn interrupt(&mut self, handler: Call) -> Go {
         self.depth += 1;
-        self.say(format!("--- interrupt: {} ---", handler.name()));
+        self.note(Kind::Interrupt, format!("--- interrupt: {} ---", handler.name()));
         self.call(handler)?;
-        self.say("--- return from interrupt ---");
+        self.note(Kind::Return, "--- return from interrupt ---");
         self.depth -= 1;
         Ok(())
     }
 
-    fn call(&mut self, call: Call) -> Step {
+    fn call(&mut self, call: Call) -> Go {
         match call {
             Call::Drain => self.drain(),
             Call::Bulk => self.alloc(3),
@@ -116,15 +137,15 @@ impl World<'_> {
     }
 
     /// `spin_lock(&pcp->lock)`, with interrupts saved on UP as of the fix.
-    fn lock(&mut self) -> Step {
+    fn lock(&mut self) -> Go {
         match self.rule {
-            Rule::UpBeforeFix => self.say("spin_lock(&pcp->lock)              (UP: nothing)"),
+            Rule::UpBeforeFix => self.note(PCP, "spin_lock(&pcp->lock)              (UP: nothing)"),
             Rule::Up => {
                 self.local_irq_save();
-                self.say("spin_lock_irqsave(&pcp->lock)      (UP: interrupts off)");
+                self.note(PCP, "spin_lock_irqsave(&pcp->lock)      (UP: interrupts off)");
             }
             Rule::Smp | Rule::Rt => {
-                self.say("spin_lock(&pcp->lock)");
+                self.note(PCP, "spin_lock(&pcp->lock)");
                 if let Some(holder) = self.locked_at {
                     let who = if holder == 0 { "the task".into() } else { format!("the handler at depth {holder}") };
                     let error = format!(
@@ -139,8 +160,8 @@ impl World<'_> {
         self.point()
     }
 
-    fn unlock(&mut self) -> Step {
-        self.say("spin_unlock(&pcp->lock)");
+    fn unlock(&mut self) -> Go {
+        self.note(PCP_FREE, "spin_unlock(&pcp->lock)");
         match self.rule {
             Rule::UpBeforeFix => {}
             Rule::Up => self.local_irq_restore(),
@@ -153,7 +174,8 @@ impl World<'_> {
     fn trylock(&mut self) -> Result<bool, Stop> {
         if self.rule.locks() {
             let free = self.locked_at.is_none();
-            self.say(format!("spin_trylock(&pcp->lock) = {free}"));
+            let kind = if free { PCP } else { Kind::Do };
+            self.note(kind, format!("spin_trylock(&pcp->lock) = {free}"));
             if free {
                 self.locked_at = Some(self.depth);
             }
@@ -161,12 +183,12 @@ impl World<'_> {
             return Ok(free);
         }
         self.local_irq_save();
-        self.say("local_irq_save(); spin_trylock(&pcp->lock) = true (UP: always)");
+        self.note(PCP, "local_irq_save(); spin_trylock(&pcp->lock) = true (UP: always)");
         Ok(true)
     }
 
-    fn try_unlock(&mut self) -> Step {
-        self.say("pcp_spin_unlock()");
+    fn try_unlock(&mut self) -> Go {
+        self.note(PCP_FREE, "pcp_spin_unlock()");
         if self.rule.locks() {
             self.locked_at = None;
         } else {
@@ -178,14 +200,16 @@ impl World<'_> {
     /// `spin_lock_irqsave(&zone->lock)`. On RT handlers are kept out here too, see [`Rule::Rt`].
     fn zone_lock(&mut self) {
         self.local_irq_save();
+        self.note(Kind::Lock("zone->lock"), "spin_lock_irqsave(&zone->lock)");
     }
 
-    fn zone_unlock(&mut self) -> Step {
+    fn zone_unlock(&mut self) -> Go {
+        self.note(Kind::Unlock("zone->lock"), "spin_unlock_irqrestore(&zone->lock)");
         self.local_irq_restore();
         self.point()
     }
 
-    fn list_del(&mut self, page: usize) -> Step {
+    fn list_del(&mut self, page: usize) -> Go {
         let (next, prev) = (self.next[page], self.prev[page]);
         if next == POISON || prev == POISON || self.prev[next] != page || self.next[prev] != page {
             return Err(self.stop(format!("list_del corruption: page {page} is not between its neighbours"), false));
@@ -197,7 +221,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn list_add(&mut self, page: usize, tail: bool) -> Step {
+    fn list_add(&mut self, page: usize, tail: bool) -> Go {
         let (prev, next) = if tail { (self.prev[HEAD], HEAD) } else { (HEAD, self.next[HEAD]) };
         if self.next[prev] != next || self.prev[next] != prev {
             return Err(self.stop(format!("list_add corruption at page {page}: its neighbours do not meet"), false));
@@ -211,7 +235,7 @@ impl World<'_> {
     }
 
     /// `pcp->count += delta`: a read, then a write.
-    fn add_count(&mut self, delta: i64) -> Step {
+    fn add_count(&mut self, delta: i64) -> Go {
         let read = self.count;
         self.point()?;
         self.count = read + delta;
@@ -219,7 +243,7 @@ impl World<'_> {
         self.point()
     }
 
-    fn hand_out(&mut self, page: usize) -> Step {
+    fn hand_out(&mut self, page: usize) -> Go {
         if self.at[page] == At::Owned {
             return Err(self.stop(format!("page {page} is handed out, and somebody owns it"), false));
         }
@@ -228,7 +252,7 @@ impl World<'_> {
         Ok(())
     }
 
-    fn drain(&mut self) -> Step {
+    fn drain(&mut self) -> Go {
         loop {
             self.lock()?;
             let mut count = self.count;
@@ -246,12 +270,11 @@ impl World<'_> {
         }
     }
 
-    fn free_pcppages_bulk(&mut self, want: i64) -> Step {
+    fn free_pcppages_bulk(&mut self, want: i64) -> Go {
         let mut count = self.count.min(want);
         self.say(format!("free_pcppages_bulk: count = min(pcp->count, {want}) = {count}"));
         self.point()?;
         self.zone_lock();
-        self.say("spin_lock_irqsave(&zone->lock)");
         while count > 0 {
             let page = self.prev[HEAD];
             if page == HEAD {
@@ -268,11 +291,10 @@ impl World<'_> {
             self.at[page] = At::Buddy;
             self.buddy.push(page);
         }
-        self.say("spin_unlock_irqrestore(&zone->lock)");
         self.zone_unlock()
     }
 
-    fn alloc(&mut self, wanted: usize) -> Step {
+    fn alloc(&mut self, wanted: usize) -> Go {
         if !self.trylock()? {
             return self.alloc_buddy();
         }
@@ -295,7 +317,7 @@ impl World<'_> {
     }
 
     /// `rmqueue_bulk()`.
-    fn refill(&mut self) -> Step {
+    fn refill(&mut self) -> Go {
         self.zone_lock();
         self.say("rmqueue_bulk: two pages from the buddy lists");
         let mut got = 0;
@@ -310,7 +332,7 @@ impl World<'_> {
     }
 
     /// `rmqueue_buddy()`.
-    fn alloc_buddy(&mut self) -> Step {
+    fn alloc_buddy(&mut self) -> Go {
         self.zone_lock();
         if let Some(page) = self.buddy.pop() {
             self.say(format!("rmqueue_buddy: page {page} straight from the buddy lists"));
@@ -320,7 +342,7 @@ impl World<'_> {
         self.zone_unlock()
     }
 
-    fn free(&mut self) -> Step {
+    fn free(&mut self) -> Go {
         let Some(page) = self.owned.pop() else { return Ok(()) };
         self.at[page] = At::Moving;
         self.say(format!("free page {page}"));
@@ -336,7 +358,7 @@ impl World<'_> {
     }
 
     /// What must hold when nobody is at work.
-    fn check(&mut self) -> Step {
+    fn check(&mut self) -> Go {
         let (mut page, mut on_list) = (self.next[HEAD], 0i64);
         while page != HEAD {
             if page == POISON || on_list as usize > PAGES || self.at[page] != At::Pcp {
@@ -357,24 +379,15 @@ impl World<'_> {
     }
 }
 
-/// Explores `task` with up to `bound` handlers out of `handlers`; at most `limit` executions.
-pub fn run(rule: Rule, task: Call, handlers: &[Call], bound: usize, limit: u64) -> Outcome {
-    start(rule, task, handlers, bound, limit, None)
-}
-
-/// Runs the one execution that `choices` names.
-pub fn replay(rule: Rule, task: Call, handlers: &[Call], bound: usize, choices: &[usize]) -> Option<Failure> {
-    start(rule, task, handlers, bound, 1, Some(choices)).failure
-}
-
-fn start(rule: Rule, task: Call, handlers: &[Call], bound: usize, limit: u64, given: Option<&[usize]>) -> Outcome {
-    let first = Choices { given: given.unwrap_or_default().to_vec(), made: Vec::new() };
-    explore(first, given.is_some(), limit, |choices| {
+/// Explores `task` with up to `bound` handlers out of `handlers` in each execution.
+pub fn run(rule: Rule, task: Call, handlers: &[Call], bound: usize, which: Which<'_>) -> Outcome {
+    explore(which, |choices| {
         let mut world = World {
             rule,
             handlers,
             left: bound,
             came: 0,
+            asleep: Vec::new(),
             depth: 0,
             irqs_off: 0,
             locked_at: None,
@@ -390,13 +403,13 @@ fn start(rule: Rule, task: Call, handlers: &[Call], bound: usize, limit: u64, gi
         (world.next[HEAD], world.prev[HEAD]) = (HEAD, HEAD);
         world.at[2..6].fill(At::Owned);
         let result = world.set_up().and_then(|()| world.call(task)).and_then(|()| world.check());
-        (world.choices, world.came, world.steps, result)
+        Run { choices: world.choices, handlers: world.came, steps: world.steps, result }
     })
 }
 
 impl World<'_> {
     /// Two pages on the list, before anything can interrupt.
-    fn set_up(&mut self) -> Step {
+    fn set_up(&mut self) -> Go {
         self.irqs_off = 1;
         for page in 0..2 {
             self.list_add(page, true)?;
@@ -415,21 +428,25 @@ mod tests {
 
     #[test]
     fn the_rule_before_the_fix_breaks_a_drain() {
-        let found = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, u64::MAX);
-        let failure = found.failure.expect("038a102535eb fixed something");
+        let found = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::UpTo(u64::MAX));
+        let failure = found.failure.clone().expect("038a102535eb fixed something");
         assert!(failure.error.contains("for ever"), "{}", failure.error);
         assert!(!failure.deadlock);
-        assert!(failure.steps.iter().any(|s| s.contains("interrupt: alloc") || s.contains("interrupt: bulk")));
+        let came = |what: &str| found.steps.iter().any(|s| s.kind == Kind::Interrupt && s.text.contains(what));
+        assert!(came("alloc") || came("bulk"));
         // The list of choices is the execution.
-        let again = replay(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, &failure.choices).unwrap();
-        assert_eq!(again, failure);
+        let again = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::Only(&failure.choices));
+        assert!(again.fits && !again.complete);
+        assert_eq!((again.failure, again.steps), (Some(failure), found.steps));
+        let other = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::Only(&[4]));
+        assert!(!other.fits, "there are three handlers");
     }
 
     #[test]
     fn the_fixed_rules_hold_up_to_two_handlers() {
         for rule in [Rule::Up, Rule::Smp, Rule::Rt] {
             for task in Call::ALL {
-                let found = run(rule, task, &HANDLERS, 2, u64::MAX);
+                let found = run(rule, task, &HANDLERS, 2, Which::UpTo(u64::MAX));
                 assert_eq!(found.failure, None, "{} {}", rule.name(), task.name());
                 assert!(found.complete && found.handlers > 0, "{} {}", rule.name(), task.name());
             }
@@ -437,8 +454,15 @@ mod tests {
     }
 
     #[test]
+    fn on_rt_a_handler_that_waits_only_sleeps() {
+        let found = run(Rule::Rt, Call::Alloc, &[Call::Drain], 2, Which::UpTo(u64::MAX));
+        assert_eq!(found.failure, None);
+        assert!(found.complete && found.handlers > 0);
+    }
+
+    #[test]
     fn a_handler_that_waits_for_what_it_interrupted_is_a_deadlock_by_design() {
-        let found = run(Rule::Smp, Call::Alloc, &[Call::Drain], 1, u64::MAX);
+        let found = run(Rule::Smp, Call::Alloc, &[Call::Drain], 1, Which::UpTo(u64::MAX));
         let failure = found.failure.unwrap();
         assert!(failure.deadlock && failure.error.contains("held by the task"), "{}", failure.error);
     }

@@ -7,17 +7,21 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use bulkpages_callers::env::{Counting, Env, NoHooks};
+use bulkpages_callers::harness::Target;
+use bulkpages_callers::holes::Shape;
+use bulkpages_callers::result::{Form, Ret};
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, NoFault};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::sync::Atomic;
-use bulkpages_core::{Error, Machine, Pfn, Result, Slot};
+use bulkpages_core::{Error, Machine, PageState, Pfn, Result, Slot};
 
-use crate::{Choices, Outcome, Rule, Stop, explore};
+use crate::{Choices, Kind, Outcome, Rule, Run, Step, Stop, Which, explore};
 
-/// What runs first, or as a handler.
+/// What a handler does, and what it can interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     /// v1 on four slots, the second of which holds a page.
@@ -51,16 +55,54 @@ impl Call {
     }
 }
 
+/// What is interrupted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A call of the allocator.
+    Call(Call),
+    /// A kernel function that makes bulk calls, on a small array.
+    Caller(Target, Form),
+}
+
+impl Task {
+    /// All of them.
+    pub fn all() -> Vec<Task> {
+        let shape = Shape::parse("x..x.x").expect("a picture of slots");
+        let targets = [
+            Target::Vfio { npages: 4 },
+            Target::Btrfs { shape: shape.clone() },
+            Target::Erofs { have: 1, nrpages: 5 },
+            Target::Xfs { page_count: 4, read_ahead: false },
+            Target::PagePool { pages: 3 },
+            Target::Svc { shape },
+        ];
+        let callers = targets
+            .into_iter()
+            .flat_map(|target| target.forms().iter().map(move |&form| Task::Caller(target.clone(), form)));
+        Call::ALL.into_iter().map(Task::Call).chain(callers).collect()
+    }
+
+    /// Name in reports and on the command line: of a caller, its function and form.
+    pub fn name(&self) -> String {
+        match self {
+            Task::Call(call) => call.name().into(),
+            Task::Caller(target, form) => format!("{}/{}", target.caller(), form.name()),
+        }
+    }
+}
+
 struct State {
     choices: Choices,
     left: usize,
     came: u64,
+    /// Handlers that wait for the lock of the lists, on RT.
+    asleep: Vec<Call>,
     depth: usize,
     /// Depths that hold the lock of the per-CPU lists.
     pcp: Vec<usize>,
     zone_locked: bool,
     owned: BTreeSet<Pfn>,
-    steps: Vec<String>,
+    steps: Vec<Step>,
     stop: Option<Stop>,
 }
 
@@ -81,36 +123,54 @@ impl Probe for Nest<'_> {
 }
 
 impl Shared<'_> {
-    fn say(&self, text: String) {
+    fn note(&self, kind: Kind, text: String) {
         let state = &mut *self.state.borrow_mut();
-        let who = if state.depth == 0 { "task   " } else { "handler" };
-        state.steps.push(format!("{}{who} {text}", "        ".repeat(state.depth)));
+        state.steps.push(Step { depth: state.depth, kind, text });
     }
 
     fn wrong(&self, error: String, deadlock: bool) {
-        self.say(format!("=> {error}"));
+        self.note(Kind::Wrong, format!("=> {error}"));
         self.state.borrow_mut().stop.get_or_insert(Stop { error, deadlock });
     }
 
     fn event(&self, event: Event) {
-        self.say(format!("{event:?}"));
-        let choice = {
+        let kind = match event {
+            Event::PcpTrylock { locked: true, .. } | Event::PcpLock { .. } => Kind::Lock("pcp->lock"),
+            Event::PcpUnlock { .. } => Kind::Unlock("pcp->lock"),
+            Event::ZoneLock { .. } => Kind::Lock("zone->lock"),
+            Event::ZoneUnlock { .. } => Kind::Unlock("zone->lock"),
+            _ => Kind::Do,
+        };
+        self.note(kind, format!("{event:?}"));
+        {
             let state = &mut *self.state.borrow_mut();
-            match event {
-                Event::PcpTrylock { locked: true, .. } => state.pcp.push(state.depth),
-                Event::PcpTrylock { locked: false, .. } if self.rule == Rule::Up => {
-                    state.stop.get_or_insert(Stop { error: "a trylock failed on UP".into(), deadlock: false });
-                }
-                Event::PcpUnlock { .. } => {
-                    state.pcp.pop();
-                }
-                Event::ZoneLock { .. } => state.zone_locked = true,
-                Event::ZoneUnlock { .. } => state.zone_locked = false,
+            match kind {
+                Kind::Lock("pcp->lock") => state.pcp.push(state.depth),
+                Kind::Unlock("pcp->lock") => drop(state.pcp.pop()),
+                Kind::Lock(_) => state.zone_locked = true,
+                Kind::Unlock(_) => state.zone_locked = false,
                 _ => {}
             }
-            // The event of an unlock comes just before it: the handler still finds the lock held.
-            let off = state.zone_locked
-                || self.rule == Rule::Up && (!state.pcp.is_empty() || matches!(event, Event::PcpUnlock { .. }));
+        }
+        if self.rule == Rule::Up && matches!(event, Event::PcpTrylock { locked: false, .. }) {
+            self.wrong("a trylock failed on UP".into(), false);
+        }
+        self.point();
+    }
+
+    /// A handler may come.
+    fn point(&self) {
+        loop {
+            let handler = {
+                let state = &mut *self.state.borrow_mut();
+                if state.zone_locked || !state.pcp.is_empty() { None } else { state.asleep.pop() }
+            };
+            let Some(handler) = handler else { break };
+            self.interrupt(handler);
+        }
+        let handler = {
+            let state = &mut *self.state.borrow_mut();
+            let off = state.zone_locked || self.rule == Rule::Up && !state.pcp.is_empty();
             if off || state.left == 0 || state.stop.is_some() {
                 return;
             }
@@ -120,24 +180,34 @@ impl Shared<'_> {
             }
             state.left -= 1;
             state.came += 1;
-            state.depth += 1;
-            choice
+            self.handlers[choice - 1]
         };
-        let handler = self.handlers[choice - 1];
-        self.say(format!("--- interrupt: {} ---", handler.name()));
-        let unlocking = matches!(event, Event::PcpUnlock { .. });
-        if handler == Call::Drain && (unlocking || !self.state.borrow().pcp.is_empty()) {
+        if self.rule == Rule::Rt && handler == Call::Drain && !self.state.borrow().pcp.is_empty() {
+            self.note(Kind::Do, "a handler that waits for pcp->lock sleeps: drain".into());
+            self.state.borrow_mut().asleep.push(handler);
+            return;
+        }
+        self.interrupt(handler);
+    }
+
+    fn interrupt(&self, handler: Call) {
+        self.state.borrow_mut().depth += 1;
+        self.note(Kind::Interrupt, format!("--- interrupt: {} ---", handler.name()));
+        if handler == Call::Drain && !self.state.borrow().pcp.is_empty() {
             let error = "deadlock by design: the handler waits for pcp->lock, held by what it interrupted; that waits \
                          for the handler to return";
             self.wrong(error.into(), true);
         } else if let Err(error) = self.call(handler) {
             self.wrong(error.to_string(), false);
         }
-        self.say("--- return from interrupt ---".into());
+        self.note(Kind::Return, "--- return from interrupt ---".into());
         self.state.borrow_mut().depth -= 1;
     }
 
     fn got(&self, page: Pfn) {
+        if self.machine.pages().state(page) != PageState::Allocated(0) {
+            self.wrong(format!("pfn {page} was handed out and is {:?}", self.machine.pages().state(page)), false);
+        }
         if !self.state.borrow_mut().owned.insert(page) {
             self.wrong(format!("pfn {page} was handed out twice"), false);
         }
@@ -159,14 +229,27 @@ impl Shared<'_> {
                     self.machine.free_pages(cx, page, 0)?;
                 }
             }
-            Call::Drain => {
-                // The core tells of a drain's zone locks only: the per-CPU lock counts as held from end to end.
-                let depth = self.state.borrow().depth;
-                self.state.borrow_mut().pcp.push(depth);
-                self.machine.drain_local_pages(cx)?;
-                self.state.borrow_mut().pcp.pop();
-            }
+            Call::Drain => self.machine.drain_local_pages(cx)?,
             Call::V1 | Call::V2 | Call::V3 => self.bulk(cx, call)?,
+        }
+        Ok(())
+    }
+
+    /// A caller on a machine with free pages: it succeeds, without sleeping, whatever comes on top of it.
+    fn caller(&self, target: &Target, form: Form) -> Result<()> {
+        let slots = target.array(self.machine)?;
+        let cx = Ctx { cpu: 0, probe: Counting::new(Nest(self)), fault: NoFault };
+        let env = &mut Env::new(self.machine, cx, NoHooks)?;
+        let (result, array) = target.call(env, &slots, form)?;
+        let filled = array.iter().filter(|&&page| page != 0).count();
+        if !matches!(result.ret, Ret::Errno(0) | Ret::Bool(true)) || filled < target.slots() || result.waits > 0 {
+            let of = target.slots();
+            let error =
+                format!("returned {:?} with {filled} of {of} slots populated after {} waits", result.ret, result.waits);
+            self.wrong(error, false);
+        }
+        for page in array.into_iter().filter(|&page| page != 0) {
+            self.got(Pfn(page as u32));
         }
         Ok(())
     }
@@ -206,24 +289,24 @@ impl Shared<'_> {
     }
 }
 
-/// Explores `task` with up to `bound` handlers out of `handlers`; at most `limit` executions.
+/// Explores `task` with up to `bound` handlers out of `handlers` in each execution.
 ///
 /// # Errors
 ///
 /// For [`Rule::UpBeforeFix`]: safe locks cannot be broken that way, [`crate::lists`] models it.
-pub fn run(rule: Rule, task: Call, handlers: &[Call], bound: usize, limit: u64) -> Result<Outcome> {
+pub fn run(rule: Rule, task: &Task, handlers: &[Call], bound: usize, which: Which<'_>) -> Result<Outcome> {
     if rule == Rule::UpBeforeFix {
         return Err(Error::InvalidArgument("up-before-fix is explored by the step model of the lists only".into()));
     }
     let spec = BootSpec::new(16384, 1, 1);
     let mut boot_error = None;
-    let outcome = explore(Choices::default(), false, limit, |choices| {
+    let outcome = explore(which, |choices| {
         let machine = match Machine::<Atomic>::boot(&spec) {
             Ok(machine) => machine,
             Err(error) => {
                 let stop = Stop { error: error.to_string(), deadlock: false };
                 boot_error = Some(error);
-                return (choices, 0, Vec::new(), Err(stop));
+                return Run { choices, handlers: 0, steps: Vec::new(), result: Err(stop) };
             }
         };
         let mut owned = BTreeSet::new();
@@ -236,6 +319,7 @@ pub fn run(rule: Rule, task: Call, handlers: &[Call], bound: usize, limit: u64) 
             choices,
             left: bound,
             came: 0,
+            asleep: Vec::new(),
             depth: 0,
             pcp: Vec::new(),
             zone_locked: false,
@@ -244,7 +328,12 @@ pub fn run(rule: Rule, task: Call, handlers: &[Call], bound: usize, limit: u64) 
             stop: None,
         };
         let shared = Shared { machine: &machine, rule, handlers, state: RefCell::new(state) };
-        if let Err(error) = shared.call(task) {
+        shared.point();
+        let done = match task {
+            Task::Call(call) => shared.call(*call),
+            Task::Caller(target, form) => shared.caller(target, *form),
+        };
+        if let Err(error) = done {
             shared.wrong(error.to_string(), false);
         }
         match machine.audit() {
@@ -257,7 +346,8 @@ pub fn run(rule: Rule, task: Call, handlers: &[Call], bound: usize, limit: u64) 
             Err(error) => shared.wrong(error.to_string(), false),
         }
         let state = shared.state.into_inner();
-        (state.choices, state.came, state.steps, state.stop.map_or(Ok(()), Err))
+        let result = state.stop.map_or(Ok(()), Err);
+        Run { choices: state.choices, handlers: state.came, steps: state.steps, result }
     });
     boot_error.map_or(Ok(outcome), Err)
 }
@@ -269,27 +359,40 @@ mod tests {
     #[test]
     fn handlers_at_every_point_of_every_call_break_nothing() {
         for rule in [Rule::Up, Rule::Smp, Rule::Rt] {
-            for task in Call::ALL {
-                let found = run(rule, task, &[Call::Alloc, Call::Free, Call::V1, Call::V2], 1, u64::MAX).unwrap();
+            for task in Task::all() {
+                let handlers = [Call::Alloc, Call::Free, Call::V1, Call::V2];
+                let found = run(rule, &task, &handlers, 1, Which::UpTo(u64::MAX)).unwrap();
                 assert_eq!(found.failure, None, "{} {}", rule.name(), task.name());
-                assert!(found.complete, "{} {}", rule.name(), task.name());
-                // On UP a drain keeps everything out.
-                let kept_out = rule == Rule::Up && task == Call::Drain;
-                assert_eq!(found.handlers == 0, kept_out, "{} {}", rule.name(), task.name());
+                assert!(found.complete && found.handlers > 0, "{} {}", rule.name(), task.name());
             }
         }
     }
 
     #[test]
     fn a_drain_in_a_handler_is_a_deadlock_by_design_on_smp_only() {
-        let smp = run(Rule::Smp, Call::V1, &[Call::Drain], 1, u64::MAX).unwrap();
-        assert!(smp.failure.is_some_and(|f| f.deadlock));
-        let up = run(Rule::Up, Call::V1, &[Call::Drain], 1, u64::MAX).unwrap();
-        assert_eq!(up.failure, None);
+        for task in Task::all() {
+            let found = |rule| run(rule, &task, &[Call::Drain], 1, Which::UpTo(u64::MAX)).unwrap().failure;
+            assert!(found(Rule::Smp).is_some_and(|f| f.deadlock), "{}", task.name());
+            assert_eq!((found(Rule::Up), found(Rule::Rt)), (None, None), "{}", task.name());
+        }
+    }
+
+    #[test]
+    fn an_interrupt_inside_a_batch_loop_makes_the_handler_take_from_the_buddy_lists() {
+        // The first point at which v2 holds the lock of the lists.
+        let task = Task::Call(Call::V2);
+        let quiet = run(Rule::Smp, &task, &[Call::Alloc], 1, Which::Only(&[])).unwrap();
+        let at = quiet.steps.iter().position(|s| s.kind == Kind::Lock("pcp->lock")).unwrap() + 1;
+        let choices: Vec<usize> = (0..=at).map(|i| usize::from(i == at)).collect();
+        let found = run(Rule::Smp, &task, &[Call::Alloc], 1, Which::Only(&choices)).unwrap();
+        assert!(found.fits && found.failure.is_none());
+        let handler: Vec<&str> = found.steps.iter().filter(|s| s.depth == 1).map(|s| s.text.as_str()).collect();
+        assert!(handler.iter().any(|s| s.contains("locked: false")), "{handler:?}");
+        assert!(handler.iter().any(|s| s.contains("ZoneLock")), "{handler:?}");
     }
 
     #[test]
     fn the_broken_rule_is_refused() {
-        assert!(run(Rule::UpBeforeFix, Call::V1, &[Call::Alloc], 1, 1).is_err());
+        assert!(run(Rule::UpBeforeFix, &Task::Call(Call::V1), &[Call::Alloc], 1, Which::UpTo(1)).is_err());
     }
 }

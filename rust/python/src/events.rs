@@ -53,6 +53,7 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py
         Event::SlotTest { index, populated } => fill!("slot_test", index = index, populated = populated),
         Event::SlotWrite { index, page } => fill!("slot_write", index = index, page = page.0),
         Event::PcpTrylock { zone, locked } => fill!("pcp_trylock", zone = zone, locked = locked),
+        Event::PcpLock { zone, cpu } => fill!("pcp_lock", zone = zone, cpu = cpu),
         Event::PcpUnlock { zone } => fill!("pcp_unlock", zone = zone),
         Event::ZoneLock { zone } => fill!("zone_lock", zone = zone),
         Event::ZoneUnlock { zone, pages } => fill!("zone_unlock", zone = zone, pages = pages),

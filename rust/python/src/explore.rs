@@ -1,8 +1,8 @@
 //! The interrupt explorer.
 
-use bulkpages_explore::{Outcome, Rule, lists, nested};
+use bulkpages_explore::{Outcome, Rule, Which, lists, nested};
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyList};
 
 use crate::args::Int;
 use crate::errors::{invalid, to_py};
@@ -34,16 +34,33 @@ fn to_dict<'py>(py: Python<'py>, outcome: &Outcome) -> PyResult<Bound<'py, PyDic
             f.set_item("error", &failure.error)?;
             f.set_item("deadlock", failure.deadlock)?;
             f.set_item("choices", &failure.choices)?;
-            f.set_item("steps", &failure.steps)?;
             Some(f)
         }
     };
     d.set_item("failure", failure)?;
+    let steps = outcome.steps.iter().map(|step| {
+        let s = PyDict::new(py);
+        let (kind, lock) = step.kind.name();
+        s.set_item("depth", step.depth)?;
+        s.set_item("kind", kind)?;
+        s.set_item("lock", lock)?;
+        s.set_item("text", &step.text)?;
+        Ok(s)
+    });
+    d.set_item("steps", PyList::new(py, steps.collect::<PyResult<Vec<_>>>()?)?)?;
     Ok(d)
 }
 
-/// Explores one task under one locking, in the step model of the lists ("lists") or in the emulator ("core").
+/// What can be interrupted in the emulator, by name.
 #[pyfunction]
+pub(crate) fn explore_tasks() -> Vec<String> {
+    nested::Task::all().iter().map(nested::Task::name).collect()
+}
+
+/// Explores one task under one locking, in the step model of the lists ("lists") or in the emulator ("core"). With
+/// `choices` the one execution that they name.
+#[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "the Python face has a default for each")]
 pub(crate) fn explore_interrupts<'py>(
     py: Python<'py>,
     model: &str,
@@ -52,10 +69,12 @@ pub(crate) fn explore_interrupts<'py>(
     handlers: Vec<String>,
     bound: Int,
     limit: Int,
+    choices: Option<Vec<usize>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let rule = rule(locking)?;
     let bound = bound.within("bound", 0..=8)? as usize;
     let limit = limit.within("limit", 1..=i64::MAX)? as u64;
+    let which = choices.as_deref().map_or(Which::UpTo(limit), Which::Only);
     if handlers.is_empty() {
         return Err(invalid("handlers is empty: nothing could interrupt"));
     }
@@ -64,15 +83,26 @@ pub(crate) fn explore_interrupts<'py>(
             let call = |what: &str, name: &str| pick(what, name, &lists::Call::ALL, lists::Call::name);
             let task = call("task", task)?;
             let handlers = handlers.iter().map(|h| call("handler", h)).collect::<PyResult<Vec<_>>>()?;
-            py.detach(|| lists::run(rule, task, &handlers, bound, limit))
+            py.detach(|| lists::run(rule, task, &handlers, bound, which))
         }
         "core" => {
             let call = |what: &str, name: &str| pick(what, name, &nested::Call::ALL, nested::Call::name);
-            let task = call("task", task)?;
+            let task = nested::Task::all()
+                .into_iter()
+                .find(|t| t.name() == task)
+                .ok_or_else(|| invalid(format!("task {task:?} is none of {}", explore_tasks().join(", "))))?;
             let handlers = handlers.iter().map(|h| call("handler", h)).collect::<PyResult<Vec<_>>>()?;
-            py.detach(|| nested::run(rule, task, &handlers, bound, limit)).map_err(to_py)?
+            py.detach(|| nested::run(rule, &task, &handlers, bound, which)).map_err(to_py)?
         }
         other => return Err(invalid(format!("model {other:?} is neither \"lists\" nor \"core\""))),
     };
+    if choices.is_some() && !outcome.fits {
+        return Err(invalid(format!(
+            "choices {:?} do not fit: there are {} points, each with 0 to {} to choose from until {bound} handlers came",
+            choices.unwrap_or_default(),
+            outcome.points,
+            handlers.len()
+        )));
+    }
     to_dict(py, &outcome)
 }

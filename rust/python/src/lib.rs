@@ -26,7 +26,7 @@ mod _core {
         z_erofs_gbuf_growsize,
     };
     #[pymodule_export]
-    use super::explore::explore_interrupts;
+    use super::explore::{explore_interrupts, explore_tasks};
     #[pymodule_export]
     use super::machine::Machine;
     #[pymodule_export]
