@@ -91,9 +91,7 @@ class CommandHelp(SphinxDirective):
         out: list[nodes.Node] = []
 
         def add(command: click.Command, context: click.Context) -> None:
-            if (isinstance(command, click.Group) and context.parent is not None) or not isinstance(
-                command, click.Group
-            ):
+            if context.parent is not None:
                 section = nodes.section(ids=[nodes.make_id(context.command_path)])
                 section += nodes.title(text=context.command_path)
                 section += nodes.literal_block(text=command.get_help(context), language="text")
@@ -127,11 +125,11 @@ def signature(
 ) -> tuple[str | None, str | None] | None:
     """Compiled functions know no types; their stub does."""
     if what == "class" and obj is _core.PageArray:
-        name, function = "PageArray", _stub()["PageArray.__new__"]
+        function: ast.FunctionDef | None = _stub()["PageArray.__new__"]
     else:
         owner = getattr(obj, "__objclass__", None) if inspect.ismethoddescriptor(obj) else None
         key = f"{owner.__name__}.{obj.__name__}" if owner is not None and owner.__module__.endswith("_core") else ""
-        function = _stub().get(key, None)  # type: ignore[assignment]
+        function = _stub().get(key)
     if function is None:
         return None
     arguments = ast.unparse(function.args).replace("SupportsIndex", "int")

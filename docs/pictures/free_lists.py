@@ -55,10 +55,10 @@ def draw(theme: Theme) -> Figure:
             pages = [counts.get((order, kind), 0) for order in ORDERS]
             axes.bar(ORDERS, pages, bottom=below, color=theme.kinds[kind], width=0.75, label=name)
             below = [a + b for a, b in zip(below, pages, strict=True)]
-        for order, pages in zip(ORDERS, below, strict=True):
-            if pages:
+        for order, height in zip(ORDERS, below, strict=True):
+            if height:
                 axes.annotate(
-                    f"{pages >> order}", (order, pages), (0, 2), textcoords="offset points", ha="center", fontsize=7
+                    f"{height >> order}", (order, height), (0, 2), textcoords="offset points", ha="center", fontsize=7
                 )
         axes.set_title(title)
         axes.set_xticks(ORDERS)

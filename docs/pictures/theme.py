@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 
@@ -55,7 +56,7 @@ DARK = Theme(
 @contextmanager
 def style(theme: Theme) -> Iterator[None]:
     """While inside, figures have the theme's colours."""
-    settings = {
+    settings: Any = {
         "axes.facecolor": "none",
         "axes.edgecolor": theme.faint,
         "axes.labelcolor": theme.text,

@@ -16,7 +16,7 @@ LANES = ("bulk call", "per-CPU trylock", "list take", "zone lock", "single page"
 
 
 def run() -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """The allocator's events while a caller fills eight empty slots, by v2; in the second run a trylock never succeeds."""
+    """The events while a caller fills eight empty slots, by v2; in the second run a trylock never succeeds."""
     m = bp.Machine("128MiB", cpus=2)
     zone = m.zones[1]
     # The lists have pages: nothing but the lock differs.

@@ -76,10 +76,10 @@ def draw(theme: Theme) -> Figure:
     axes.legend(fontsize=8, loc="upper right")
     names = {"bulk": "bulk calls bring one page each", "GFP_KERNEL": "GFP_KERNEL ends", "GFP_ATOMIC": "GFP_ATOMIC ends"}
     top = 1.6 * got.marks[1]["high"]
-    for line, (name, at) in enumerate(got.ends.items()):
+    for row, (name, at) in enumerate(got.ends.items()):
         close.axvline(at, color=theme.text, linewidth=0.8, zorder=0)
         close.annotate(
-            names[name], (at, top), (-4, -3 - 13 * line), textcoords="offset points", va="top", ha="right", fontsize=8
+            names[name], (at, top), (-4, -3 - 13 * row), textcoords="offset points", va="top", ha="right", fontsize=8
         )
     close.set_xlim(got.ends["bulk"] - 420, got.held[-1] + 30)
     close.set_ylim(-10, top)
