@@ -16,8 +16,6 @@ version = release = bulkpages.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "product"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_ext", "_pictures", "pictures"]
-# Pages that are written beside these are taken in when they exist.
-suppress_warnings = ["toc.empty_glob"]
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

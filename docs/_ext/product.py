@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.directives.other import TocTree
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -55,6 +57,18 @@ class Picture(SphinxDirective):
             figure += caption
         self.set_source_info(figure)
         return [figure]
+
+
+class ExistingPages(TocTree):
+    """`{existing-pages}`: a toctree of glob patterns; those that match no page are left out."""
+
+    def run(self) -> list[nodes.Node]:
+        """Makes the toctree, if there is anything in it."""
+        pages = self.env.found_docs
+        patterns = [line for line in self.content if any(fnmatch(page, line) for page in pages)]
+        self.content = StringList(patterns, "existing-pages")
+        self.options["glob"] = None
+        return super().run() if patterns else []
 
 
 class GfpFlags(SphinxDirective):
@@ -168,11 +182,28 @@ def check_names(app: Sphinx, env: Any) -> None:
         LOG.warning("%s is public and not in the API reference", name)
 
 
+def top_pages(app: Sphinx, page: str, source: list[str]) -> None:
+    """Pages that lie at the top of the repository: the site has them under their own names."""
+    top = Path(app.srcdir).parent
+    names = {
+        path.name: path.name.lower() for path in top.glob("*.md") if (Path(app.srcdir) / path.name.lower()).exists()
+    }
+    if f"{page}.md" not in names.values():
+        return
+    path = next(top / name for name, lower in names.items() if lower == f"{page}.md")
+    text = path.read_text().replace("](docs/", "](")
+    for name, lower in names.items():
+        text = text.replace(f"]({name}", f"]({lower}")
+    source[0] = text
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of Sphinx."""
     app.add_directive("picture", Picture)
+    app.add_directive("existing-pages", ExistingPages)
     app.add_directive("gfp-flags", GfpFlags)
     app.add_directive("command-help", CommandHelp)
+    app.connect("source-read", top_pages)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", keep, priority=400)
     app.connect("autodoc-process-docstring", give_back, priority=600)

@@ -1,6 +1,8 @@
 """The pictures: what their captions and texts say of the runs is so, and the same run gives the same file."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,7 +89,10 @@ def test_trylock() -> None:
     from pictures.trylock import run
 
     free, held = run()
-    count = lambda events, name: sum(e["event"] == name for e in events)  # noqa: E731
+
+    def count(events: Sequence[Mapping[str, Any]], name: str) -> int:
+        return sum(e["event"] == name for e in events)
+
     assert (count(free, "bulk_call"), count(free, "list_take"), count(free, "zone_lock")) == (1, 8, 0)
     assert (count(held, "bulk_call"), count(held, "list_take"), count(held, "zone_lock")) == (8, 0, 8)
     # Twice a call, but for the last, which wants one page and goes to the single-page path at once.

@@ -106,7 +106,10 @@ def test_ci_runs_what_contributing_says() -> None:
 def test_every_extra_is_pinned() -> None:
     """Each package that an extra asks for has its version in constraints.txt."""
     extras = tomllib.loads(text("pyproject.toml"))["project"]["optional-dependencies"]
-    normal = lambda name: re.sub(r"[-_.]+", "-", name).lower()  # noqa: E731
+
+    def normal(name: str) -> str:
+        return re.sub(r"[-_.]+", "-", name).lower()
+
     pinned = {normal(line.partition("==")[0]) for line in text("constraints.txt").split()}
     for extra in ("test", "lint", "docs"):
         for requirement in extras[extra]:
