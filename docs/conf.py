@@ -22,6 +22,8 @@ myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
+# Docstrings are read as text too: one backtick is code.
+default_role = "literal"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -37,6 +39,7 @@ nitpick_ignore_regex = [
     (r"py:class", r".*[\['].*"),
 ]
 
+BRAND = ("color-brand-primary", "color-brand-content", "color-api-name", "color-api-pre-name")
 html_theme = "furo"
 html_title = "bulkpages"
 html_static_path = ["_static"]
@@ -44,8 +47,9 @@ html_css_files = ["bulkpages.css"]
 html_copy_source = False
 html_show_sourcelink = False
 html_theme_options = {
-    "light_css_variables": {"color-brand-primary": "#0b7285", "color-brand-content": "#0b7285"},
-    "dark_css_variables": {"color-brand-primary": "#3fb6c6", "color-brand-content": "#3fb6c6"},
+    "light_css_variables": dict.fromkeys(BRAND, "#0b7285"),
+    "dark_css_variables": dict.fromkeys(BRAND, "#3fb6c6"),
 }
+highlight_language = "text"
 pygments_style = "friendly"
 pygments_dark_style = "monokai"

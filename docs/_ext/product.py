@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.directives.other import TocTree
+from sphinx.pycode import ModuleAnalyzer
+from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -78,17 +81,18 @@ class GfpFlags(SphinxDirective):
         """Makes the table."""
         bits = {name: getattr(gfp, name) for name in gfp.__all__ if getattr(gfp, name).bit_count() == 1}
         bits = {name: value for name, value in bits.items() if name.startswith("__")}
+        says = {name: text for (_, name), text in ModuleAnalyzer.for_module("bulkpages.gfp").find_attr_docs().items()}
         lines = []
         for name in sorted(gfp.__all__, key=lambda name: (name.startswith("__"), getattr(gfp, name))):
             value = getattr(gfp, name)
             parts = [bit for bit, one in bits.items() if value & one and bit != name]
-            of = f": {' | '.join(f'``{part}``' for part in parts)}" if parts else ""
+            of = f" Made of {', '.join(f'``{part}``' for part in parts)}." if parts else ""
             lines += [
                 f".. py:data:: {name}",
                 "   :type: int",
                 f"   :value: {value:#x}",
                 "",
-                f"   ``{value:#x}``{of}",
+                f"   {' '.join(says[name]).strip().replace('`', '``')}{of}",
                 "",
             ]
         text = StringList([".. py:currentmodule:: bulkpages", "", *lines], "gfp-flags")
@@ -182,6 +186,25 @@ def check_names(app: Sphinx, env: Any) -> None:
         LOG.warning("%s is public and not in the API reference", name)
 
 
+class BreakLongNames(SphinxPostTransform):
+    """Lets code in a table break behind the parts of a name, which a narrow column cannot do without."""
+
+    default_priority = 900
+    formats = ("html",)
+
+    def run(self, **kwargs: Any) -> None:
+        """Changes every table."""
+        for entry in self.document.findall(nodes.entry):
+            for code in list(entry.findall(nodes.literal)):
+                parts = re.findall(r".+?(?:::|[_/]+|$)", code.astext())
+                if len(parts) > 1 and len(code.astext()) > 12:
+                    code.clear()
+                    for i, part in enumerate(parts):
+                        if i:
+                            code += nodes.raw("", "<wbr>", format="html")
+                        code += nodes.Text(part)
+
+
 def top_pages(app: Sphinx, page: str, source: list[str]) -> None:
     """Pages that lie at the top of the repository: the site has them under their own names."""
     top = Path(app.srcdir).parent
@@ -203,6 +226,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("existing-pages", ExistingPages)
     app.add_directive("gfp-flags", GfpFlags)
     app.add_directive("command-help", CommandHelp)
+    app.add_post_transform(BreakLongNames)
     app.connect("source-read", top_pages)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", keep, priority=400)

@@ -127,8 +127,9 @@ def _draw(theme: Theme, form: str, title: str) -> Figure:
             0
         ],
         axes.plot([], [], "s", markersize=5, color=theme.new, label="stored: a page")[0],
-        axes.plot([], [], "s", markersize=5, color=theme.moved, label="stored: NULL")[0],
     ]
+    if not all(page for _, _, page in fill.stores):
+        handles.append(axes.plot([], [], "s", markersize=5, color=theme.moved, label="stored: NULL")[0])
     axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=4, fontsize=8)
     axes.set_xlim(-2.3, len(SHAPE) + 3.4)
     axes.set_ylim(bottom + 0.7, -0.7)

@@ -32,6 +32,15 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert dead_in_markdown(page) == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_code_fits_the_page(page: Path) -> None:
+    """The site shows about 92 columns; what is longer hides what a comment states."""
+    for block in fences(page.read_text()):
+        if block.kind == "python":
+            for number, line in enumerate(block.text.splitlines(), block.line):
+                assert len(line) <= 92, f"{name(page)}:{number} has {len(line)} columns"
+
+
 def resolve(words: list[str]) -> tuple[click.Command, list[str]]:
     """The command that the words name, and the rest of them."""
     command: click.Command = main
