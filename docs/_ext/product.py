@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from fnmatch import fnmatch
 from functools import cache
@@ -14,6 +15,7 @@ import click
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
+from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.application import Sphinx
 from sphinx.directives.other import TocTree
 from sphinx.pycode import ModuleAnalyzer
@@ -24,6 +26,7 @@ from sphinx.util.docutils import SphinxDirective
 import bulkpages
 from bulkpages import _core, gfp
 from bulkpages.cli import main
+from notebook import to_markdown
 from pictures import PICTURES, render
 
 LOG = logging.getLogger(__name__)
@@ -72,6 +75,17 @@ class ExistingPages(TocTree):
         self.content = StringList(patterns, "existing-pages")
         self.options["glob"] = None
         return super().run() if patterns else []
+
+
+class NotebookParser(MystParser):
+    """Reads `.ipynb`."""
+
+    supported = ("ipynb",)
+
+    def parse(self, inputstring: str, document: nodes.document) -> None:
+        """Parses the notebook as Markdown."""
+        folder = Path(document.settings.env.srcdir) / "_pictures"
+        super().parse(to_markdown(json.loads(inputstring), folder), document)
 
 
 class GfpFlags(SphinxDirective):
@@ -222,6 +236,8 @@ def top_pages(app: Sphinx, page: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Entry point of Sphinx."""
+    app.add_source_suffix(".ipynb", "ipynb")
+    app.add_source_parser(NotebookParser)
     app.add_directive("picture", Picture)
     app.add_directive("existing-pages", ExistingPages)
     app.add_directive("gfp-flags", GfpFlags)
