@@ -12,6 +12,7 @@ from bulkpages.walk import walk
 from pictures.theme import Theme
 
 ORDERS = range(11)
+BLOCKS = 1200
 TYPES = ("unmovable", "movable", "reclaimable")
 FLAGS = (bp.GFP_KERNEL, bp.GFP_HIGHUSER_MOVABLE, bp.GFP_KERNEL | bp.gfp.__GFP_RECLAIMABLE)
 
@@ -32,11 +33,11 @@ def run() -> tuple[Counts, Counts]:
     booted = _counts(m)
     rng = random.Random(1)
     held = []
-    for _ in range(2000):
+    for _ in range(BLOCKS):
         order = rng.choice((0, 0, 0, 1, 2, 3, 4))
         pfn = m.alloc_pages(rng.choice(FLAGS), order)
-        if pfn is not None:
-            held.append((pfn, order))
+        assert pfn is not None
+        held.append((pfn, order))
     rng.shuffle(held)
     for pfn, order in held[: len(held) // 2]:
         m.free_pages(pfn, order)

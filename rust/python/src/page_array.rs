@@ -23,7 +23,7 @@ pub(crate) const MAX_SLOTS: usize = 1 << 28;
 ///     slots: How many NULL slots, or the frame numbers to begin with.
 ///
 /// Raises:
-///     InvalidArgument: Below 0 or more slots than an array can have, or a number that is no 64-bit frame number.
+///     InvalidArgument: More than 2^28 slots, or a frame number of more than 32 bits.
 #[pyclass(frozen, module = "bulkpages._core", sequence)]
 #[derive(Debug)]
 pub struct PageArray {
