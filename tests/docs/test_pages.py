@@ -169,6 +169,26 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
     ]
 
 
+def all_commands(command: click.Command, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = [words]
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for word in command.list_commands(context):
+            inner = command.get_command(context, word)
+            assert inner is not None
+            found += all_commands(inner, (*words, word))
+    return found
+
+
+@pytest.mark.parametrize("words", all_commands(main), ids=lambda words: " ".join(words) or "bulkpages")
+def test_help_reads_well(words: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*words, "--help"])
+    assert result.exit_code == 0
+    # A mark that keeps lines apart is for click, not for the reader; it does its work when it is no longer there.
+    assert "\\b" not in result.stdout
+    assert len(result.stdout.splitlines()) > 5
+
+
 def test_commands_that_do_not_exist_are_found() -> None:
     check_options(["compare", "--quick", "--only", "null-*"])
     with pytest.raises(AssertionError, match="no option --quickly"):
