@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = ["ARCHITECTURE.md", "CONTRIBUTING.md"]
 # Where a file may lie that is named without its folder.
 SOURCES = [*ROOT.glob("rust/*/src"), ROOT / "python" / "bulkpages"]
-MADE = {".venv", "target", "results", "site"}
+# What make, tests and tools leave in a clone: the folders that git is told to ignore.
+MADE = {line.strip("/\n") for line in (ROOT / ".gitignore").open() if line.endswith("/\n")}
 
 
 def text(page: str) -> str:
@@ -76,7 +77,7 @@ def test_every_folder_is_named() -> None:
     for folder in folders:
         path = str(folder.relative_to(ROOT))
         hidden = path.startswith(".") and path != ".ci"
-        if hidden or path in MADE or folder.name in ("__pycache__", "_pictures", "lib"):
+        if hidden or path in MADE or folder.name in MADE or folder.name == "lib":
             continue
         assert re.search(rf"`{re.escape(path)}[/`]", named), f"{path} is not named"
 
