@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from blocks import Block, BlockError, commands, fences, run_page
 from bulkpages.cli import main
-from links import dead_in_markdown
+from links import dead_in_markdown, dead_in_site, external
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -167,6 +167,25 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
         ("gone.png", "no such file"),
         ("no.md", "no such file"),
     ]
+
+
+def test_dead_links_of_a_site_are_found(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "index.html").write_text(
+        '<a href="deep/page.html#here">a</a> <a href="deep/page.html#gone">b</a> <img src="gone.svg"> <a href="#top">c</a>'
+        '<a href="https://example.org/x">d</a> <a href="#">e</a>'
+    )
+    (tmp_path / "deep" / "page.html").write_text('<p id="here"><a href="../index.html">up</a></p>')
+    dead, followed = dead_in_site(tmp_path)
+    assert [(link.link, link.why) for link in dead] == [
+        ("deep/page.html#gone", "no such anchor"),
+        ("gone.svg", "no such file"),
+        ("#top", "no such anchor"),
+    ]
+    assert followed == 5
+    other = tmp_path / "page.md"
+    other.write_text("[a](https://example.org/) [b](page.md)\n")
+    assert external(other) == ["https://example.org/"]
 
 
 def all_commands(command: click.Command, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
