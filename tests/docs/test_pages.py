@@ -172,8 +172,8 @@ def test_dead_links_are_found(tmp_path: Path) -> None:
 def test_dead_links_of_a_site_are_found(tmp_path: Path) -> None:
     (tmp_path / "deep").mkdir()
     (tmp_path / "index.html").write_text(
-        '<a href="deep/page.html#here">a</a> <a href="deep/page.html#gone">b</a> <img src="gone.svg"> <a href="#top">c</a>'
-        '<a href="https://example.org/x">d</a> <a href="#">e</a>'
+        '<a href="deep/page.html#here">a</a> <a href="deep/page.html#gone">b</a> <img src="gone.svg"> '
+        '<a href="#top">c</a> <a href="https://example.org/x">d</a> <a href="#">e</a>'
     )
     (tmp_path / "deep" / "page.html").write_text('<p id="here"><a href="../index.html">up</a></p>')
     dead, followed = dead_in_site(tmp_path)
