@@ -3,12 +3,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 TOOLS  := $(VENV)/.tools
+DOCS   := $(VENV)/.docs
 SRC    := pyproject.toml constraints.txt Cargo.toml Cargo.lock README.md LICENSE \
           $(shell find rust python -type f -not -path '*/__pycache__/*' -not -name '*.so' 2>/dev/null)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python bench figures instructions lint format mutants clean
+.PHONY: help compare test test-rust test-python bench figures instructions docs lint format mutants clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -34,6 +35,9 @@ figures: $(STAMP) ## Print every figure that has a bound, measured now (ARGS="--
 
 instructions: ## Count instructions per page under valgrind and compare with the baseline.
 	$(PYTHON) benches/native/instructions.py $(ARGS)
+
+docs: $(DOCS) ## Build the documentation site into site/ (ARGS=external asks for the links to other sites).
+	$(BIN)/python docs/build.py $(ARGS)
 
 lint: $(TOOLS) ## Check formatting, lints and types.
 	cargo fmt --all --check
@@ -63,5 +67,9 @@ $(TOOLS): $(STAMP)
 	$(PIP) '.[test,lint]'
 	@touch $@
 
+$(DOCS): $(STAMP)
+	$(PIP) '.[docs]'
+	@touch $@
+
 clean: ## Remove everything that the other targets made.
-	rm -rf $(VENV) target results python/bulkpages/*.so
+	rm -rf $(VENV) target results site docs/_pictures python/bulkpages/*.so

@@ -367,9 +367,14 @@ class Machine(_core.Machine):
         The emulator has no clock: each event is a microsecond after the one before.
 
         Example:
-            >>> with m.trace() as traces:  # doctest: +SKIP
-            ...     m.alloc_pages(bp.GFP_KERNEL)
-            >>> print(traces[0].ftrace())  # doctest: +SKIP
+            >>> import bulkpages as bp
+            >>> m = bp.Machine("64MiB", cpus=1)
+            >>> with m.trace() as traces:
+            ...     pfn = m.alloc_pages(bp.GFP_KERNEL)
+            >>> [event.name for event in traces[0].events()][-1]
+            'mm_page_alloc'
+            >>> print(traces[0].ftrace().splitlines()[0])
+            # tracer: nop
         """
         from bulkpages.formats.trace import TraceText
 

@@ -93,8 +93,8 @@ class Sweep:
         """Where two forms of a caller behave differently under the same failure.
 
         Returns:
-            One dict for each caller and compared column: `runs` compared, `differ` of them, `more` and `less` of them
-            for numbers, and an `example`. Runs are compared index by index where both forms come to the step.
+            A dict for each caller and compared column, with `runs` compared, `differ` of them, `more` and `less` of
+            them for numbers, and an `example`. Runs are compared index by index where both forms come to the step.
         """
         other = {self._key(row): row for row in self.rows if row["form"] == against}
         found: dict[tuple[str, str], dict[str, Any]] = {}

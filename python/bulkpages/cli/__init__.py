@@ -47,10 +47,10 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bulkpages")
 def main() -> None:
-    r"""Evidence about Linux's page allocator: alloc_pages_bulk() v1 against v2.
+    """Evidence about Linux's page allocator: alloc_pages_bulk() v1 against v2.
 
     \b
     bulkpages compare --quick        the answer, in under a minute
     bulkpages callers sweep          what the change does to callers when things go wrong
     bulkpages conform FILE...        replays recordings of a real kernel
-    """
+    """  # noqa: D301

@@ -96,13 +96,13 @@ def run(
     page_owner: bool,
     as_json: bool,
 ) -> None:
-    r"""Runs one caller. NAME is its name or a part of it.
+    """Runs one caller. NAME is its name or a part of it.
 
     \b
     bulkpages callers run svc --form after --shape x.x.x.x. --explain
     bulkpages callers run svc --form before --shape x.x.x.x. --fault pages=2 --explain
     bulkpages callers run xfs --form after --pages 16 --read-ahead --fault pages=5
-    """
+    """  # noqa: D301
     name = _find(name)
     try:
         machine = Machine(memory, memcg=memcg, page_owner=page_owner)

@@ -364,7 +364,7 @@ def judge(results: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """Runs every experiment; what needs times takes them from a run's results.
 
     Returns:
-        For each claim: name, date, source, message_id, sentence, verdict, found, reproduce.
+        A dict for each claim with name, date, source, message_id, sentence, verdict, found, reproduce.
     """
     rows = {row["name"]: row for row in results["rows"]} if results else {}
     ledger = []

@@ -242,6 +242,18 @@ impl Machine {
 
     /// `alloc_pages_bulk()` into the first `nr_pages` slots (all when None). Returns what the kernel's would: v1 the
     /// index behind the last slot that it passed, v2 the number of new pages.
+    ///
+    /// Args:
+    ///     gfp: Flags, joined by `|`.
+    ///     array: Frame numbers, 0 for NULL. v1 reads and fills it, v2 only writes.
+    ///     nr_pages: Slots to fill, from slot 0 on; 0 returns 0.
+    ///     api: "v1" or "v2".
+    ///     nid: Preferred node; None: the one nearest to the CPU.
+    ///     cpu: CPU that executes; 0 when left out.
+    ///
+    /// Raises:
+    ///     InvalidArgument: `nr_pages` below 0 or above the array, flags that contradict each other, an unknown `api`, a
+    ///         CPU or node that the machine does not have.
     #[pyo3(signature = (gfp, array, nr_pages=None, *, api="v1", nid=None, cpu=None))]
     #[expect(clippy::too_many_arguments)]
     fn alloc_pages_bulk(
@@ -271,7 +283,16 @@ impl Machine {
     }
 
     /// `alloc_pages_bulk_refill()` of the proposal v3: fills the NULL slots of the first `nr_pages` (all when None),
-    /// moving pages to lower slots. Returns 0, -EAGAIN or -ENOMEM.
+    /// moving pages to lower slots. Returns 0 (all filled), -11 (-EAGAIN, some pages came) or -12 (-ENOMEM, none).
+    ///
+    /// Args:
+    ///     gfp: Flags, joined by `|`.
+    ///     array: Frame numbers, 0 for NULL.
+    ///     nr_pages: Slots to fill, from slot 0 on.
+    ///     cpu: CPU that executes; 0 when left out. Pages come from its node.
+    ///
+    /// Raises:
+    ///     InvalidArgument: As `alloc_pages_bulk`.
     #[pyo3(signature = (gfp, array, nr_pages=None, *, cpu=None))]
     fn alloc_pages_bulk_refill(
         &self,
@@ -339,7 +360,7 @@ impl Machine {
         Ok(d.unbind())
     }
 
-    /// Lets virtual time pass: whichever kswapd is due runs on `cpu`.
+    /// Lets virtual time pass, `ns` nanoseconds: whichever kswapd is due runs on `cpu`.
     #[pyo3(signature = (ns, *, cpu=None))]
     fn advance(&self, py: Python<'_>, ns: Int, cpu: Option<Int>) -> PyResult<()> {
         let (ns, cpu) = (ns.within("ns", 0..=1 << 60)? as u64, self.cpu(cpu)?);
@@ -348,6 +369,15 @@ impl Machine {
     }
 
     /// One block of `order`: its first frame number, or None.
+    ///
+    /// Args:
+    ///     gfp: Flags, joined by `|`.
+    ///     order: The block has 2^order pages; 0 to 10, 0 when left out.
+    ///     nid: Preferred node; None: the one nearest to the CPU.
+    ///     cpu: CPU that executes; 0 when left out.
+    ///
+    /// Raises:
+    ///     InvalidArgument: A number out of range, or flags that contradict each other.
     #[pyo3(signature = (gfp, order=None, *, nid=None, cpu=None))]
     fn alloc_pages(&self, gfp: Int, order: Option<Int>, nid: Option<Int>, cpu: Option<Int>) -> PyResult<Option<u32>> {
         let order = order.map_or(Ok(0), |o| o.within("order", 0..=10))? as u8;
@@ -357,6 +387,15 @@ impl Machine {
     }
 
     /// Frees a block with the order that it was allocated with.
+    ///
+    /// Args:
+    ///     pfn: Its first frame number.
+    ///     order: Its order; 0 when left out.
+    ///     cpu: CPU that executes, and whose lists get it; 0 when left out.
+    ///
+    /// Raises:
+    ///     ApiMisuse: The block is free already, was allocated with another order, or is not a caller's.
+    ///     InvalidArgument: A number out of range.
     #[pyo3(signature = (pfn, order=None, *, cpu=None))]
     fn free_pages(&self, pfn: Int, order: Option<Int>, cpu: Option<Int>) -> PyResult<()> {
         let order = order.map_or(Ok(0), |o| o.within("order", 0..=10))? as u8;
@@ -366,6 +405,9 @@ impl Machine {
     }
 
     /// Frees the page of each slot that holds one, in order; the slots become NULL. Returns how many.
+    ///
+    /// Raises:
+    ///     ApiMisuse: A slot holds something that is not a page of order 0 of a caller, or a page twice; nothing is freed.
     #[pyo3(signature = (array, *, cpu=None))]
     fn free_bulk(&self, py: Python<'_>, array: &Bound<'_, PageArray>, cpu: Option<Int>) -> PyResult<usize> {
         let (slots, cpu) = (array.get().slots(), self.cpu(cpu)?);
@@ -377,6 +419,9 @@ impl Machine {
     }
 
     /// Gives the pages on the CPU's lists of all zones back to the buddy lists.
+    ///
+    /// Raises:
+    ///     ApiMisuse: Somebody holds one of these lists (`hold_pcp_lock`); the kernel would wait.
     #[pyo3(signature = (cpu=None))]
     fn drain_local_pages(&self, py: Python<'_>, cpu: Option<Int>) -> PyResult<()> {
         let cpu = self.cpu(cpu)?;

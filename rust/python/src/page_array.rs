@@ -15,6 +15,15 @@ use crate::errors::invalid;
 pub(crate) const MAX_SLOTS: usize = 1 << 28;
 
 /// An array of slots, each a frame number or 0 for NULL. `numpy.asarray(array)` is a writable uint64 view of it.
+///
+/// It has a length that does not change, `array[i]`, `array[i] = pfn`, slices to read, iteration and equality. Who holds the
+/// array owns the pages in it: nothing is freed when it goes.
+///
+/// Args:
+///     slots: How many NULL slots, or the frame numbers to begin with.
+///
+/// Raises:
+///     InvalidArgument: More than 2^28 slots, or a frame number of more than 32 bits.
 #[pyclass(frozen, module = "bulkpages._core", sequence)]
 #[derive(Debug)]
 pub struct PageArray {
