@@ -18,6 +18,7 @@ __all__ = [
     "btrfs_alloc_page_array",
     "callers",
     "clock_cost",
+    "contend",
     "core_rows",
     "count_bulk",
     "count_fill",
@@ -293,6 +294,14 @@ def count_fill(
 def window_fill(
     machine: Machine, filler: str, form: str, shape: str, iterations: SupportsIndex, *, cold: bool = False
 ) -> dict[str, list[int]]: ...
+def contend(
+    machine: Machine,
+    api: str,
+    nr_pages: SupportsIndex,
+    hole_period: SupportsIndex,
+    drains_per_second: SupportsIndex | None,
+    fills: SupportsIndex,
+) -> dict[str, Any]: ...
 def fillers() -> list[tuple[str, list[str]]]: ...
 def clock_cost() -> int: ...
 def run_threads(

@@ -233,7 +233,7 @@ def compare(
         words += [f"--snapshot {snapshot}" if snapshot else "", f"--seed {seed}"]
         results["command"] = before["command"] if before else " ".join(word for word in words if word)
         if not measured.interrupted:
-            _add(results, str(path), measured, cells, instructions)
+            _add(results, plan, measured, instructions)
     if earlier_bulkpages is not None:
         from bulkpages.compare.regress import regressions
 
@@ -267,24 +267,29 @@ def _load(path: Path) -> dict[str, Any]:
         raise click.UsageError(str(error)) from error
 
 
-def _add(results: dict[str, Any], snapshot: str, measured: Run, cells: list[Cell], instructions: bool) -> None:
-    """What needs no statistics: growth, windows, the kernel's published figures, the claims."""
+def _add(results: dict[str, Any], plan: Plan, measured: Run, instructions: bool) -> None:
+    """What is measured once at the end: growth, windows, contention, the kernel's published figures, the claims."""
     from bulkpages.compare.claims import judge
+    from bulkpages.compare.contention import contention
     from bulkpages.compare.growth import growth
     from bulkpages.compare.published import published
     from bulkpages.compare.windows import windows
 
     results["growth"] = growth()
     try:
-        results["windows"] = windows(snapshot)
+        results["windows"] = windows(str(plan.snapshot))
     except BulkpagesError as error:
         results["skipped"]["windows"] = str(error)
+    try:
+        results["contention"] = contention(plan.seed, min(1, plan.seconds / QUICK_SECONDS))
+    except BulkpagesError as error:
+        results["skipped"]["contention"] = str(error)
     results["published"] = published(results)
     results["claims"] = judge(results)
     if instructions:
         from bulkpages.compare.instructions import count_instructions
 
-        found = count_instructions([cell for cell in cells if cell.name in measured.cost])
+        found = count_instructions([cell for cell in plan.cells if cell.name in measured.cost])
         if isinstance(found, str):
             results["skipped"]["instructions"] = found
         else:

@@ -216,6 +216,35 @@ def window_plot(results: dict[str, Any]) -> str | None:
         return _svg(figure)
 
 
+def contention_plot(results: dict[str, Any]) -> str | None:
+    """Share of trylocks that v1 and v2 lose to drains from another CPU, and calls of a fill, by drains a second."""
+    rows = results.get("contention")
+    if not rows:
+        return None
+    arrays = sorted({(row["slots"], row["hole_period"]) for row in rows})
+    with mpl.rc_context(STYLE):
+        figure, grid = plt.subplots(1, 2, figsize=(10, 3.2))
+        for axes, what, label in zip(
+            grid, ("lost", "calls_per_fill"), ("trylocks lost, %", "bulk calls for a fill"), strict=True
+        ):
+            axes.spines[["top", "right"]].set_visible(False)
+            for (slots, period), style in zip(arrays, ("o-", "s--"), strict=False):
+                chosen = [r for r in rows if (r["slots"], r["hole_period"]) == (slots, period)]
+                holes = f", every {period}th NULL" if period else " NULL"
+                for arm, colour in (("v1", V1), ("v2", V2)):
+                    x = [max(row["drains"], 1) for row in chosen]
+                    y = [row["arms"][arm][what] * (100 if what == "lost" else 1) for row in chosen]
+                    axes.plot(x, y, style, color=colour, markersize=4, label=f"{arm}, {slots} slots{holes}")
+                    if what == "lost":
+                        low, high = ([100 * row["arms"][arm]["lost_range"][i] for row in chosen] for i in (0, 1))
+                        axes.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.set_xscale("symlog", linthresh=100)
+            axes.set_xlabel("drains of the CPU's lists a second")
+            axes.set_ylabel(label)
+        grid[0].legend(frameon=False, labelcolor="#777777", fontsize=8)
+        return _svg(figure)
+
+
 def growth_plot(results: dict[str, Any]) -> str | None:
     """Slot accesses of filling an empty array against its size; exact."""
     rows = [row for row in results["growth"] if row["filler"] == "svc_alloc_arg"]

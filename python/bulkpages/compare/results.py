@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from bulkpages import BulkpagesError
 from bulkpages.compare.cells import Cell
+from bulkpages.compare.contention import contention_sentence
 from bulkpages.compare.kernel import kernel_row, kernel_sign
 from bulkpages.compare.runner import Plan, Run
 from bulkpages.compare.stats import Comparison, median_interval, null_runs, spend
@@ -204,6 +205,7 @@ def analyse(plan: Plan, run: Run, provenance: dict[str, Any]) -> dict[str, Any]:
         "skipped": run.skipped,
         "growth": [],
         "windows": [],
+        "contention": [],
         "published": [],
         "claims": [],
         "state": {
@@ -346,6 +348,8 @@ def headline(results: dict[str, Any]) -> list[str]:
         )
     if results["windows"]:
         lines.append(window_sentence(results["windows"]))
+    if results.get("contention"):
+        lines.append(contention_sentence(results["contention"]))
     lines.append(
         f"A/A: {len(null['alarms'])} false alarms in {null['comparisons']} comparisons of a form with itself "
         f"(nominal rate {method['alpha']:.2%}); detectable: {null['detectable']:.1%}, in the noisiest workload "

@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod clock;
+pub mod contention;
 pub mod counts;
 pub mod fill;
 pub mod stress;
@@ -13,6 +14,7 @@ pub mod trial;
 pub mod windows;
 
 pub use bench::{Row, bench_core};
+pub use contention::Contention;
 pub use counts::Counts;
 pub use fill::{Fill, Filler};
 pub use trial::{Api, Sample, Workload};

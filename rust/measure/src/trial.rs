@@ -1,6 +1,7 @@
 //! One trial: a workload repeated on one machine, timed.
 
 use bulkpages_callers::env::{Hooks, NoHooks};
+use bulkpages_callers::holes::Shape;
 use bulkpages_callers::page_pool::{BENCH_GFP, Bench, PagePool, bench_step, fill_ptr_ring};
 use bulkpages_callers::{Env, Form};
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
@@ -71,16 +72,20 @@ pub struct Sample {
 
 const GFP: Gfp = Gfp::KERNEL;
 
-/// Fills the NULL slots of `slots`, as [`Api`] says. The compaction that v2 needs is inside.
+/// Fills the NULL slots of `slots`, as [`Api`] says. What a caller does for it is inside: on v1 an array without pages
+/// is cleared first, on v2 one with pages is compacted.
 #[inline]
-fn fill<L: Locking, P: Probe, F: Fault>(
+pub(crate) fn fill<L: Locking, P: Probe, F: Fault>(
     machine: &Machine<L>,
     cx: &mut Ctx<P, F>,
     nid: usize,
     api: Api,
-    slots: &[Slot],
+    slots: &mut [Slot],
     holes: bool,
 ) {
+    if api == Api::V1 && !holes {
+        Slot::clear(slots);
+    }
     match api {
         Api::Single => {
             let mut i = Slot::first_null(cx, slots, 0);
@@ -157,25 +162,14 @@ fn run_bulk<L: Locking, P: Probe, F: Fault>(
         return Err(Error::invalid(format!("nr_pages {nr_pages} is outside 1..={}", 1 << 20)));
     }
     let nid = machine.nearest_node(None, cx.cpu)?;
-    let mut slots = Slot::array(nr_pages);
     let holes = hole_period > 0;
-    let is_hole = |i: usize| !holes || i.is_multiple_of(hole_period);
-    for (i, slot) in slots.iter().enumerate().filter(|(i, _)| !is_hole(*i)) {
-        let Some(page) = machine.alloc_pages(cx, GFP, 0, Some(nid))? else {
-            machine.free_bulk(cx, &slots)?;
-            return Err(Error::invalid(format!("the machine has no page left for slot {i} of {nr_pages}")));
-        };
-        slot.set(page);
-    }
+    let mut slots = Shape::new(nr_pages, |i| !holes || i.is_multiple_of(hole_period)).fill(machine, cx.cpu)?;
     let mut sample = Sample::default();
     let step = hole_period.max(1);
     let start = clock::now();
     for _ in 0..iterations {
         let t0 = clock::now();
-        if api == Api::V1 && !holes {
-            Slot::clear(&mut slots);
-        }
-        fill(machine, cx, nid, api, &slots, holes);
+        fill(machine, cx, nid, api, &mut slots, holes);
         sample.alloc += clock::now() - t0;
         // As bench.c: the slots of the hole pattern are freed again, one page each.
         for slot in slots.iter().step_by(step) {

@@ -31,8 +31,8 @@ mod _core {
     use super::machine::Machine;
     #[pymodule_export]
     use super::measure::{
-        clock_cost, core_rows, count_bulk, count_fill, count_page_pool, fillers, ns_per_count, trial_bulk, trial_fill,
-        trial_page_pool, window_fill,
+        clock_cost, contend, core_rows, count_bulk, count_fill, count_page_pool, fillers, ns_per_count, trial_bulk,
+        trial_fill, trial_page_pool, window_fill,
     };
     #[pymodule_export]
     use super::page_array::PageArray;

@@ -4,14 +4,15 @@ use bulkpages_callers::Form;
 use bulkpages_callers::holes::Shape;
 use bulkpages_callers::page_pool::Bench;
 use bulkpages_measure::bench::{iterations as default_iterations, workloads};
+use bulkpages_measure::contention::OneFill;
 use bulkpages_measure::fill::MAX_SLOTS;
-use bulkpages_measure::{Api, Counts, Fill, Filler, Windows, Workload, clock, counts};
+use bulkpages_measure::{Api, Contention, Counts, Fill, Filler, Windows, Workload, clock, counts};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::args::Int;
 use crate::errors::{invalid, to_py};
-use crate::machine::{Machine, with};
+use crate::machine::{Inner, Machine, with};
 
 /// What a trial measured: pages, clock counts of allocation alone, clock counts of the whole loop.
 type Measured = (u64, u64, u64);
@@ -23,12 +24,14 @@ fn api(name: &str) -> PyResult<Api> {
         .ok_or_else(|| invalid(format!("api {name:?} is none of \"single\", \"v1\", \"v2\"")))
 }
 
+fn array(nr_pages: &Int, hole_period: &Int) -> PyResult<(usize, usize)> {
+    let nr_pages = nr_pages.within("nr_pages", 1..=1 << 20)? as usize;
+    Ok((nr_pages, hole_period.within("hole_period", 0..=1 << 20)? as usize))
+}
+
 fn bulk(name: &str, nr_pages: &Int, hole_period: &Int) -> PyResult<Workload> {
-    Ok(Workload::Bulk {
-        api: api(name)?,
-        nr_pages: nr_pages.within("nr_pages", 1..=1 << 20)? as usize,
-        hole_period: hole_period.within("hole_period", 0..=1 << 20)? as usize,
-    })
+    let (api, (nr_pages, hole_period)) = (api(name)?, array(nr_pages, hole_period)?);
+    Ok(Workload::Bulk { api, nr_pages, hole_period })
 }
 
 fn pool(name: &str, bench: &str) -> PyResult<Workload> {
@@ -211,6 +214,47 @@ pub(crate) fn window_fill<'py>(
     d.set_item("zone_pages", all.iter().map(|w| w.zone_pages).collect::<Vec<_>>())?;
     d.set_item("up_longest", all.iter().map(|w| w.up_longest).collect::<Vec<_>>())?;
     d.set_item("tests_outside", all.iter().map(|w| w.tests_outside).collect::<Vec<_>>())?;
+    Ok(d)
+}
+
+/// Fills an array on CPU 0 `fills` times while CPU 1 drains CPU 0's lists `drains_per_second` times a second: 0 for
+/// never, `None` for one drain after the other.
+#[pyfunction]
+pub(crate) fn contend<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    api: &str,
+    nr_pages: Int,
+    hole_period: Int,
+    drains_per_second: Option<Int>,
+    fills: Int,
+) -> PyResult<Bound<'py, PyDict>> {
+    let (api, (nr_pages, hole_period)) = (self::api(api)?, array(&nr_pages, &hole_period)?);
+    let Inner::Parallel(machine) = &machine.get().inner else {
+        return Err(invalid("the machine has no real locks: make it with threads=True"));
+    };
+    let drains = drains_per_second.map(|n| n.within("drains_per_second", 0..=1_000_000_000)).transpose()?;
+    let drain_every = match drains {
+        None => Some(0),
+        Some(0) => None,
+        Some(n) => Some((1e9 / n as f64 / clock::ns_per_count()) as u64),
+    };
+    let fills = fills.within("fills", 1..=1 << 24)? as u64;
+    let load = Contention { api, nr_pages, hole_period, drain_every, fills };
+    let found = py.detach(|| load.run(machine)).map_err(to_py)?;
+    let d = PyDict::new(py);
+    let sum = |f: fn(&OneFill) -> u32| found.fills.iter().map(|fill| u64::from(f(fill))).sum::<u64>();
+    d.set_item("calls", sum(|f| f.calls))?;
+    d.set_item("trylocks", sum(|f| f.trylocks))?;
+    d.set_item("lost", sum(|f| f.lost))?;
+    d.set_item("singles", sum(|f| f.singles))?;
+    d.set_item("fills", found.fills.len())?;
+    d.set_item("left_out", found.left_out)?;
+    d.set_item("pages", found.pages)?;
+    d.set_item("drains", found.drains)?;
+    d.set_item("drain_cost", found.drain_cost)?;
+    d.set_item("elapsed", found.elapsed)?;
+    d.set_item("cost", found.fills.iter().map(|f| f.cost).collect::<Vec<_>>())?;
     Ok(d)
 }
 
