@@ -175,6 +175,35 @@ def test_out_in_out(tmp_path: Path, m: bp.Machine) -> None:
     assert found.state["zones"][0]["free"] == m.snapshot()["zones"][0]["free"]
 
 
+def test_callers_write_their_lines_where_they_happen(tmp_path: Path, m: bp.Machine) -> None:
+    array = bp.PageArray(8)
+    with m.trace() as traces:
+        with m.faults(pages=2):
+            svc = bp.callers.svc_alloc_arg(m, array, pages=8, form="before", max_waits=2)
+        pool = bp.callers.PagePool(m, form="after")
+        page, other = pool.alloc(), m.alloc_pages(bp.GFP_KERNEL)
+        assert page
+        assert other
+        m.free_pages(other)
+        pool.recycle_direct(page)
+        pool.destroy()
+    text = traces[0]
+    names = [event.name for event in text.events()]
+    assert [line.split(": ", 1)[1] for line in text.lines.splitlines() if "svc_alloc_arg_err" in line] == svc.trace
+    assert len(svc.trace) == 2
+    # A pool holds all pages of its refill before it hands out the first, and each page is its own again at the end.
+    holds = [i for i, name in enumerate(names) if name == "page_pool_state_hold"]
+    releases = [i for i, name in enumerate(names) if name == "page_pool_state_release"]
+    assert len(holds) == len(releases) == 64
+    assert max(holds) < names.index("mm_page_free") < min(releases)
+    path = tmp_path / "callers.txt"
+    path.write_text(text.ftrace())
+    assert "".join(rewrite(path)) == text.lines
+    hold = next(event for event in text.events() if event.name == "page_pool_state_hold")
+    assert hold.fields["is_net_iov"] == 0
+    assert hold.fields["hold"] == 1
+
+
 def test_only_one_trace_at_a_time(m: bp.Machine) -> None:
     with m.trace(), pytest.raises(bp.ApiMisuse, match="already"), m.trace():
         pass

@@ -219,7 +219,7 @@ class TraceText:
 
 @dataclass(frozen=True)
 class TraceEvent:
-    """One kmem event: `fields` as the kernel prints them, numbers as integers; `time` in microseconds."""
+    """One event: `fields` as the kernel prints them, numbers as integers; `time` in microseconds."""
 
     task: str
     pid: int
@@ -230,11 +230,12 @@ class TraceEvent:
 
 
 _LINE = re.compile(r"\s*(.*)-(\d+)\s+\[(\d+)\] \S+\s+(\d+)\.(\d{6}): (\w+): (.*)")
-_FIELD = re.compile(r"(\w+)=(\S+)")
+_FIELD = re.compile(r"(\w+)=([^\s,]+)")
+_OPAQUE = ("page", "gfp_flags", "page_pool", "netmem")
 
 
 def _value(name: str, text: str) -> Any:
-    if name in ("page", "gfp_flags"):
+    if name in _OPAQUE:
         return text
     return int(text, 0)
 
@@ -250,7 +251,8 @@ def _events(text: str) -> Iterator[TraceEvent]:
 def rewrite(path: str | Path, damaged: list[tuple[int, str]] | None = None) -> Iterator[str]:
     """A trace of any tool as ftrace text, some lines at a time.
 
-    Lines that are no kmem events are left out; what cannot be read is added to `damaged` with its line number.
+    Lines that are neither kmem events nor events of callers of the bulk call are left out; what cannot be read is added
+    to `damaged` with its line number.
     """
     number, rest = 1, b""
     for chunk in chunks(path):

@@ -186,6 +186,10 @@ impl<P: Probe> Probe for Counting<P> {
             self.inner.event(event);
         }
     }
+    #[inline]
+    fn line(&mut self, text: &str) {
+        self.inner.line(text);
+    }
 }
 
 /// What an observed run keeps beside the counts; empty in an unobserved one.
@@ -484,7 +488,9 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
     #[inline]
     pub fn trace(&mut self, line: impl FnOnce() -> String) {
         if P::ON {
-            self.log.trace.push(line());
+            let line = line();
+            self.cx.probe.line(&line);
+            self.log.trace.push(line);
         }
     }
 

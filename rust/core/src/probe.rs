@@ -220,6 +220,9 @@ pub trait Probe {
     const ON: bool;
     /// Called for each event, in order.
     fn event(&mut self, event: Event);
+    /// Called, between events, for a line that code outside the allocator writes to the trace: "name: fields".
+    #[inline(always)]
+    fn line(&mut self, _text: &str) {}
 }
 
 /// Observes nothing, costs nothing.
@@ -290,6 +293,10 @@ impl<P: Probe> Probe for &mut P {
     #[inline(always)]
     fn event(&mut self, event: Event) {
         (**self).event(event);
+    }
+    #[inline(always)]
+    fn line(&mut self, text: &str) {
+        (**self).line(text);
     }
 }
 

@@ -7,7 +7,6 @@ use bulkpages_callers::result::Ret;
 use bulkpages_callers::xfs::XbfFlags;
 use bulkpages_callers::{CALLERS, CallerResult, Form, btrfs, erofs, svc, virtio_migrate, xfs};
 use bulkpages_core::fault::{Ctx, FaultPlan};
-use bulkpages_core::probe::Event;
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Machine as CoreMachine, PageState, Pfn, Result, Slot};
 use pyo3::prelude::*;
@@ -28,6 +27,8 @@ pub(crate) struct Setting {
     pub(crate) cpu: usize,
     pub(crate) max_waits: u64,
     pub(crate) explain: bool,
+    /// Whether what it does goes into the machine's trace.
+    pub(crate) traced: bool,
     pub(crate) plan: Arc<Plan>,
 }
 
@@ -37,12 +38,13 @@ impl Setting {
             cpu: machine.cpu(cpu)?,
             max_waits: max_waits.map_or(Ok(100), |n| n.within("max_waits", 0..=1 << 40))? as u64,
             explain,
+            traced: machine.tracer.on(),
             plan: machine.faults.innermost().unwrap_or_default(),
         })
     }
 
     pub(crate) fn env<'m, L: Locking>(&self, machine: &'m CoreMachine<L>) -> Result<PyEnv<'m, '_, L>> {
-        let probe = Counting::new(Recorder { on: self.explain, events: Vec::new() });
+        let probe = Counting::new(Recorder { on: self.explain || self.traced, ..Recorder::default() });
         let cx = Ctx { cpu: self.cpu, probe, fault: &self.plan.fault };
         let mut env = Env::new(machine, cx, &self.plan.hooks)?;
         env.max_waits = self.max_waits;
@@ -60,7 +62,7 @@ enum Job<'a> {
 }
 
 impl Job<'_> {
-    fn run<L: Locking>(&self, machine: &CoreMachine<L>, setting: &Setting) -> Result<(CallerResult, Vec<Event>)> {
+    fn run<L: Locking>(&self, machine: &CoreMachine<L>, setting: &Setting) -> Result<(CallerResult, Recorder)> {
         let mut env = setting.env(machine)?;
         let result = match *self {
             Job::Svc { slots, pages, form } => svc::run(&mut env, &mut svc::Rqst::new(slots, pages), form),
@@ -69,7 +71,7 @@ impl Job<'_> {
             Job::Xfs { page_count, flags, form } => xfs::run(&mut env, page_count, flags, form),
             Job::Vfio { npages, form } => virtio_migrate::run(&mut env, npages, form),
         }?;
-        Ok((result, env.cx.probe.inner.events))
+        Ok((result, env.cx.probe.inner))
     }
 }
 
@@ -95,7 +97,10 @@ fn run<'py>(
     array: Option<&Bound<'py, PageArray>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let m = machine.get();
-    let (result, events) = py.detach(|| with!(m, |m| job.run(m, setting))).map_err(to_py)?;
+    let (result, seen) = py.detach(|| with!(m, |m| job.run(m, setting))).map_err(to_py)?;
+    if setting.traced {
+        m.tracer.note_all(setting.cpu, &seen.events, &seen.lines);
+    }
     let d = PyDict::new(py);
     d.set_item("ret", ret_to_py(py, result.ret)?)?;
     d.set_item("gave_up", result.gave_up())?;
@@ -114,7 +119,7 @@ fn run<'py>(
         (None, slots) => d.set_item("array", Bound::new(py, PageArray::from_slots(slots.unwrap_or_default()))?)?,
     }
     let list = PyList::empty(py);
-    for event in &events {
+    for event in seen.events.iter().filter(|_| setting.explain) {
         list.append(to_dict(py, event)?)?;
     }
     d.set_item("events", list)?;

@@ -4,11 +4,13 @@ use bulkpages_core::probe::{DeadEnd, Event, Probe, SingleReason};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// Keeps events when it is told to.
+/// Keeps events, and lines among them, when it is told to.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     pub(crate) on: bool,
     pub(crate) events: Vec<Event>,
+    /// Lines of callers, each behind so many events.
+    pub(crate) lines: Vec<(usize, String)>,
 }
 
 impl Probe for Recorder {
@@ -16,6 +18,11 @@ impl Probe for Recorder {
     fn event(&mut self, event: Event) {
         if self.on {
             self.events.push(event);
+        }
+    }
+    fn line(&mut self, text: &str) {
+        if self.on {
+            self.lines.push((self.events.len(), text.to_owned()));
         }
     }
 }

@@ -53,6 +53,7 @@ impl PagePool {
             cpu: self.cpu,
             max_waits: 0,
             explain: false,
+            traced: machine.tracer.on(),
             plan: machine.faults.innermost().unwrap_or_default(),
         };
         let mut state = self.state();
@@ -65,6 +66,10 @@ impl PagePool {
             state.trace.append(&mut env.log.trace);
             state.slot_tests += env.cx.probe.slot_tests;
             state.slot_writes += env.cx.probe.slot_writes;
+            if setting.traced {
+                let seen = &env.cx.probe.inner;
+                machine.tracer.note_all(setting.cpu, &seen.events, &seen.lines);
+            }
             result
         })
         .map_err(to_py)

@@ -143,6 +143,9 @@ fn load(py: Python<'_>, snapshot: &str) -> PyResult<CoreMachine<Local>> {
     py.detach(|| CoreMachine::<Local>::from_snapshot(&snapshot)).map_err(to_py)
 }
 
+/// Who is said to have run in a trace of the emulator.
+const TASK: &str = "bulkpages";
+
 /// What the calls of a machine do, as lines of a trace.
 #[derive(Debug, Default)]
 pub(crate) struct Tracer {
@@ -163,12 +166,24 @@ impl Tracer {
 
     /// The emulator has no clock: each line is a microsecond after the one before.
     pub(crate) fn note(&self, cpu: usize, events: &[Event]) {
+        self.note_all(cpu, events, &[]);
+    }
+
+    /// Events, and lines of callers, each behind so many of the events.
+    pub(crate) fn note_all(&self, cpu: usize, events: &[Event], lines: &[(usize, String)]) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let (text, lines) = &mut *log;
-        for event in events {
+        let (text, written) = &mut *log;
+        let mut add = |what: &dyn Fn(&mut String, u64) -> Result<bool, std::fmt::Error>| {
             // INVARIANT: writing into a string cannot fail.
-            if write::line(text, "bulkpages", 1, cpu, (*lines + 1) * 1000, event) == Ok(true) {
-                *lines += 1;
+            *written += u64::from(what(text, (*written + 1) * 1000) == Ok(true));
+        };
+        let mut lines = lines.iter().peekable();
+        for i in 0..=events.len() {
+            while let Some((_, line)) = lines.next_if(|line| line.0 <= i) {
+                add(&|text, time| write::caller_line(text, TASK, 1, cpu, time, line).map(|()| true));
+            }
+            if let Some(event) = events.get(i) {
+                add(&|text, time| write::line(text, TASK, 1, cpu, time, event));
             }
         }
     }
@@ -179,7 +194,8 @@ impl Tracer {
     }
 }
 
-/// Reads lines of a trace and writes each kmem event again, as ftrace text. Lines that are no such events are left out;
+/// Reads lines of a trace and writes each kmem event, and each event of a caller of the bulk call, again as ftrace text.
+/// Other lines are left out;
 /// what is damaged is said by line number.
 #[pyfunction]
 pub(crate) fn rewrite_trace(py: Python<'_>, text: &[u8], first: u64) -> (String, Vec<(u64, String)>) {
@@ -190,6 +206,11 @@ pub(crate) fn rewrite_trace(py: Python<'_>, text: &[u8], first: u64) -> (String,
             let read = parser.line(line);
             match &read.what {
                 What::Damaged { why } => damaged.push((first + i as u64, why.clone())),
+                What::Caller { text } => {
+                    // INVARIANT: writing into a string cannot fail.
+                    let _ =
+                        write::caller_line(&mut out, parser.task(line), read.pid, read.cpu as usize, read.time, text);
+                }
                 what => {
                     if let Some(event) = write::as_event(what) {
                         // INVARIANT: writing into a string cannot fail.

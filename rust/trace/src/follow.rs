@@ -253,7 +253,7 @@ impl Follower {
     pub fn line(&mut self, number: u64, line: &Line) {
         self.report.lines += 1;
         match &line.what {
-            What::Other => {
+            What::Other | What::Caller { .. } => {
                 self.report.other_lines += 1;
                 return;
             }

@@ -23,6 +23,8 @@ pub enum What {
     Drain { pfn: Pfn, order: u8, migratetype: u8 },
     /// `mm_page_alloc_extfrag`.
     Extfrag { pfn: Pfn, alloc_order: u8, fallback_order: u8, alloc_type: u8, fallback_type: u8, change_ownership: bool },
+    /// An event of a caller of the bulk call: its name, a colon and its fields.
+    Caller { text: String },
     /// A note written into the trace: the state was recorded here.
     Snapshot,
     /// Events that the tracer lost on this CPU.
@@ -213,7 +215,8 @@ impl Parser {
             };
         };
         let name = &event[..colon - 1];
-        let name = name.strip_prefix(b"kmem:").unwrap_or(name);
+        let systems: [&[u8]; 3] = [b"kmem:", b"sunrpc:", b"page_pool:"];
+        let name = systems.iter().find_map(|system| name.strip_prefix(*system)).unwrap_or(name);
         let fields = trim(&event[colon..]);
         let what = match self.event(name, fields) {
             Ok(what) => what,
@@ -260,6 +263,10 @@ impl Parser {
                 fallback_type: f.migratetype("fallback_migratetype")?,
                 change_ownership: f.number("change_ownership", 1)? == 1,
             },
+            b"svc_alloc_arg_err" | b"page_pool_state_hold" | b"page_pool_state_release" => {
+                let text = |part| std::str::from_utf8(part).map_err(|_| "the fields are no text".to_string());
+                What::Caller { text: format!("{}: {}", text(name)?, text(fields)?) }
+            }
             _ => What::Other,
         })
     }

@@ -128,13 +128,25 @@ pub fn as_event(what: &What) -> Option<Event> {
     })
 }
 
-/// One line of a trace: task and pid, CPU, time in nanoseconds, and the event's text. Whether there was a line to write.
-pub fn line(out: &mut String, task: &str, pid: i32, cpu: usize, time: u64, what: &Event) -> Result<bool, FmtError> {
-    let start = out.len();
+/// What a line begins with. Returns where its flags are.
+fn head(out: &mut String, task: &str, pid: i32, cpu: usize, time: u64) -> Result<usize, FmtError> {
     // Filled up to 16 and at least 5, as ftrace does.
     write!(out, "{task:>16}-{pid:<7} [{cpu:03}] ")?;
     let flags = out.len();
     write!(out, "..... {:>5}.{:06}: ", time / 1_000_000_000, time / 1000 % 1_000_000)?;
+    Ok(flags)
+}
+
+/// A line that a caller writes: `text` is the event's name, a colon and its fields.
+pub fn caller_line(out: &mut String, task: &str, pid: i32, cpu: usize, time: u64, text: &str) -> Result<(), FmtError> {
+    head(out, task, pid, cpu, time)?;
+    writeln!(out, "{text}")
+}
+
+/// One line of a trace: task and pid, CPU, time in nanoseconds, and the event's text. Whether there was a line to write.
+pub fn line(out: &mut String, task: &str, pid: i32, cpu: usize, time: u64, what: &Event) -> Result<bool, FmtError> {
+    let start = out.len();
+    let flags = head(out, task, pid, cpu, time)?;
     let Some(irqs_off) = event(out, what)? else {
         out.truncate(start);
         return Ok(false);
