@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
 from bulkpages.errors import ApiMisuse, AuditError, InvalidArgument
+from bulkpages.files import save_figure, write_whole
 
 if TYPE_CHECKING:
     from bulkpages.machine import Machine
@@ -95,7 +96,7 @@ class Run:
             }
             for s in self.timeline
         ]
-        Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}), encoding="utf-8")
+        write_whole(path, json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))
 
     def picture(self, path: str | Path, *, start_us: float = 0, length_us: float = 200) -> None:
         """Draws `length_us` microseconds of the timeline from `start_us` on: a row per CPU, calls pale, locks dark.
@@ -131,8 +132,10 @@ class Run:
         axes.set(yticks=range(len(cpus)), yticklabels=[f"CPU {c}" for c in cpus], xlabel="µs since the run began")
         axes.set_xlim(start_us, start_us + length_us)
         axes.legend(loc="upper right", ncols=3, frameon=False)
-        figure.savefig(path)
-        plt.close(figure)
+        try:
+            save_figure(figure, path)
+        finally:
+            plt.close(figure)
 
 
 def _finish(data: dict[str, Any]) -> Run:

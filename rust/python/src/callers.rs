@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use bulkpages_callers::call::{self, Call};
 use bulkpages_callers::env::{Counting, Env, HookPlan};
 use bulkpages_callers::result::Ret;
 use bulkpages_callers::xfs::XbfFlags;
 use bulkpages_callers::{CALLERS, CallerResult, Form, btrfs, erofs, svc, virtio_migrate, xfs};
 use bulkpages_core::fault::{Ctx, FaultPlan};
-use bulkpages_core::probe::Event;
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Machine as CoreMachine, PageState, Pfn, Result, Slot};
 use pyo3::prelude::*;
@@ -18,6 +18,7 @@ use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
 use crate::faults::Plan;
 use crate::machine::{Machine, with};
+use crate::measure::allocator_counts;
 use crate::page_array::PageArray;
 
 /// An observed environment of a run from Python.
@@ -42,7 +43,7 @@ impl Setting {
     }
 
     pub(crate) fn env<'m, L: Locking>(&self, machine: &'m CoreMachine<L>) -> Result<PyEnv<'m, '_, L>> {
-        let probe = Counting::new(Recorder { on: self.explain, events: Vec::new() });
+        let probe = Counting::new(Recorder { on: self.explain, ..Recorder::default() });
         let cx = Ctx { cpu: self.cpu, probe, fault: &self.plan.fault };
         let mut env = Env::new(machine, cx, &self.plan.hooks)?;
         env.max_waits = self.max_waits;
@@ -52,6 +53,7 @@ impl Setting {
 
 /// One run of a caller.
 enum Job<'a> {
+    Api { slots: &'a [Slot], call: Call },
     Svc { slots: &'a [Slot], pages: usize, form: Form },
     Btrfs { slots: &'a [Slot], nofail: bool, form: Form },
     Erofs { have: usize, nrpages: usize, form: Form },
@@ -60,16 +62,17 @@ enum Job<'a> {
 }
 
 impl Job<'_> {
-    fn run<L: Locking>(&self, machine: &CoreMachine<L>, setting: &Setting) -> Result<(CallerResult, Vec<Event>)> {
+    fn run<L: Locking>(&self, machine: &CoreMachine<L>, setting: &Setting) -> Result<(CallerResult, Recorder)> {
         let mut env = setting.env(machine)?;
         let result = match *self {
+            Job::Api { slots, call } => call::run(&mut env, slots, call),
             Job::Svc { slots, pages, form } => svc::run(&mut env, &mut svc::Rqst::new(slots, pages), form),
             Job::Btrfs { slots, nofail, form } => btrfs::run(&mut env, slots, nofail, form),
             Job::Erofs { have, nrpages, form } => erofs::run(&mut env, have, nrpages, form),
             Job::Xfs { page_count, flags, form } => xfs::run(&mut env, page_count, flags, form),
             Job::Vfio { npages, form } => virtio_migrate::run(&mut env, npages, form),
         }?;
-        Ok((result, env.cx.probe.inner.events))
+        Ok((result, env.cx.probe.inner))
     }
 }
 
@@ -95,7 +98,7 @@ fn run<'py>(
     array: Option<&Bound<'py, PageArray>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let m = machine.get();
-    let (result, events) = py.detach(|| with!(m, |m| job.run(m, setting))).map_err(to_py)?;
+    let (result, Recorder { counts, events, .. }) = py.detach(|| with!(m, |m| job.run(m, setting))).map_err(to_py)?;
     let d = PyDict::new(py);
     d.set_item("ret", ret_to_py(py, result.ret)?)?;
     d.set_item("gave_up", result.gave_up())?;
@@ -108,6 +111,7 @@ fn run<'py>(
     d.set_item("slot_tests", result.slot_tests)?;
     d.set_item("slot_writes", result.slot_writes)?;
     d.set_item("slot_clears", result.slot_clears)?;
+    d.set_item("counts", allocator_counts(py, &counts)?)?;
     d.set_item("stats", result.stats.iter().copied().collect::<std::collections::HashMap<_, _>>())?;
     match (array, result.array) {
         (Some(array), _) => d.set_item("array", array)?,
@@ -145,6 +149,24 @@ fn part<'a>(array: &'a Bound<'_, PageArray>, what: &str, n: &Int) -> PyResult<(&
     let slots = array.get().slots();
     let n = n.within(what, 0..=slots.len() as i64)? as usize;
     Ok((slots, n))
+}
+
+/// One call of the API on all slots: "single", "v1", "v2" (pages are compacted first) or "v3".
+#[pyfunction]
+#[pyo3(signature = (machine, array, api, *, cpu=None, explain=false))]
+pub(crate) fn call_api<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    array: &Bound<'py, PageArray>,
+    api: &str,
+    cpu: Option<Int>,
+    explain: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let call = Call::parse(api).map_err(to_py)?;
+    let setting = Setting::new(machine.get(), cpu, None, explain)?;
+    let slots = array.get().slots();
+    check_owned(machine.get(), slots)?;
+    run(py, machine, &setting, &Job::Api { slots, call }, Some(array))
 }
 
 /// `svc_alloc_arg()` on the first `pages` slots.
