@@ -20,11 +20,15 @@ from bulkpages.interrupts import explore as explore_scenario
 def explore(
     scenarios: tuple[str, ...], bound: int, model: str | None, handlers: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
-    """Let interrupt handlers in at every point of a call, in every order up to a bound.
+    r"""Let interrupt handlers in at every point of a call, in every order up to a bound.
 
     LOCKING is up-before-fix, up, smp or rt; CALL is drain, bulk, alloc, free, v1, v2 or v3. Exits with 1 when an
-    execution breaks something, and prints it step by step. Without arguments: up-before-fix:drain, the bug that
-    upstream commit 038a102535eb fixed.
+    execution breaks something, and prints it step by step to stdout. Without arguments: up-before-fix:drain, the bug
+    that upstream commit 038a102535eb fixed.
+
+    \b
+    bulkpages explore
+    bulkpages explore up:v1 smp:v2 --handler bulk --bound 1
     """
     found = []
     try:

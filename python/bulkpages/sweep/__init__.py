@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 import contextlib
+import importlib
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Executor
@@ -93,8 +94,8 @@ def resume(
         if head["provenance"][key] != here[key]:
             journal.close()
             raise BulkpagesError(
-                f"{journal.path} began with {key} {head['provenance'][key]!r}, and here it is {here[key]!r}: rows would "
-                "not belong together"
+                f"{journal.path} began with {key} {head['provenance'][key]!r}, and here it is {here[key]!r}: rows "
+                "would not belong together"
             )
     info = {key: head[key] for key in ("provenance", "started")}
     return _finish(done.spec, done, journal, info, executor, workers, output, progress)
@@ -152,11 +153,12 @@ def dask_executor(address: str, *, seconds: float = 10.0) -> Iterator[tuple[Exec
         BulkpagesError: The extra `dask` is not installed, or there is no scheduler or no worker.
     """
     try:
-        from distributed import Client  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        # Untyped, and not there without the extra.
+        distributed: Any = importlib.import_module("distributed")
     except ImportError as error:
         raise BulkpagesError("a Dask cluster needs dask.distributed: pip install 'bulkpages[dask]'") from error
     try:
-        client = Client(address, timeout=seconds, set_as_default=False)
+        client = distributed.Client(address, timeout=seconds, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         raise BulkpagesError(f"no Dask scheduler at {address!r} within {seconds:g} s: {error}") from error
     try:

@@ -1,8 +1,8 @@
 """Cycles of a sweep: forms of one workload against each other, by what `bulkpages compare` measures with.
 
 Cells that differ in `api` or `form` alone are one workload. It runs interleaved over fresh processes with each form
-against itself beside it, and there is no verdict without that and an interval. All run on one state of one machine: that
-of the first seed. These are clock counts of the emulator.
+against itself beside it, and there is no verdict without that and an interval. All run on one state of one machine:
+that of the first seed. These are clock counts of the emulator.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ MACHINE = tuple(key for key, k in KEYS.items() if k.of == "machine" and key not 
 CORE = {"v1": "before", "v2": "after", "v3": "v3"}
 # Trials are made as in a quick comparison.
 BLOCKS, TRIAL_SECONDS, LOOKS = 8, 0.0008, 2
-KEPT = ("cell", "base", "form", "unit", "nr_pages", "holes", "conditions", "processes", "look", "cost", "ratio")
-KEPT += ("interval", "verdict", "effect", "counts")
+KEPT = (
+    *("cell", "base", "form", "unit", "nr_pages", "holes", "conditions", "processes", "look"),
+    *("cost", "ratio", "interval", "verdict", "effect", "counts"),
+)
 
 
 def _why_not(cell: Cell) -> str | None:
@@ -58,7 +60,7 @@ def _workload(name: str, cells: list[Cell], seed: int) -> Workload | str:
         page_owner=first["page_owner"],
         above_low=first["above_low"] if first["above_low"] >= 0 else None,
     )
-    forms = tuple(cell.get("form", cell.get("api")) for cell in cells)
+    forms = tuple(str(cell["form" if cell["what"] == "caller" else "api"]) for cell in cells)
     shape = shape_of(first["holes"], first["nr_pages"], seed)
     filler = first.get("caller")
     if filler is None:
@@ -105,6 +107,13 @@ def plan_cells(spec: Spec) -> tuple[list[Workload], dict[str, str]]:
         name, why = next(iter(skipped.items()))
         raise InvalidArgument(f'measure "cycles": no cell can be timed; {name}: {why}')
     return workloads, skipped
+
+
+def _row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of `compare`: what a sweep knows of it, in the sweep's own words."""
+    names = {form: api for api, form in CORE.items()} if row["filler"] == "core" else {}
+    kept = {key: row[key] for key in KEPT}
+    return {**kept, "base": names.get(row["base"], row["base"]), "form": names.get(row["form"], row["form"])}
 
 
 def measure(
@@ -166,6 +175,6 @@ def measure(
         "ns_per_count": where["ns_per_count"],
         "method": results["method"],
         "null": results["null"],
-        "rows": [{key: row[key] for key in KEPT} for row in results["rows"]],
+        "rows": [_row(row) for row in results["rows"]],
         "skipped": {**skipped, **measured.skipped},
     }

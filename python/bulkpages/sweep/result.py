@@ -103,10 +103,11 @@ class Result:
         if rows:
             yield ""
             yield table(
-                ["workload", "base", "form", "counts", "counts of form", "difference", "interval", "verdict"],
+                ["workload", "per", "base", "form", "counts", "counts of form", "difference", "interval", "verdict"],
                 [
                     [
                         row["cell"],
+                        row["unit"],
                         row["base"],
                         row["form"],
                         f"{row['cost']['base']['counts']:.1f}",

@@ -108,7 +108,9 @@ KEYS: dict[str, Key] = {
     "form": Key(str, NEEDED, "which text of the caller runs", "caller", "before, after, tracked, v3", _any),
     "nr_pages": Key(int, NEEDED, "slots of the array", "both", *_within(1, MAX_SLOTS)),
     "holes": Key(str, "all", "which slots are NULL", "both", "see docs/sweeps.md", _holes),
-    "faults": Key(str, "none", "what fails: STEP or STEP=SUCCESSES, with spaces between", "both", "", _faults),
+    "faults": Key(
+        str, "none", "what fails: STEP or STEP=SUCCESSES, with spaces between", "both", "none, or steps", _faults
+    ),
     "nofail": Key(bool, False, "btrfs: with __GFP_NOFAIL", "caller", *YES_NO),
     "read_ahead": Key(bool, False, "xfs: the buffer is only read ahead", "caller", *YES_NO),
     "max_waits": Key(int, 3, "waits granted to a caller that waits", "caller", *_within(0, 10_000)),
