@@ -18,13 +18,15 @@ def find_caller(name: str) -> str:
     """The kernel function that is meant.
 
     Args:
-        name: Its name, or a part that no other caller's name has.
+        name: Its name, or a part of it or of its file (as "vfio") that no other caller has.
 
     Raises:
         InvalidArgument: It is part of none, or of more than one.
     """
     names = [known for known, _, _ in _core.callers()]
     found = [name] if name in names else [known for known in names if name and name in known]
+    if not found:
+        found = [known for known, file, _ in _core.callers() if name and name in file]
     if len(found) != 1:
         raise InvalidArgument(f"caller {name!r} is part of {len(found)} of {', '.join(names)}")
     return found[0]
