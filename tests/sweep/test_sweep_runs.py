@@ -90,7 +90,7 @@ def test_what_cannot_be_run_is_an_error_in_its_row() -> None:
 
 @pytest.mark.usefixtures("short_units")
 def test_a_dead_process_takes_nothing_with_it() -> None:
-    killed = []
+    killed: list[tuple[float, float]] = []
 
     def kill(what: str, done: float, total: float) -> None:
         children = multiprocessing.active_children()
