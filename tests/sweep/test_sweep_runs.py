@@ -252,6 +252,19 @@ def test_units_last_half_a_second(each: float) -> None:
     assert max(lengths) <= max(1.0, each) * 1.001
 
 
+def test_a_unit_that_was_held_up_does_not_make_the_next_ones_short() -> None:
+    spec = sweep.spec_from({**SLOW, "seeds": 700})
+    queue = engine._Queue(spec, Done(spec))
+    queue.seconds = {engine._kind(cell): 0.01 for cell in spec.cells}
+    unit, _ = queue.take()
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    queue.learn(unit, [([row] * len(part.seeds), 10.0) for part in unit.parts])
+    assert queue.take()[0].runs * 0.01 >= 0.5
+    # What turns out to be faster is believed at once.
+    queue.learn(unit, [([row] * len(part.seeds), 0.001 * len(part.seeds)) for part in unit.parts])
+    assert queue.take()[0].runs * 0.001 >= 0.5
+
+
 def test_results_are_written_and_read(tmp_path: Path) -> None:
     result = sweep.run({**SLOW, "seeds": 2}, output=tmp_path)
     again = sweep.load(tmp_path)

@@ -25,11 +25,13 @@ __all__ = ["Progress", "count"]
 
 #: Aim for the length of a unit, and the least, in seconds.
 UNIT_SECONDS, LEAST_SECONDS = 1.0, 0.5
-# A first run is timed until the clock shows something.
-CALIBRATION_SECONDS, CALIBRATION_RUNS = 0.03, 20
+# First runs are timed until the clock shows something; the very first one also imports what it needs.
+CALIBRATION_SECONDS, CALIBRATION_RUNS = 0.03, range(3, 20)
 # Units that wait at each worker, so that none is idle while the next is on its way.
 AHEAD = 2
 ATTEMPTS = 4
+# How much slower a kind of run may be taken to be than before, for each time that it was.
+SLOWER = 1.25
 
 #: Told what is going on, how much of it is done, and how much there is: runs, or seconds of measuring.
 Progress = Callable[[str, float, float], None]
@@ -75,14 +77,16 @@ class _Queue:
             self.left.remove(at := next(p for p in self.left if p[:2] == (index, start)))
             self.left.appendleft(at)
             best, spent = float("inf"), 0.0
-            for _ in range(CALIBRATION_RUNS):
+            for number in range(1, CALIBRATION_RUNS.stop):
                 unit = self._unit([self._cut(1)])
                 outcome = run_unit(unit)
                 keep(unit, outcome)
                 # The fastest: later runs are not slowed down by what happens once, and units must not be too short.
                 seconds = outcome[0][1]
                 best, spent = min(best, seconds), spent + seconds
-                if spent > CALIBRATION_SECONDS or not self.left or self.left[0][0] != index:
+                if not self.left or self.left[0][0] != index:
+                    break
+                if spent > CALIBRATION_SECONDS and number >= CALIBRATION_RUNS.start:
                     break
             self.seconds[kind] = best
 
@@ -101,10 +105,13 @@ class _Queue:
         return self._unit(parts), 0
 
     def learn(self, unit: Unit, outcome: Outcome) -> None:
-        """Corrects what a kind of run takes: faster at once, slower by and by, so that units stay long enough."""
+        """Corrects what a kind of run takes: faster at once, slower by and by.
+
+        A run that was held up says little of the next ones, and units cut by it would be too short.
+        """
         for part, (rows, seconds) in zip(unit.parts, outcome, strict=True):
             kind, each = _kind(part.cell), seconds / len(rows)
-            self.seconds[kind] = min(each, 0.5 * (each + self.seconds.get(kind, each)))
+            self.seconds[kind] = min(each, SLOWER * self.seconds[kind])
 
 
 def _workers(executor: Executor) -> int:
