@@ -115,8 +115,7 @@ mod tests {
         for (call, ret, left) in [(Call::Single, 2, 6), (Call::V1, 5, 6), (Call::V2, 2, 6), (Call::V3, -11, 6)] {
             let machine = Machine::<Local>::boot(&BootSpec::new(16384, 1, 1)).unwrap();
             let slots = Shape::parse("x.xx..x.").unwrap().fill(&machine, 0).unwrap();
-            let mut plan = FaultPlan::default();
-            plan.pages = Some(AtomicI64::new(2));
+            let plan = FaultPlan { pages: Some(AtomicI64::new(2)), ..FaultPlan::default() };
             let cx = Ctx { cpu: 0, probe: Counting::new(NoProbe), fault: &plan };
             let mut env = Env::new(&machine, cx, NoHooks).unwrap();
             let result = run(&mut env, &slots, call).unwrap();
