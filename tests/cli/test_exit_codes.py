@@ -180,7 +180,12 @@ def test_ctrl_c(arguments: list[str], tmp_path: Path) -> None:
     )
     words = [{"SPEC": str(spec), "OUT": str(out)}.get(word, word) for word in arguments]
     process = subprocess.Popen(
-        [sys.executable, "-m", "bulkpages", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "bulkpages", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs tests in the background of a script has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     journal = out / "journal.jsonl"
 
@@ -189,11 +194,14 @@ def test_ctrl_c(arguments: list[str], tmp_path: Path) -> None:
             return journal.exists() and journal.read_bytes().count(b"\n") > 2
         return _cpu_seconds(process.pid) > 1.5
 
-    while not working():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    err = process.communicate(timeout=60)[1]
+    try:
+        while not working():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()
     assert process.returncode == 130, err
     assert "interrupted" in err
     assert "Traceback" not in err
