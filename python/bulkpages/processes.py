@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
-__all__ = ["process_pool", "processors"]
+__all__ = ["interrupts_wait", "process_pool", "processors"]
 
 
 def processors() -> list[int]:
@@ -21,6 +24,23 @@ def processors() -> list[int]:
 def _worker_starts() -> None:
     # An interrupt is the parent's business: processes that are nearly done may finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """While inside, Ctrl-C waits for the end: a process whose start is cut short ends with a traceback of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        # None where not Python set it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+    if came:
+        raise KeyboardInterrupt
 
 
 def process_pool(workers: int, *, fresh: bool = False) -> ProcessPoolExecutor:

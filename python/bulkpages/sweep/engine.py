@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkpages.errors import BulkpagesError, InvalidArgument
-from bulkpages.processes import process_pool, processors
+from bulkpages.processes import interrupts_wait, process_pool, processors
 from bulkpages.sweep.journal import Done, Journal
 from bulkpages.sweep.spec import Cell, Spec
 from bulkpages.sweep.unit import Part, Row, Unit, run_unit
@@ -195,9 +195,11 @@ class _Hands:
                 while self.queue and len(running) < self.ahead:
                     unit, times = self.queue.take()
                     try:
-                        running[executor.submit(run_unit, unit)] = (unit, times)
+                        with interrupts_wait():
+                            running[executor.submit(run_unit, unit)] = (unit, times)
                     except BaseException:
-                        self.queue.again.append((unit, times))
+                        if all(given is not unit for given, _ in running.values()):
+                            self.queue.again.append((unit, times))
                         raise
                 finished, _ = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in finished:
