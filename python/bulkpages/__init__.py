@@ -1,6 +1,9 @@
 """Linux's page allocator, emulated page for page, with both versions of `alloc_pages_bulk()` side by side."""
 
+import importlib as _importlib
 import warnings as _warnings
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
 from bulkpages import callers
 from bulkpages import gfp as _gfp
@@ -11,6 +14,9 @@ from bulkpages.gfp import *  # noqa: F403
 from bulkpages.interrupts import Exploration, explore
 from bulkpages.machine import Audit, Machine, PerCpuPages, Reclaim, Zone
 from bulkpages.threads import Run, stress
+
+if _TYPE_CHECKING:
+    from bulkpages import sweep
 
 __all__ = [
     "ApiMisuse",
@@ -30,8 +36,16 @@ __all__ = [
     "callers",
     "explore",
     "stress",
+    "sweep",
 ]
 __all__ += _gfp.__all__
 
 if _DEBUG_BUILD:
     _warnings.warn("bulkpages was built without optimisation: do not measure with it", RuntimeWarning, stacklevel=2)
+
+
+def __getattr__(name: str) -> _Any:
+    # Sweeps need NumPy and more; who does not ask for them does not wait for it.
+    if name == "sweep":
+        return _importlib.import_module("bulkpages.sweep")
+    raise AttributeError(f"module 'bulkpages' has no attribute {name!r}")

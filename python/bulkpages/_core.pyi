@@ -16,6 +16,7 @@ __all__ = [
     "TraceRequests",
     "__version__",
     "btrfs_alloc_page_array",
+    "call_api",
     "callers",
     "clock_cost",
     "contend",
@@ -215,6 +216,9 @@ def virtiovf_add_migration_pages(
     cpu: SupportsIndex | None = None,
     max_waits: SupportsIndex | None = None,
     explain: bool = False,
+) -> dict[str, Any]: ...
+def call_api(
+    machine: Machine, array: PageArray, api: str, *, cpu: SupportsIndex | None = None, explain: bool = False
 ) -> dict[str, Any]: ...
 def callers() -> list[tuple[str, str, list[str]]]: ...
 def hole_shape(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bulkpages.files import save_figure, write_whole
+
 __all__ = ["Bar", "draw", "write_perfetto"]
 
 # Colour, height and name in the legend of each kind of bar, from the back to the front.
@@ -55,7 +57,7 @@ def write_perfetto(path: str | Path, rows: Mapping[int, str], bars: Sequence[Bar
         }
         for bar in bars
     ]
-    Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}), encoding="utf-8")
+    write_whole(path, json.dumps({"traceEvents": events, "displayTimeUnit": "ns"}))
 
 
 def draw(
@@ -89,5 +91,7 @@ def draw(
     if title:
         axes.set_title(title, loc="left", fontsize="medium", wrap=True)
     figure.legend(loc="outside lower right", ncols=len(_KINDS), frameon=False)
-    figure.savefig(path)
-    plt.close(figure)
+    try:
+        save_figure(figure, path)
+    finally:
+        plt.close(figure)

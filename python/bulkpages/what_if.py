@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkpages.errors import InvalidArgument
+from bulkpages.files import save_figure
 from bulkpages.formats.trace import chunks, start
 
 __all__ = ["Setting", "Settled", "parse_setting", "plot", "what_if"]
@@ -177,6 +178,7 @@ def plot(settled: Sequence[Settled], path: str | Path) -> None:
         axis.invert_yaxis()
         axis.tick_params(labelsize=8)
     figure.tight_layout()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
-    pyplot.close(figure)
+    try:
+        save_figure(figure, path)
+    finally:
+        pyplot.close(figure)

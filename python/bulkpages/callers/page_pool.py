@@ -93,6 +93,11 @@ class PagePool(_core.PagePool):
         """Slots cleared so far by memset."""
         return cast("int", self._get("slot_clears", 0))
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """What the allocator did so far for the pool; names as in `CallerResult.counts`."""
+        return cast("dict[str, int]", self._get("counts", {}))
+
     def __repr__(self) -> str:
         return f"<PagePool form={self.form} inflight={self.inflight} cached={len(self.cache)}>"
 

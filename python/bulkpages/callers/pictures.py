@@ -6,6 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bulkpages.files import save_figure
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -75,4 +77,4 @@ def sweep_figure(sweep: Sweep) -> Figure:
 
 def write_sweep_picture(sweep: Sweep, path: str | Path) -> None:
     """Writes the picture; the ending of the path says in which format (.svg, .png, .pdf)."""
-    sweep_figure(sweep).savefig(path, dpi=120)
+    save_figure(sweep_figure(sweep), path, dpi=120)

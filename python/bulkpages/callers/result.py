@@ -30,6 +30,9 @@ class CallerResult:
         slot_tests: Slots read to see whether they are NULL, in the API and in the caller.
         slot_writes: Slots stored, compaction's self-stores and NULL stores included.
         slot_clears: Slots cleared by memset.
+        counts: What the allocator did, as numbers: list_takes, refills, zone_locks, longest_hold_pages (pages moved
+            under one zone lock hold), trylocks, trylock_failures, bulk_singles (bulk calls that ended in the
+            single-page path), single_calls.
         stats: The caller's own statistics, by their kernel names.
         events: What the allocator did, step by step, when that was asked for.
     """
@@ -46,6 +49,7 @@ class CallerResult:
     slot_tests: int
     slot_writes: int
     slot_clears: int
+    counts: Mapping[str, int]
     stats: Mapping[str, int]
     events: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 

@@ -1,15 +1,20 @@
-"""The command `bulkpages`: data on stdout, progress on stderr; exit 0 done, 1 found or failed, 2 usage."""
+"""The command `bulkpages`: data on stdout, progress on stderr; exit 0 done, 1 found or failed, 2 usage, 130 Ctrl-C."""
 
 from __future__ import annotations
 
+import errno
 import importlib
 from typing import Any
 
 import click
 
 from bulkpages import __version__
+from bulkpages.errors import ApiMisuse, BulkpagesError, InvalidArgument, SnapshotError
 
 __all__ = ["main"]
+
+# An interrupt, as a shell says it.
+INTERRUPTED = 130
 
 # Commands are imported when asked for: some of them draw pictures.
 COMMANDS = {
@@ -17,18 +22,29 @@ COMMANDS = {
     "callers": ("bulkpages.cli.callers", "callers"),
     "claims": ("bulkpages.cli.claims", "claims"),
     "compare": ("bulkpages.cli.compare", "compare"),
+    "completion": ("bulkpages.cli.completion", "completion"),
     "conform": ("bulkpages.cli.conform", "conform"),
     "doctor": ("bulkpages.cli.doctor", "doctor"),
+    "explore": ("bulkpages.cli.explore", "explore"),
     "replay": ("bulkpages.cli.replay", "replay"),
     "show": ("bulkpages.cli.show", "show"),
-    "trace": ("bulkpages.cli.trace", "trace"),
-    "explore": ("bulkpages.cli.explore", "explore"),
     "stress": ("bulkpages.cli.stress", "stress"),
+    "sweep": ("bulkpages.cli.sweep", "sweep"),
+    "trace": ("bulkpages.cli.trace", "trace"),
 }
 
 
+def _keep_lines(command: click.Command) -> None:
+    """Lets click see the mark of a paragraph that is not wrapped: docstrings, being raw, hold it as two characters."""
+    if command.help:
+        command.help = command.help.replace("\\b\n", "\b\n")
+    if isinstance(command, click.Group):
+        for inner in command.commands.values():
+            _keep_lines(inner)
+
+
 class LazyGroup(click.Group):
-    """A group whose commands live in modules of their own."""
+    """A group whose commands live in modules of their own; says what went wrong in one line, by the exit code too."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names in alphabetical order."""
@@ -41,7 +57,26 @@ class LazyGroup(click.Group):
         module, name = COMMANDS[cmd_name]
         command: Any = getattr(importlib.import_module(module), name)
         assert isinstance(command, click.Command)
+        _keep_lines(command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; what it raises becomes a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+        except (InvalidArgument, SnapshotError, ApiMisuse) as error:
+            raise click.UsageError(str(error)) from error
+        except BulkpagesError as error:
+            raise click.ClickException(str(error)) from error
+        except OSError as error:
+            # Who reads our output may stop reading: click knows what to do then.
+            if error.errno == errno.EPIPE:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise click.ClickException(f"{where}{error.strerror or error}") from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,4 +88,13 @@ def main() -> None:
     bulkpages compare --quick        the answer, in under a minute
     bulkpages callers sweep          what the change does to callers when things go wrong
     bulkpages conform FILE...        replays recordings of a real kernel
-    """  # noqa: D301
+    bulkpages sweep SPEC.toml        an experiment of your own, on all cores or a cluster
+    bulkpages doctor                 what can be measured here
+
+    Results go to stdout, progress to stderr. Exit codes: 0 done, 1 found something or failed, 2 wrong usage, 130
+    interrupted. NO_COLOR and FORCE_COLOR are honoured; `bulkpages completion bash` prints what a shell needs to
+    complete these commands.
+    """
+
+
+_keep_lines(main)

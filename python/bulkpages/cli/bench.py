@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
 from bulkpages import Machine, _core
+from bulkpages.cli.output import progress_bar, put_json
 from bulkpages.compare.cells import Cell
 from bulkpages.compare.kernel import kernel_row
 
 
 @click.group()
 def bench() -> None:
-    """Time the emulator itself."""
+    r"""Time the emulator itself, beside the real kernel's figures.
+
+    \b
+    bulkpages bench core             every row of the kernel's timings, as a table
+    bulkpages bench core --json      the same as an object like timings.json
+    """
 
 
 def _stat(values: list[float]) -> dict[str, Any]:
@@ -36,12 +40,21 @@ def _stat(values: list[float]) -> dict[str, Any]:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print an object like the kernel's timings.json.")
 def core(runs: int, locks: str, as_json: bool) -> None:
-    """Every row of the kernel's timings.json, measured on the emulator."""
+    r"""Every row of the kernel's timings.json, measured on the emulator.
+
+    Prints to stdout what a page or an operation costs here, in clock counts, and what the kernel's own functions
+    needed. The two are no answer to each other: work around the calls differs. For v1 against v2 see
+    `bulkpages compare`.
+
+    \b
+    bulkpages bench core
+    bulkpages bench core --runs 20 --json > emulator.json
+    """
     machine = Machine("512MiB", cpus=1, threads=locks == "atomic")
     ns = _core.ns_per_count()
     rows = _core.core_rows()
     samples: list[list[tuple[int, int, int]]] = [[] for _ in rows]
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("measuring", total=runs * len(rows))
         for _ in range(runs):
             for i, (api, nr_pages, period, loop, iterations) in enumerate(rows):
@@ -86,7 +99,7 @@ def core(runs: int, locks: str, as_json: bool) -> None:
                 }
             )
     if as_json:
-        click.echo(json.dumps(out, indent=1))
+        put_json(out)
         return
     table = Table(box=None, pad_edge=False)
     for name in ("api", "workload", "cycles", "with frees", "kernel's cycles"):

@@ -12,24 +12,36 @@ import click
 from bulkpages import callers as ports
 from bulkpages._core import PageArray
 from bulkpages.callers.text import table
-from bulkpages.errors import BulkpagesError
+from bulkpages.callers.words import find_caller, parse_faults
+from bulkpages.cli.output import progress_bar
+from bulkpages.errors import BulkpagesError, InvalidArgument
+from bulkpages.files import write_whole
 from bulkpages.machine import Machine
 
 __all__ = ["callers"]
 
 FORMS = ["before", "after", "tracked", "v3"]
-STEPS = ("pages", "trylock", "single", "prepare", "watermark", "charge", "array", "append", "vmap", "dma_map", "stop")
 
 
 @click.group()
 def callers() -> None:
-    """The kernel functions that call alloc_pages_bulk(), before and after the patch."""
+    r"""The kernel functions that call alloc_pages_bulk(), before and after the patch.
+
+    \b
+    bulkpages callers list           which there are
+    bulkpages callers run            one of them, step by step
+    bulkpages callers sweep          all of them, stopped everywhere
+    """
 
 
 @callers.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(as_json: bool) -> None:
-    """Lists the ports: function, kernel file, forms."""
+    r"""List the ports on stdout: function, kernel file, forms.
+
+    \b
+    bulkpages callers list --json
+    """
     if as_json:
         rows = [{"name": name, "file": file, "forms": forms} for name, file, forms in ports.CALLERS]
         click.echo(json.dumps(rows, indent=1))
@@ -38,23 +50,10 @@ def list_(as_json: bool) -> None:
 
 
 def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    faults: dict[str, Any] = {}
-    for value in values:
-        name, _sep, number = value.partition("=")
-        if name not in STEPS:
-            raise click.BadParameter(f"step {name!r} is none of {', '.join(STEPS)}")
-        if number and not number.isdigit():
-            raise click.BadParameter(f"{value!r}: {number!r} is not a number of successes")
-        faults[name] = int(number) if number else (0 if name == "pages" else True)
-    return faults
-
-
-def _find(name: str) -> str:
-    names = [known for known, _, _ in ports.CALLERS]
-    found = [known for known in names if name in known]
-    if len(found) != 1:
-        raise click.UsageError(f"caller {name!r} is part of {len(found)} of {', '.join(names)}")
-    return found[0]
+    try:
+        return parse_faults(values)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @callers.command()
@@ -96,15 +95,15 @@ def run(
     page_owner: bool,
     as_json: bool,
 ) -> None:
-    """Runs one caller. NAME is its name or a part of it.
+    r"""Run one caller, and print what it returned, left and did. NAME is its name or a part of it.
 
     \b
     bulkpages callers run svc --form after --shape x.x.x.x. --explain
     bulkpages callers run svc --form before --shape x.x.x.x. --fault pages=2 --explain
     bulkpages callers run xfs --form after --pages 16 --read-ahead --fault pages=5
-    """  # noqa: D301
-    name = _find(name)
+    """
     try:
+        name = find_caller(name)
         machine = Machine(memory, memcg=memcg, page_owner=page_owner)
         options: dict[str, Any] = {"form": form, "max_waits": max_waits, "explain": tell}
         if name in {"svc_alloc_arg", "btrfs_alloc_page_array"}:
@@ -164,24 +163,13 @@ def _run_pool(machine: Machine, form: str, pages: int, as_json: bool) -> None:
 
 
 def _progress(label: str) -> tuple[Any, Any]:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    bar = progress_bar()
     task = bar.add_task(label, total=None)
 
     def tell(done: int, total: int) -> None:
         bar.update(task, completed=done, total=total or None)
 
     return bar, tell
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise click.UsageError(f"{path} cannot be written: {error.strerror}") from error
 
 
 @callers.command()
@@ -205,9 +193,14 @@ def sweep(
     as_json: bool,
     output: Path | None,
 ) -> None:
-    """Stops the allocator at every index of every branch, under every caller, form and array shape.
+    r"""Stop the allocator at every index of every branch, under every caller, form and array shape.
 
-    Exit 1 when right code leaks a page, leaves memory wrong or crashes.
+    Prints the totals and where the forms differ to stdout; with --output, every run goes into sweep.json. Exit 1 when
+    right code leaks a page, leaves memory wrong or crashes.
+
+    \b
+    bulkpages callers sweep
+    bulkpages callers sweep --only btrfs --largest 64 --output results/btrfs
     """
     from bulkpages.callers.sweep import failure_sweep
 
@@ -220,8 +213,8 @@ def sweep(
     if output is not None:
         from bulkpages.callers.pictures import write_sweep_picture
 
-        _write(output / "sweep.json", json.dumps(result.to_dict()))
-        _write(output / "sweep.txt", result.text() + "\n")
+        write_whole(output / "sweep.json", json.dumps(result.to_dict()))
+        write_whole(output / "sweep.txt", result.text() + "\n")
         for ending in ("svg", "png"):
             write_sweep_picture(result, output / f"sweep.{ending}")
     click.echo(json.dumps(result.to_dict()) if as_json else result.text())
@@ -237,7 +230,13 @@ def sweep(
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads; all processors by default.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def misuse(only: tuple[str, ...], largest: int, threads: int | None, as_json: bool) -> None:
-    """Puts one wrong line into each caller, in each way that people get it wrong, and counts what comes of it."""
+    r"""Put one wrong line into each caller, in each way that people get it wrong, and count what comes of it.
+
+    The score of each version of the API goes to stdout.
+
+    \b
+    bulkpages callers misuse --only svc
+    """
     from bulkpages.callers.sweep import misuse_score
 
     bar, tell = _progress("misuse")
@@ -252,7 +251,11 @@ def misuse(only: tuple[str, ...], largest: int, threads: int | None, as_json: bo
 @callers.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def tables(as_json: bool) -> None:
-    """Small examples, marks and numbered differences of the callers, each from a run made now."""
+    r"""Small examples, marks and numbered differences of the callers, each from a run made now, on stdout.
+
+    \b
+    bulkpages callers tables
+    """
     from dataclasses import asdict
 
     from bulkpages.callers.tables import differences, marks, micro_examples

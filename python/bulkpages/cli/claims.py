@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 
 from bulkpages import BulkpagesError
 from bulkpages.cli.compare import MAX_SEED, SHIPPED_STATE
+from bulkpages.cli.output import put_json
 from bulkpages.compare.cells import full_cells
 from bulkpages.compare.claims import CELLS, CLAIMS, judge
 from bulkpages.compare.results import analyse, load
@@ -24,9 +24,14 @@ from bulkpages.provenance import provenance
 @click.option("--seed", type=click.IntRange(0, MAX_SEED), default=1, show_default=True, help="Of the order of trials.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ledger as JSON.")
 def claims(results: str | None, only: tuple[str, ...], seed: int, as_json: bool) -> None:
-    """Try the technical claims of the thread, one experiment each.
+    r"""Try the technical claims of the thread, one experiment each.
 
-    Measures the few workloads whose times are needed (about 20 seconds) unless --results names a run.
+    Measures the few workloads whose times are needed (about 20 seconds) unless --results names a run. Prints each claim
+    with its verdict and what was found to stdout.
+
+    \b
+    bulkpages claims
+    bulkpages claims --results results/20260101-120000 --json
     """
     names = [claim.name for claim in CLAIMS]
     if unknown := [name for name in only if name not in names]:
@@ -39,12 +44,15 @@ def claims(results: str | None, only: tuple[str, ...], seed: int, as_json: bool)
             with as_file(files("bulkpages").joinpath("data", SHIPPED_STATE)) as state:
                 cells = [cell for cell in full_cells() if cell.name in CELLS]
                 plan = Plan(cells, state, 8, 0.0008, seed, 15.0, 1, 0.01)
-                found = analyse(plan, run(plan), provenance())
+                measured = run(plan)
+                if measured.interrupted:
+                    raise KeyboardInterrupt
+                found = analyse(plan, measured, provenance())
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     ledger = [row for row in judge(found) if not only or row["name"] in only]
     if as_json:
-        click.echo(json.dumps(ledger, indent=1))
+        put_json(ledger)
         return
     for row in ledger:
         click.echo(f"{row['verdict']}: {row['sentence']}  ({row['name']}; {row['source']}, {row['date']})")

@@ -17,9 +17,11 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from bulkpages import BulkpagesError
+from bulkpages.cli import INTERRUPTED
+from bulkpages.cli.output import progress_bar
 from bulkpages.compare.cells import Cell, full_cells, quick_cells, select
 from bulkpages.compare.report import write
 from bulkpages.compare.results import analyse, load, restore
@@ -30,8 +32,6 @@ from bulkpages.provenance import provenance
 SHIPPED_STATE = "uma-256m.json.gz"
 MAX_SEED = 2**32 - 1
 QUICK_SECONDS, FULL_SECONDS = 30.0, 660.0
-# An interrupt, as a shell says it.
-INTERRUPTED = 130
 
 
 class Share(click.ParamType[float]):
@@ -119,13 +119,11 @@ def _snapshot(path: str | None) -> Iterator[Path]:
 
 
 def _measure(plan: Plan, earlier: Run | None) -> Run:
-    bar = Progress(
+    bar = progress_bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
     )
     with bar:
         task = bar.add_task("measuring", total=plan.seconds)
@@ -172,11 +170,17 @@ def compare(
     as_json: bool,
     bundles: tuple[str, ...],
 ) -> None:
-    """Compare v1 and v2 of alloc_pages_bulk(): the cross-version suite.
+    r"""Compare v1 and v2 of alloc_pages_bulk(): the cross-version suite.
 
     Runs every form of the API and of its callers on the state of a real kernel, interleaved, over fresh processes, with
     each form against itself beside it, and says what differs. Writes report.html, results.json and reply.txt into
-    --output. An interrupted run goes on with --resume.
+    --output (results/TIME if left out), and prints table and verdicts to stdout. An interrupted run goes on with
+    --resume.
+
+    \b
+    bulkpages compare --quick
+    bulkpages compare --budget 10m --effect 0.5% --output results/v2
+    bulkpages compare --quick --only 'svc-*' --json
     """
     if listing:
         _list(quick, only + also, as_json)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
-from rich.console import Console
-from rich.progress import Progress
 
+from bulkpages.cli.output import progress_bar, put_json
 from bulkpages.conform import Verdict
 from bulkpages.conform import conform as replay
 
@@ -36,12 +34,17 @@ def _percent(part: int, whole: int) -> str:
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def conform(files: tuple[str, ...], as_json: bool) -> None:
-    """Replay recordings of a real kernel, page for page.
+    r"""Replay recordings of a real kernel, page for page.
 
-    Says for each FILE how many operations and pages match, and draws the first that does not. Exit 1 on any difference.
+    Says on stdout for each FILE how many operations and pages match, and draws the first that does not. Exit 1 on any
+    difference, and for a file that cannot be read.
+
+    \b
+    bulkpages conform tests/conformance/recordings/*.gz
+    bulkpages conform --json recording.jsonl.gz
     """
     verdicts = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("replaying", total=len(files))
         for file in files:
             verdict = replay(file)
@@ -56,32 +59,29 @@ def conform(files: tuple[str, ...], as_json: bool) -> None:
     pages = [sum(v.pages[i] for v in verdicts) for i in (0, 1)]
     ok = all(v.ok for v in verdicts)
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "ok": ok,
-                    "operations": {"match": ops[0], "recorded": ops[1]},
-                    "pages": {"match": pages[0], "recorded": pages[1]},
-                    "files": [
-                        {
-                            "file": str(v.path),
-                            "ok": v.ok,
-                            "operations": {"match": v.operations[0], "recorded": v.operations[1]},
-                            "pages": {"match": v.pages[0], "recorded": v.pages[1]},
-                            "seconds": round(v.seconds, 4),
-                            "error": v.error,
-                            "difference": v.difference
-                            and {
-                                "operation": v.difference.operation,
-                                "what": v.difference.what,
-                                "picture": v.difference.picture,
-                            },
-                        }
-                        for v in verdicts
-                    ],
-                },
-                indent=1,
-            )
+        put_json(
+            {
+                "ok": ok,
+                "operations": {"match": ops[0], "recorded": ops[1]},
+                "pages": {"match": pages[0], "recorded": pages[1]},
+                "files": [
+                    {
+                        "file": str(v.path),
+                        "ok": v.ok,
+                        "operations": {"match": v.operations[0], "recorded": v.operations[1]},
+                        "pages": {"match": v.pages[0], "recorded": v.pages[1]},
+                        "seconds": round(v.seconds, 4),
+                        "error": v.error,
+                        "difference": v.difference
+                        and {
+                            "operation": v.difference.operation,
+                            "what": v.difference.what,
+                            "picture": v.difference.picture,
+                        },
+                    }
+                    for v in verdicts
+                ],
+            },
         )
     elif ops[1]:
         click.echo(

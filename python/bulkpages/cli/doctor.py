@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
-import json
+import ctypes
+import errno
+import os
+import platform
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import click
 
-from bulkpages import BulkpagesError, Machine
+from bulkpages.cli.output import put_json
+from bulkpages.machine import Machine
+from bulkpages.processes import processors
 from bulkpages.provenance import provenance
+
+# Spread of a trial above which a comparison needs more time than usual.
+NOISY = 0.05
+BUSY = 0.5
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that decides what can be measured.
+
+    Attributes:
+        name: What it is.
+        value: What was found.
+        state: "good"; "note": measurements are possible, with this in mind; "bad": do not measure.
+        means: What follows from it.
+        fix: How to change it; empty where nothing needs to be.
+    """
+
+    name: str
+    value: str
+    state: str
+    means: str
+    fix: str = ""
 
 
 def _noise(machine: Machine) -> float:
@@ -24,27 +58,230 @@ def _noise(machine: Machine) -> float:
     return float((high - low) / median)
 
 
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except OSError:
+        return None
+
+
+def counts_instructions() -> str | None:
+    """Why the kernel would not count instructions of this process for us; None when it does."""
+    number = {"x86_64": 298, "aarch64": 241}.get(platform.machine())
+    if number is None:
+        return f"not known for {platform.machine()}"
+    # struct perf_event_attr, version 0: type hardware, size 64, config instructions; disabled, without kernel and
+    # hypervisor.
+    attr = struct.pack("=IIQ", 0, 64, 1) + bytes(24) + struct.pack("=Q", 1 | 1 << 5 | 1 << 6) + bytes(16)
+    libc = ctypes.CDLL(None, use_errno=True)
+    handle = libc.syscall(number, attr, 0, -1, -1, 0)
+    if handle >= 0:
+        os.close(handle)
+        return None
+    error = ctypes.get_errno()
+    if error in (errno.EACCES, errno.EPERM):
+        return f"not allowed, kernel.perf_event_paranoid is {_read('/proc/sys/kernel/perf_event_paranoid')}"
+    if error in (errno.ENOENT, errno.EOPNOTSUPP, errno.ENODEV):
+        return "this processor, or the virtual machine, has no counters"
+    return os.strerror(error)
+
+
+def _boost() -> str | None:
+    """Whether it is "on" or "off", where the kernel says so."""
+    if (value := _read("/sys/devices/system/cpu/intel_pstate/no_turbo")) is not None:
+        return "off" if value == "1" else "on"
+    if (value := _read("/sys/devices/system/cpu/cpufreq/boost")) is not None:
+        return "on" if value == "1" else "off"
+    return None
+
+
+def _machine_items(found: Mapping[str, Any]) -> list[Item]:
+    """Processor, kernel and what stands around them."""
+    usable = len(processors())
+    items = [
+        Item(
+            "processors",
+            f"{usable} of {found['cpus']}: {found['cpu']}",
+            "good" if usable > 1 else "note",
+            "compare measures in one process on each, sweep counts on all",
+            "" if usable > 1 else "with one, everything else that runs disturbs; give it a second (taskset, cgroup)",
+        )
+    ]
+    governor = found["governor"]
+    items.append(
+        Item(
+            "governor",
+            governor or "not visible",
+            "good" if governor == "performance" else "note",
+            {
+                "performance": "the processor keeps its frequency",
+                None: "whether the frequency changes is not known; counts of the time stamp counter pass at one rate",
+            }.get(governor, "the frequency follows the load: short trials begin slow, forms side by side share that"),
+            "" if governor in ("performance", None) else "cpupower frequency-set -g performance",
+        )
+    )
+    boost = _boost()
+    items.append(
+        Item(
+            "boost",
+            boost or "not visible",
+            "good" if boost == "off" else "note",
+            {
+                "off": "the frequency does not depend on temperature",
+                "on": "the frequency depends on temperature and on what other cores do",
+                None: "whether the frequency depends on temperature is not known",
+            }[boost],
+            "echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo (or 0 > .../cpufreq/boost)"
+            if boost == "on"
+            else "",
+        )
+    )
+    threads = _read("/sys/devices/system/cpu/smt/active")
+    items.append(
+        Item(
+            "SMT",
+            {"1": "on", "0": "off"}.get(threads or "", "not visible"),
+            "note" if threads == "1" else "good",
+            "two threads share a core, and slow each other down"
+            if threads == "1"
+            else "no core is shared by two threads",
+            "echo off > /sys/devices/system/cpu/smt/control" if threads == "1" else "",
+        )
+    )
+    weak = [name for name, text in found["mitigations"].items() if not text.startswith("Not affected")]
+    items.append(
+        Item(
+            "mitigations",
+            ", ".join(weak) or "none needed",
+            "good",
+            "they cost the kernel's own figures something, and the emulator next to nothing: it makes no system calls",
+        )
+    )
+    virtual = found["virtual_machine"]
+    items.append(
+        Item(
+            "virtual machine",
+            "yes" if virtual else "no",
+            "note" if virtual else "good",
+            "the host may take the processor away at any time; medians over many processes bear it, single runs do not"
+            if virtual
+            else "nobody takes the processor away",
+            "measure on the hardware itself for differences below 1 %" if virtual else "",
+        )
+    )
+    load = found["load"][0]
+    busy = load > BUSY * usable
+    items.append(
+        Item(
+            "load",
+            f"{load:.2f}",
+            "note" if busy else "good",
+            "others are running: intervals get wider" if busy else "nothing else is running to speak of",
+            "wait until the machine is idle" if busy else "",
+        )
+    )
+    return items
+
+
+def _items(found: Mapping[str, Any]) -> list[Item]:
+    debug = found["profile"] == "debug"
+    items = [
+        Item(
+            "build",
+            f"bulkpages {found['bulkpages']}, {found['profile']}, {found['rustc']}, python {found['python']}",
+            "bad" if debug else "good",
+            "built without optimisation: counts are right, times mean nothing" if debug else "built with optimisation",
+            "pip install . (not maturin develop without --release)" if debug else "",
+        ),
+        Item(
+            "clock",
+            f"{'time stamp counter' if found['counts_cycles'] else 'nanoseconds'}, {found['ns_per_count']:.4f} ns each",
+            "good" if found["counts_cycles"] else "note",
+            "costs are counts of it, and a trial is some 100,000 of them"
+            if found["counts_cycles"]
+            else "this processor's counter is not read; nanoseconds are coarser",
+        ),
+        *_machine_items(found),
+    ]
+    why = found["perf_events"]
+    items.append(
+        Item(
+            "perf events",
+            why or "yes",
+            "note" if why else "good",
+            "perf cannot count instructions here; valgrind can" if why else "perf can count instructions",
+            "sysctl kernel.perf_event_paranoid=2" if why and why.startswith("not allowed") else "",
+        )
+    )
+    valgrind = found["valgrind"]
+    items.append(
+        Item(
+            "valgrind",
+            "found" if valgrind else "not found",
+            "good" if valgrind else "note",
+            f"compare --instructions {'counts' if valgrind else 'would count'} instructions, which no noise disturbs",
+            "" if valgrind else "install it from the distribution, for instance apt install valgrind",
+        )
+    )
+    noisy = found["noise"] > NOISY
+    items.append(
+        Item(
+            "noise",
+            f"{found['noise']:.2%}",
+            "note" if noisy else "good",
+            f"short trials spread by this (interquartile range over median); above {NOISY:.0%} "
+            "comparisons need more time, and A/A runs may take the verdicts away",
+            "see load, governor and virtual machine" if noisy else "",
+        )
+    )
+    extras = found["extras"]
+    missing = [name for name, there in extras.items() if not there]
+    items.append(
+        Item(
+            "extras",
+            ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in extras.items()),
+            "good",
+            "arrow writes Parquet, dask runs sweeps on a cluster",
+            f"pip install 'bulkpages[{','.join(missing)}]'" if missing else "",
+        )
+    )
+    return items
+
+
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(as_json: bool) -> None:
-    """Say what this installation can measure here."""
+    r"""Say what can be measured with this installation on this machine.
+
+    For each thing that decides it: what was found, what follows, how to change it. Takes a second, of which the noise
+    of a small trial is the most. It goes to stdout. Exit 1 when nothing should be measured: a debug build.
+
+    \b
+    bulkpages doctor
+    bulkpages doctor --json | jq '.checks[] | select(.state != "good")'
+    """
     found = provenance()
-    try:
-        found["noise"] = _noise(Machine("256MiB", cpus=1))
-    except BulkpagesError as error:
-        raise click.ClickException(str(error)) from error
+    found["noise"] = _noise(Machine("256MiB", cpus=1))
+    found["perf_events"] = counts_instructions()
+    found["extras"] = {"arrow": find_spec("pyarrow") is not None, "dask": find_spec("distributed") is not None}
+    items = _items(found)
     if as_json:
-        click.echo(json.dumps(found, indent=1))
-        return
-    click.echo(f"bulkpages {found['bulkpages']}, {found['profile']} build, {found['rustc']}")
-    click.echo(f"python {found['python']}, Linux {found['kernel']}, {found['cpus']} CPUs: {found['cpu']}")
-    unit = "cycles of the time stamp counter" if found["counts_cycles"] else "nanoseconds"
-    click.echo(f"clock: {unit}, {found['ns_per_count']:.4f} ns each; governor: {found['governor'] or 'unknown'}")
-    click.echo(f"virtual machine: {'yes' if found['virtual_machine'] else 'no'}; load {found['load'][0]:.2f}")
-    click.echo(
-        f"instruction counts: valgrind {'found' if found['valgrind'] else 'not found'}, "
-        f"perf {'found' if found['perf'] else 'not found'}"
-    )
-    click.echo(f"noise of a trial (interquartile range over median): {found['noise']:.2%}")
-    if found["profile"] == "debug":
-        click.echo("This is a debug build: do not measure with it.")
+        put_json({**found, "checks": [asdict(item) for item in items]})
+    else:
+        _print(items)
+    if any(item.state == "bad" for item in items):
+        raise SystemExit(1)
+
+
+def _print(items: list[Item]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False, soft_wrap=True)
+    colours = {"good": "green", "note": "yellow", "bad": "red"}
+    for item in items:
+        line = Text.assemble((f"{item.state:5}", colours[item.state]), f"{item.name:16} {item.value}")
+        console.print(line)
+        console.print(f"{'':22}{item.means}", markup=False)
+        if item.fix:
+            console.print(f"{'':22}to change it: {item.fix}", markup=False)

@@ -33,11 +33,15 @@ def explore(
     perfetto: str | None,
     as_json: bool,
 ) -> None:
-    """Let interrupt handlers in at every point of a call, in every order up to a bound.
+    r"""Let interrupt handlers in at every point of a call, in every order up to a bound.
 
     LOCKING is up-before-fix, up, smp or rt; CALL is drain, bulk, alloc, free, v1, v2, v3 or a caller like
     svc_alloc_arg/before (--list names all). Exits with 1 when an execution breaks something, and prints it step by
-    step. Without arguments: up-before-fix:drain, the bug that upstream commit 038a102535eb fixed.
+    step to stdout. Without arguments: up-before-fix:drain, the bug that upstream commit 038a102535eb fixed.
+
+    \b
+    bulkpages explore
+    bulkpages explore up:v1 smp:svc_alloc_arg/after --bound 1
     """
     if list_calls:
         click.echo("\n".join(_core.explore_tasks()))

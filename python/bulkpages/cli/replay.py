@@ -98,11 +98,16 @@ def _what_if(
 def replay(
     trace: str, snapshot: str, from_start: bool, what_ifs: tuple[str, ...], picture: str | None, as_json: bool
 ) -> None:
-    """Follow a real trace on a real state, foretelling each page frame.
+    r"""Follow a real trace on a real state, foretelling each page frame.
 
     TRACE is text of the kmem events from ftrace, trace-cmd report or perf script. Of each mm_page_alloc line the frame
     is foretold from the state and the lines before; bulk calls, which leave no line, are inferred. Lines
-    that were lost or damaged, or name what the machine does not have, are counted and said, never guessed over.
+    that were lost or damaged, or name what the machine does not have, are counted and said, never guessed over. The
+    report goes to stdout.
+
+    \b
+    bulkpages replay trace.txt.gz --snapshot states.json.gz
+    bulkpages replay trace.txt.gz --snapshot states.json.gz --what-if refill=31 --what-if pcp=off --plot costs.svg
     """
     marked = False if from_start else None
     try:

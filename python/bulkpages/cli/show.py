@@ -51,7 +51,16 @@ def show(
     nodes: int,
     as_json: bool,
 ) -> None:
-    """Show a machine: zones with their marks and lists, and free blocks by order; or as the file WHAT of /proc."""
+    r"""Show a machine: zones with their marks and lists, and free blocks by order; or as the file WHAT of /proc.
+
+    The machine is booted, or loaded from a recording, a snapshot, or the /proc files of another machine. It goes to
+    stdout.
+
+    \b
+    bulkpages show --memory 4GiB --nodes 2
+    bulkpages show buddyinfo --snapshot recording.jsonl.gz --which after
+    bulkpages show zoneinfo --proc /proc
+    """
     machine = from_proc(proc) if proc is not None else make_machine(snapshot, which, memory, cpus, nodes)
     if what is not None:
         texts = {

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bulkpages import BulkpagesError
+from bulkpages.cli import INTERRUPTED
 from bulkpages.threads import Run
 from bulkpages.threads import stress as run_stress
 
@@ -82,7 +83,16 @@ def stress(
     perfetto: str | None,
     picture: str | None,
 ) -> None:
-    """Run real threads on one machine: no page may be lost or handed out twice."""
+    r"""Run real threads on one machine: no page may be lost or handed out twice.
+
+    The threads use real atomics as many CPUs would, and every page is watched. The report goes to stdout; its last line
+    says how many pages moved, how many trylocks failed, and what the audit found. Exit 1 when it found something.
+    Ctrl-C ends the run early: the report is of what ran until then, and the exit code 130.
+
+    \b
+    bulkpages stress --threads 4 --seconds 30
+    bulkpages stress --mix remote-free --picture locks.svg --perfetto locks.json
+    """
     timeline = 20_000 if perfetto or picture else 0
     try:
         run = run_stress(
@@ -102,3 +112,5 @@ def stress(
         print_run(run)
     if not run.ok:
         raise SystemExit(1)
+    if run.data["interrupted"]:
+        raise SystemExit(INTERRUPTED)

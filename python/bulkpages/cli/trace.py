@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from bulkpages import BulkpagesError
+from bulkpages.cli.output import put_json
+from bulkpages.files import whole_file
 from bulkpages.formats.llfree import LlfreeEvent, read_llfree, write_llfree
 from bulkpages.formats.trace import TraceEvent, gfp_text, gfp_value, perfetto, read_events, rewrite
 
@@ -40,23 +41,30 @@ def llfree_lines(events: Iterator[LlfreeEvent]) -> Iterator[str]:
     "--to", "target", type=click.Choice(["ftrace", "perfetto", "llfree"]), default="ftrace", show_default=True
 )
 @click.option("--output", type=click.Path(), help="Where to; stdout when left out (not for llfree).")
-def trace(source: str, kind: str, target: str, output: str | None) -> None:
-    """Turn a trace into another format.
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON; needs --output.")
+def trace(source: str, kind: str, target: str, output: str | None, as_json: bool) -> None:
+    r"""Turn a trace into another format.
 
     SOURCE is text of the kmem events from ftrace, trace-cmd report or perf script, or LLFree's binary trace. Lines that
-    are no kmem events are left out. Exit 1 when lines were damaged; the first is named.
+    are no kmem events are left out. The result goes to stdout, or whole into --output. Exit 1 when lines were damaged;
+    the first is named.
+
+    \b
+    bulkpages trace trace.txt.gz --to perfetto --output trace.json
+    bulkpages trace trace.bin --from llfree > trace.txt
     """
     damaged: list[tuple[int, str]] = []
     if target == "llfree" and output is None:
         raise click.UsageError("--to llfree is binary: give --output")
     if kind == "llfree" and target != "ftrace":
         raise click.UsageError("--from llfree goes --to ftrace only")
+    if as_json and output is None:
+        raise click.UsageError("--json says what was done on stdout: give --output for the trace")
+    # Known where events are read one by one; text is rewritten line by line.
+    count: int | None = None
     try:
-        if output is not None:
-            Path(output).parent.mkdir(parents=True, exist_ok=True)
         if target == "llfree":
             count = write_llfree(str(output), _llfree(read_events(source, damaged)))
-            click.echo(f"{count} events", err=True)
         else:
             if kind == "llfree":
                 texts = llfree_lines(read_llfree(source))
@@ -64,11 +72,18 @@ def trace(source: str, kind: str, target: str, output: str | None) -> None:
                 texts = rewrite(source, damaged)
             else:
                 texts = iter([json.dumps(perfetto(read_events(source, damaged)))])
-            with click.open_file(output or "-", "w", encoding="utf-8") as out:
+            if output is None:
                 for text in texts:
-                    out.write(text)
+                    click.echo(text, nl=False)
+            else:
+                with whole_file(output) as place, place.open("w", encoding="utf-8") as out:
+                    out.writelines(texts)
     except (BulkpagesError, OSError) as error:
         raise click.UsageError(str(error)) from error
+    if as_json:
+        put_json({"output": output, "format": target, "events": count, "damaged": damaged})
+    elif count is not None:
+        click.echo(f"{count} events", err=True)
     if damaged:
         click.echo(f"{len(damaged)} damaged lines, the first is line {damaged[0][0]}: {damaged[0][1]}", err=True)
         raise SystemExit(1)

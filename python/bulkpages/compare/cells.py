@@ -7,14 +7,12 @@ from fnmatch import fnmatchcase
 
 from bulkpages import Machine, _core
 from bulkpages.callers.shapes import REQUESTS, hole_shape
-from bulkpages.gfp import GFP_KERNEL
+from bulkpages.states import take_down
 
 __all__ = ["Cell", "Conditions", "full_cells", "make_machine", "quick_cells", "select"]
 
 CORE_FORMS = ("v1", "v2")
 RPC_SLOTS = 259
-# A block above the per-CPU lists' orders: taking one changes the free counter and nothing else.
-BUDDY_ORDER = 4
 
 
 @dataclass(frozen=True)
@@ -103,11 +101,7 @@ def make_machine(snapshot: str, conditions: Conditions) -> Machine:
     else:
         machine = Machine.from_snapshot(snapshot, page_owner=conditions.page_owner)
     if conditions.above_low is not None:
-        zone = machine.zones[-1]
-        wanted = zone.watermark["low"] + zone.boost + conditions.above_low
-        while zone.nr_free >= wanted + (1 << BUDDY_ORDER):
-            if machine.alloc_pages(GFP_KERNEL, BUDDY_ORDER) is None:
-                break
+        take_down(machine, conditions.above_low)
     return machine
 
 

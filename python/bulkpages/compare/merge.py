@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
-from bulkpages.compare.report import write_whole
 from bulkpages.compare.results import SCHEMA
+from bulkpages.files import write_whole
 
 __all__ = ["merge", "write_merged"]
 

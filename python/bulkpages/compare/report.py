@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +13,11 @@ from markupsafe import Markup
 from bulkpages.compare.kernel import timings
 from bulkpages.compare.results import differing_counts, headline, main_rows
 from bulkpages.compare.text import reply
+from bulkpages.files import whole_file, write_whole
 
-__all__ = ["write", "write_whole"]
-
+__all__ = ["write"]
 
 SWEEP_SLOTS, SWEEP_PAIRS = 64, 4
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _html(results: dict[str, Any]) -> str:
@@ -120,7 +105,8 @@ def write_parquet(results: dict[str, Any], folder: Path) -> Path | None:
         {"schema": results["schema"], "provenance": json.dumps(results["provenance"]), "seed": str(results["seed"])}
     )
     path = folder / "trials.parquet"
-    pq.write_table(table, path)
+    with whole_file(path) as place:
+        pq.write_table(table, place)
     return path
 
 

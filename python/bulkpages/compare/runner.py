@@ -8,9 +8,6 @@ cells in which every comparison is decided drop out, and the others get all of t
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import os
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -25,6 +22,7 @@ import numpy.typing as npt
 from bulkpages import BulkpagesError, Machine, _core
 from bulkpages.compare.cells import Cell, Conditions, make_machine
 from bulkpages.compare.stats import Sequential
+from bulkpages.processes import process_pool, processors
 
 __all__ = ["MIN_PROCESSES", "Plan", "Run", "calibrate", "count_cells", "run", "trial"]
 
@@ -116,18 +114,6 @@ def calibrate(machine: Machine, cell: Cell, seconds: float, ns: float) -> int:
         iterations *= 4
 
 
-def _cpus() -> list[int]:
-    try:
-        return sorted(os.sched_getaffinity(0))
-    except (AttributeError, OSError):
-        return list(range(os.cpu_count() or 1))
-
-
-def _worker_starts() -> None:
-    # An interrupt is the parent's business: processes that are nearly done may finish.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _machines(snapshot: Path, cells: list[Cell]) -> dict[Conditions, Machine]:
     """A machine for each state; what differs from fill to fill shares one."""
     made: dict[tuple[object, ...], Machine] = {}
@@ -195,8 +181,7 @@ def count_cells(snapshot: Path, cells: list[Cell], run: Run) -> list[Cell]:
 
 @contextlib.contextmanager
 def _pool(workers: int) -> Any:
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_worker_starts, max_tasks_per_child=1)
+    pool = process_pool(workers, fresh=True)
     try:
         yield pool
     finally:
@@ -229,7 +214,7 @@ def run(
         state.cost.setdefault(cell.name, [])
     sequential = state.sequential
     sequential.prepare(usable, plan.looks, plan.effect)
-    workers = max(1, len(_cpus()))
+    workers = max(1, len(processors()))
     try:
         with _pool(workers) as pool:
             for look in range(sequential.looks_done, plan.looks):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bulkpages.errors import InvalidArgument
+from bulkpages.files import whole_file
 from bulkpages.formats.trace import TraceError
 
 __all__ = ["LlfreeEvent", "read_llfree", "write_llfree"]
@@ -69,7 +70,7 @@ def write_llfree(path: str | Path, events: Iterable[LlfreeEvent], cpus: int | No
     pages.sort(key=lambda page: page[0])
     cores = cpus if cpus is not None else max(of_cpu, default=-1) + 1
     head = b"".join(value.to_bytes(4, "little") for value in (len(pages), cores, highest))
-    with Path(path).open("wb") as file:
+    with whole_file(path) as place, place.open("wb") as file:
         file.write(head.ljust(PAGE, b"\0"))
         for _, page in pages:
             file.write(page.ljust(PAGE, b"\0"))

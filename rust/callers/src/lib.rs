@@ -11,6 +11,7 @@
 //! Nothing sleeps: a wait advances a virtual clock, and [`env::Env::max_waits`] bounds callers that never give up.
 
 pub mod btrfs;
+pub mod call;
 pub mod compact;
 pub mod env;
 pub mod erofs;

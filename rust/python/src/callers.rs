@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bulkpages_callers::call::{self, Call};
 use bulkpages_callers::env::{Counting, Env, HookPlan};
 use bulkpages_callers::result::Ret;
 use bulkpages_callers::xfs::XbfFlags;
@@ -17,6 +18,7 @@ use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
 use crate::faults::Plan;
 use crate::machine::{Machine, with};
+use crate::measure::allocator_counts;
 use crate::page_array::PageArray;
 
 /// An observed environment of a run from Python.
@@ -54,6 +56,7 @@ impl Setting {
 
 /// One run of a caller.
 enum Job<'a> {
+    Api { slots: &'a [Slot], call: Call },
     Svc { slots: &'a [Slot], pages: usize, form: Form },
     Btrfs { slots: &'a [Slot], nofail: bool, form: Form },
     Erofs { have: usize, nrpages: usize, form: Form },
@@ -65,6 +68,7 @@ impl Job<'_> {
     fn run<L: Locking>(&self, machine: &CoreMachine<L>, setting: &Setting) -> Result<(CallerResult, Recorder)> {
         let mut env = setting.env(machine)?;
         let result = match *self {
+            Job::Api { slots, call } => call::run(&mut env, slots, call),
             Job::Svc { slots, pages, form } => svc::run(&mut env, &mut svc::Rqst::new(slots, pages), form),
             Job::Btrfs { slots, nofail, form } => btrfs::run(&mut env, slots, nofail, form),
             Job::Erofs { have, nrpages, form } => erofs::run(&mut env, have, nrpages, form),
@@ -113,6 +117,7 @@ fn run<'py>(
     d.set_item("slot_tests", result.slot_tests)?;
     d.set_item("slot_writes", result.slot_writes)?;
     d.set_item("slot_clears", result.slot_clears)?;
+    d.set_item("counts", allocator_counts(py, &seen.counts)?)?;
     d.set_item("stats", result.stats.iter().copied().collect::<std::collections::HashMap<_, _>>())?;
     match (array, result.array) {
         (Some(array), _) => d.set_item("array", array)?,
@@ -150,6 +155,24 @@ fn part<'a>(array: &'a Bound<'_, PageArray>, what: &str, n: &Int) -> PyResult<(&
     let slots = array.get().slots();
     let n = n.within(what, 0..=slots.len() as i64)? as usize;
     Ok((slots, n))
+}
+
+/// One call of the API on all slots: "single", "v1", "v2" (pages are compacted first) or "v3".
+#[pyfunction]
+#[pyo3(signature = (machine, array, api, *, cpu=None, explain=false))]
+pub(crate) fn call_api<'py>(
+    py: Python<'py>,
+    machine: &Bound<'py, Machine>,
+    array: &Bound<'py, PageArray>,
+    api: &str,
+    cpu: Option<Int>,
+    explain: bool,
+) -> PyResult<Bound<'py, PyDict>> {
+    let call = Call::parse(api).map_err(to_py)?;
+    let setting = Setting::new(machine.get(), cpu, None, explain)?;
+    let slots = array.get().slots();
+    check_owned(machine.get(), slots)?;
+    run(py, machine, &setting, &Job::Api { slots, call }, Some(array))
 }
 
 /// `svc_alloc_arg()` on the first `pages` slots.

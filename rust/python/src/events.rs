@@ -1,13 +1,15 @@
 //! Events of an observed run as Python dicts.
 
 use bulkpages_core::probe::{DeadEnd, Event, Probe, SingleReason};
+use bulkpages_measure::Counts;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-/// Keeps events, and lines among them, when it is told to.
+/// Counts, and keeps events, and lines among them, when it is told to.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
     pub(crate) on: bool,
+    pub(crate) counts: Counts,
     pub(crate) events: Vec<Event>,
     /// Lines of callers, each behind so many events.
     pub(crate) lines: Vec<(usize, String)>,
@@ -16,6 +18,7 @@ pub(crate) struct Recorder {
 impl Probe for Recorder {
     const ON: bool = true;
     fn event(&mut self, event: Event) {
+        self.counts.event(event);
         if self.on {
             self.events.push(event);
         }

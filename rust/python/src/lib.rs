@@ -22,8 +22,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::callers::{
-        btrfs_alloc_page_array, callers, hole_shape, svc_alloc_arg, virtiovf_add_migration_pages, xfs_buf_alloc_pages,
-        z_erofs_gbuf_growsize,
+        btrfs_alloc_page_array, call_api, callers, hole_shape, svc_alloc_arg, virtiovf_add_migration_pages,
+        xfs_buf_alloc_pages, z_erofs_gbuf_growsize,
     };
     #[pymodule_export]
     use super::explore::{explore_interrupts, explore_tasks};

@@ -60,11 +60,23 @@ fn count<'py>(py: Python<'py>, machine: &Machine, workload: Workload, n: u64) ->
 }
 
 fn count_dict<'py>(py: Python<'py>, c: &Counts, pages: u64) -> PyResult<Bound<'py, PyDict>> {
-    let d = PyDict::new(py);
+    let d = allocator_counts(py, c)?;
     for (name, value) in [
         ("pages", pages),
         ("slot_tests", c.slot_tests),
         ("slot_writes", c.slot_writes),
+        ("bulk_calls", c.bulk_calls),
+        ("slot_clears", c.slot_clears),
+    ] {
+        d.set_item(name, value)?;
+    }
+    Ok(d)
+}
+
+/// What the allocator did, as a dict; what the caller did with its slots is known elsewhere.
+pub(crate) fn allocator_counts<'py>(py: Python<'py>, c: &Counts) -> PyResult<Bound<'py, PyDict>> {
+    let d = PyDict::new(py);
+    for (name, value) in [
         ("list_takes", c.list_takes),
         ("refills", c.refills),
         ("zone_locks", c.zone_locks),
@@ -73,8 +85,6 @@ fn count_dict<'py>(py: Python<'py>, c: &Counts, pages: u64) -> PyResult<Bound<'p
         ("trylock_failures", c.trylock_failures),
         ("bulk_singles", c.bulk_singles),
         ("single_calls", c.single_calls),
-        ("bulk_calls", c.bulk_calls),
-        ("slot_clears", c.slot_clears),
     ] {
         d.set_item(name, value)?;
     }

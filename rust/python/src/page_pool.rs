@@ -11,7 +11,7 @@ use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::NoProbe;
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Machine as CoreMachine, Pfn, Result};
-use bulkpages_measure::{Api, Workload};
+use bulkpages_measure::{Api, Counts, Workload};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -19,6 +19,7 @@ use crate::args::Int;
 use crate::callers::{Setting, form};
 use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::machine::{Machine, with, with_ctx};
+use crate::measure::allocator_counts;
 
 /// What a pool is, and what an observer saw of it so far.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ struct State {
     trace: Vec<String>,
     slot_tests: u64,
     slot_writes: u64,
+    counts: Counts,
 }
 
 /// A page_pool without a device. Made by `bulkpages.callers.PagePool`, which documents it.
@@ -61,6 +63,7 @@ impl PagePool {
         let pool = state.pool.as_mut().ok_or_else(|| ApiMisuse::new_err("the pool was destroyed"))?;
         with!(machine, |m| {
             let mut env = setting.env(m).map_err(to_py)?;
+            env.cx.probe.inner.counts = state.counts;
             let result = f(pool, &mut env);
             state.bulk_calls.extend(env.log.bulk_calls.iter().map(|c| (c.nr_pages, c.ret)));
             state.trace.append(&mut env.log.trace);
@@ -70,6 +73,7 @@ impl PagePool {
                 let seen = &env.cx.probe.inner;
                 machine.tracer.note_all(setting.cpu, &seen.events, &seen.lines);
             }
+            state.counts = env.cx.probe.inner.counts;
             result
         })
         .map_err(to_py)
@@ -128,6 +132,7 @@ impl PagePool {
                     trace: Vec::new(),
                     slot_tests: 0,
                     slot_writes: 0,
+                    counts: Counts::default(),
                 }),
                 cpu,
                 id,
@@ -178,6 +183,7 @@ impl PagePool {
         d.set_item("trace", &state.trace)?;
         d.set_item("slot_tests", state.slot_tests)?;
         d.set_item("slot_writes", state.slot_writes)?;
+        d.set_item("counts", allocator_counts(py, &state.counts)?)?;
         let Some(pool) = &state.pool else { return Ok(d) };
         d.set_item("cache", pool.cache()[..pool.cached()].iter().map(|s| s.raw()).collect::<Vec<_>>())?;
         d.set_item("hold_cnt", pool.hold_cnt)?;

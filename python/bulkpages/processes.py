@@ -1,0 +1,55 @@
+"""Processes that do the work of one: how many, and how they start."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+
+__all__ = ["interrupts_wait", "process_pool", "processors"]
+
+
+def processors() -> list[int]:
+    """The processors that this process may use."""
+    try:
+        return sorted(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return list(range(os.cpu_count() or 1))
+
+
+def _worker_starts() -> None:
+    # An interrupt is the parent's business: processes that are nearly done may finish.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """While inside, Ctrl-C waits for the end: a process whose start is cut short ends with a traceback of its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        # None where not Python set it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def process_pool(workers: int, *, fresh: bool = False) -> ProcessPoolExecutor:
+    """A pool of processes that start anew, without what this one holds in memory, and leave interrupts to it.
+
+    Args:
+        workers: How many.
+        fresh: Whether each task has a process of its own.
+    """
+    context = multiprocessing.get_context("spawn")
+    tasks = 1 if fresh else None
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_worker_starts, max_tasks_per_child=tasks)

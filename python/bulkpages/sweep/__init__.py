@@ -1,0 +1,174 @@
+"""Sweeps: experiments that a TOML file describes, run over all their cells and seeds on any executor.
+
+Example:
+    >>> from bulkpages import sweep
+    >>> result = sweep.run({"title": "holes", "cells": [{"what": "bulk", "api": ["v1", "v2"], "holes": "x..x.x.."}]})
+    >>> [(row["api"], row["ret"], row["slot_writes"]) for row in result.rows]
+    [('v1', 8, 5), ('v2', 5, 10)]
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bulkpages.errors import BulkpagesError
+from bulkpages.provenance import provenance
+from bulkpages.sweep.engine import Progress, count, elapsed, journal_in
+from bulkpages.sweep.journal import Done, Journal
+from bulkpages.sweep.result import Result, load
+from bulkpages.sweep.spec import KEYS, Spec, read_spec, spec_from
+from bulkpages.sweep.unit import COLUMNS
+
+__all__ = ["COLUMNS", "KEYS", "Result", "Spec", "dask_executor", "load", "read_spec", "resume", "run", "spec_from"]
+
+
+def _quiet(what: str, done: float, total: float) -> None:
+    pass
+
+
+def run(
+    spec: Spec | Mapping[str, Any] | str | Path,
+    *,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    output: str | Path | None = None,
+    progress: Progress = _quiet,
+) -> Result:
+    """Runs a sweep. Rows depend on the sweep alone: not on who runs it, on how many processors, or in which order.
+
+    Args:
+        spec: The path of a TOML file, what such a file holds, or a `Spec`.
+        executor: Who does the work: any `concurrent.futures.Executor` whose workers can import bulkpages, such as a
+            ProcessPoolExecutor or, for a Dask cluster, `client.get_executor()`. All processors of this machine when
+            left out. Cycles are measured on this machine whoever counts.
+        workers: Processes when there is no executor; else how many units it works on at a time.
+        output: Folder for results.json. While the sweep runs, a journal is kept in it, with which `resume` goes on.
+        progress: Called with "runs", the number done and the number in all; while cycles are measured, with what is
+            going on, the seconds measured and the seconds to measure.
+
+    Raises:
+        InvalidArgument: The sweep says something wrong; names the key, the value and the limit. Nothing ran.
+        BulkpagesError: The folder cannot be used, or work failed again and again. What was done is in the journal.
+    """
+    if isinstance(spec, (str, Path)):
+        spec = read_spec(spec)
+    elif not isinstance(spec, Spec):
+        spec = spec_from(spec)
+    info = {"provenance": provenance(), "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    journal = None
+    if output is not None:
+        journal = journal_in(Path(output))
+        journal.begin(spec, info)
+    return _finish(spec, Done(spec), journal, info, executor, workers, output, progress)
+
+
+def resume(
+    output: str | Path,
+    *,
+    executor: Executor | None = None,
+    workers: int | None = None,
+    progress: Progress = _quiet,
+) -> Result:
+    """Goes on with an interrupted sweep; what is in its journal is not run again.
+
+    Args:
+        output: Its folder.
+        executor: As for `run`.
+        workers: As for `run`.
+        progress: As for `run`.
+
+    Raises:
+        BulkpagesError: There is none, it is damaged, or it began with another version of bulkpages; or as `run`.
+    """
+    journal = Journal(Path(output))
+    head, done = journal.resume()
+    here = provenance()
+    for key in ("bulkpages", "commit"):
+        if head["provenance"][key] != here[key]:
+            journal.close()
+            raise BulkpagesError(
+                f"{journal.path} began with {key} {head['provenance'][key]!r}, and here it is {here[key]!r}: rows "
+                "would not belong together"
+            )
+    info = {key: head[key] for key in ("provenance", "started")}
+    return _finish(done.spec, done, journal, info, executor, workers, output, progress)
+
+
+def _finish(
+    spec: Spec,
+    done: Done,
+    journal: Journal | None,
+    info: Mapping[str, Any],
+    executor: Executor | None,
+    workers: int | None,
+    output: str | Path | None,
+    progress: Progress,
+) -> Result:
+    start = time.perf_counter()
+    try:
+        if "counts" in spec.measure:
+            count(spec, done, journal, executor=executor, workers=workers, progress=progress)
+        cycles = None
+        if "cycles" in spec.measure:
+            from bulkpages.sweep.cycles import measure
+
+            cycles = measure(
+                spec,
+                info["provenance"],
+                Path(output) if output is not None else None,
+                lambda seconds, what: progress(what, min(seconds, spec.seconds), spec.seconds),
+            )
+        result = Result(spec, done.in_order(), cycles, {**info, "seconds": elapsed(start)})
+        if len(result.found) != spec.runs:
+            raise BulkpagesError(f"{len(result.found)} runs were made of {spec.runs}: this is a bug")
+        if output is not None:
+            try:
+                result.write(output)
+            except OSError as error:
+                raise BulkpagesError(f"output {output}: {error.strerror or error}") from error
+            assert journal is not None
+            journal.remove()
+        return result
+    finally:
+        if journal is not None:
+            journal.close()
+
+
+@contextlib.contextmanager
+def dask_executor(address: str, *, seconds: float = 10.0) -> Iterator[tuple[Executor, int]]:
+    """The workers of a Dask cluster, as an executor, and how many threads they have.
+
+    Args:
+        address: Of its scheduler, as `tcp://host:8786`.
+        seconds: How long to wait for the scheduler and for a first worker.
+
+    Raises:
+        BulkpagesError: The extra `dask` is not installed, or there is no scheduler or no worker.
+    """
+    try:
+        # Untyped, and not there without the extra.
+        distributed: Any = importlib.import_module("distributed")
+    except ImportError as error:
+        raise BulkpagesError("a Dask cluster needs dask.distributed: pip install 'bulkpages[dask]'") from error
+    try:
+        client = distributed.Client(address, timeout=seconds, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        raise BulkpagesError(f"no Dask scheduler at {address!r} within {seconds:g} s: {error}") from error
+    try:
+        try:
+            client.wait_for_workers(1, timeout=seconds)
+        except TimeoutError as error:
+            raise BulkpagesError(f"the Dask scheduler at {address} has no worker after {seconds:g} s") from error
+        threads = sum(client.nthreads().values())
+        # Equal calls are no reason to run one of them.
+        with client.get_executor(pure=False) as executor:
+            yield executor, max(1, threads)
+    finally:
+        client.close()

@@ -1,0 +1,216 @@
+"""What a sweep found: rows, table, and the file that holds them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bulkpages.callers.text import table
+from bulkpages.errors import BulkpagesError
+from bulkpages.files import whole_file, write_whole
+from bulkpages.sweep.spec import KEYS, Spec
+from bulkpages.sweep.unit import COLUMNS, Row
+
+__all__ = ["NAME", "Result", "load"]
+
+SCHEMA = "bulkpages.sweep-results/1"
+NAME = "results.json"
+# Columns of the table that are numbers, in the order of a row.
+NUMBERS = tuple(name for name in COLUMNS if name not in ("gave_up", "returns", "vm", "error"))
+
+
+def _short(values: Sequence[Any]) -> str:
+    """The one value that all runs have; else their median with the smallest and the largest."""
+    found = {str(value) for value in values}
+    if len(found) == 1:
+        return found.pop()
+    if any(value is None for value in values):
+        return ", ".join(sorted(found))
+    numbers = [int(value) for value in values]
+    return f"{statistics.median(numbers):g} [{min(numbers)},{max(numbers)}]"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of a sweep.
+
+    Attributes:
+        spec: What was run.
+        found: (number of the cell from 0, seed, row) of each run, by cell and seed. A row has a value for each of
+            `bulkpages.sweep.COLUMNS`.
+        cycles: What was measured of cycles, in the schema of `bulkpages compare`; None when that was not asked for.
+        info: Version, machine and circumstances; when it began, how long it took.
+    """
+
+    spec: Spec
+    found: Sequence[tuple[int, int, Row]] = field(repr=False)
+    cycles: Mapping[str, Any] | None = field(default=None, repr=False)
+    info: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A dict for each run: number of the cell, seed, the cell's keys, and the row."""
+        cells = [{key: cell.get(key) for key in ("what", *KEYS)} for cell in self.spec.cells]
+        return [{"cell": i, "seed": seed, **cells[i], **row} for i, seed, row in self.found]
+
+    @property
+    def errors(self) -> list[tuple[int, int, str]]:
+        """(cell, seed, why) of each run that could not be made."""
+        return [(i, seed, row["error"]) for i, seed, row in self.found if row["error"] is not None]
+
+    def text(self) -> str:
+        """A line for each cell: what differs between cells, and each number over all seeds.
+
+        A number that all seeds agree on stands alone; else it is the median with the smallest and the largest.
+        Numbers that are 0 everywhere are left out.
+        """
+        rows: dict[int, list[Row]] = {}
+        for i, _, row in self.found:
+            rows.setdefault(i, []).append(row)
+        lines = [self.spec.title, ""]
+        if rows:
+            shown = [n for n in NUMBERS if n == "ret" or any(row[n] for _, _, row in self.found)]
+            axes = self.spec.axes
+            body = []
+            for i, of_cell in rows.items():
+                cell = self.spec.cells[i]
+                good = [row for row in of_cell if row["error"] is None]
+                numbers = [_short([row[n] for row in good]) if good else "-" for n in shown]
+                keys = ["-" if cell.get(key) is None else str(cell[key]) for key in axes]
+                body.append([*keys, len(of_cell), *numbers])
+            lines.append(table([*axes, "runs", *shown], body))
+        if self.cycles is not None:
+            lines += [*([""] if rows else []), *self._cycles_text()]
+        if self.errors:
+            i, seed, why = self.errors[0]
+            lines += ["", f"{len(self.errors)} runs could not be made; the first is cell {i + 1}, seed {seed}: {why}"]
+        return "\n".join(lines)
+
+    def _cycles_text(self) -> Iterator[str]:
+        assert self.cycles is not None
+        null, rows = self.cycles["null"], self.cycles["rows"]
+        yield (
+            f"Clock counts of the emulator, not of a kernel. A/A: {len(null['alarms'])} false alarms in "
+            f"{null['comparisons']} comparisons of a form with itself"
+            + ("." if null["silent"] else ": this machine is too noisy at present, so there is no verdict.")
+        )
+        if rows:
+            yield ""
+            yield table(
+                ["workload", "per", "base", "form", "counts", "counts of form", "difference", "interval", "verdict"],
+                [
+                    [
+                        row["cell"],
+                        row["unit"],
+                        row["base"],
+                        row["form"],
+                        f"{row['cost']['base']['counts']:.1f}",
+                        f"{row['cost']['form']['counts']:.1f}",
+                        f"{(row['ratio'] - 1) * 100:+.1f}%",
+                        "[{:+.1f}, {:+.1f}]".format(*((end - 1) * 100 for end in row["interval"])),
+                        row["verdict"] or "none",
+                    ]
+                    for row in rows
+                ],
+            )
+        for name, why in self.cycles["skipped"].items():
+            yield f"{name}: {why}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain data, which `load` reads. Kernel states are named by digest, not held."""
+        return {
+            "schema": SCHEMA,
+            "hash": self.spec.hash,
+            **self.info,
+            "spec": self.spec.to_json(states=False),
+            "axes": self.spec.axes,
+            "columns": ["cell", "seed", *COLUMNS],
+            "rows": [[i, seed, *(row[name] for name in COLUMNS)] for i, seed, row in self.found],
+            "errors": len(self.errors),
+            "cycles": self.cycles,
+        }
+
+    def write(self, folder: str | Path) -> Path:
+        """Writes results.json into a folder, whole or not at all; returns its path."""
+        path = Path(folder) / NAME
+        # A line for each row, so that two files can be compared by a line-based diff.
+        data = self.to_json()
+        rows = ",\n".join(json.dumps(row, separators=(",", ":")) for row in data.pop("rows"))
+        head = json.dumps(data, indent=1)
+        assert head.endswith("\n}")
+        write_whole(path, f'{head[:-2]},\n "rows": [\n{rows}\n]\n}}\n')
+        return path
+
+    def to_csv(self, path: str | Path) -> None:
+        """Writes a line for each run. `returns` has spaces between its values, `vm` is JSON."""
+        text = io.StringIO()
+        rows = self.rows
+        writer = csv.writer(text, lineterminator="\n")
+        names = ["cell", "seed", "what", *KEYS, *COLUMNS]
+        writer.writerow(names)
+        for row in rows:
+            plain = {
+                **row,
+                "returns": "" if row["returns"] is None else " ".join(map(str, row["returns"])),
+                "vm": "" if row["vm"] is None else json.dumps(row["vm"]),
+            }
+            writer.writerow([plain[name] for name in names])
+        write_whole(path, text.getvalue())
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Writes a row for each run, with the sweep and its circumstances in the metadata.
+
+        Raises:
+            BulkpagesError: pyarrow, the extra `arrow`, is not there.
+        """
+        try:
+            import pyarrow as pa  # type: ignore[import-not-found,import-untyped,unused-ignore]
+            import pyarrow.parquet as pq  # type: ignore[import-not-found,import-untyped,unused-ignore]
+        except ImportError as error:
+            raise BulkpagesError("Parquet needs pyarrow: pip install 'bulkpages[arrow]'") from error
+        rows = self.rows
+        columns: dict[str, list[Any]] = {n: [row[n] for row in rows] for n in ("cell", "seed", "what", *KEYS, *COLUMNS)}
+        columns["vm"] = [None if vm is None else json.dumps(vm) for vm in columns["vm"]]
+        # svc_alloc_arg() returns a bool, others an integer; None when the waits were used up.
+        columns["ret"] = [None if ret is None else int(ret) for ret in columns["ret"]]
+        metadata = {k: json.dumps(v) for k, v in self.to_json().items() if k not in ("rows", "columns", "cycles")}
+        with whole_file(path) as place:
+            pq.write_table(pa.table(columns).replace_schema_metadata(metadata), place)
+
+
+def load(path: str | Path) -> Result:
+    """Reads the results of a sweep.
+
+    Args:
+        path: The file, or the folder that it is in.
+
+    Raises:
+        BulkpagesError: It cannot be read, is not JSON, or is of another schema.
+    """
+    path = Path(path)
+    path = path / NAME if path.is_dir() else path
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BulkpagesError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BulkpagesError(f"{path} is not JSON: {error}") from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if schema != SCHEMA:
+        raise BulkpagesError(f"{path} has the schema {schema!r}, and this version reads {SCHEMA!r}")
+    try:
+        spec = Spec.from_json(data["spec"])
+        found = [(row[0], row[1], dict(zip(COLUMNS, row[2:], strict=True))) for row in data["rows"]]
+        known = ("schema", "hash", "spec", "axes", "columns", "rows", "errors", "cycles")
+        info = {key: value for key, value in data.items() if key not in known}
+        if any(not 0 <= i < len(spec.cells) for i, _, _ in found):
+            raise ValueError("a row is of a cell that there is not")
+        return Result(spec, found, data["cycles"], info)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise BulkpagesError(f"{path} is damaged: {error!r}") from error

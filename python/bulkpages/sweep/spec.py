@@ -1,0 +1,480 @@
+"""What a sweep's TOML file says: read, checked key by key, and multiplied out into cells."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import json
+import math
+import tomllib
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bulkpages import _core
+from bulkpages.callers.words import find_caller, parse_faults
+from bulkpages.errors import BulkpagesError, InvalidArgument
+from bulkpages.formats.recording import load_snapshot
+from bulkpages.machine import parse_size
+from bulkpages.states import LISTS
+from bulkpages.sweep.holes import check_holes, is_random
+
+__all__ = ["KEYS", "Key", "Spec", "read_spec", "spec_from"]
+
+MAX_SLOTS = 1 << 20
+MAX_CELLS = 100_000
+MAX_RUNS = 1_000_000
+MAX_SEED = 2**63 - 1
+SHIPPED_STATE = "uma-256m.json.gz"
+APIS = ("single", "v1", "v2", "v3")
+MEASURES = ("counts", "cycles")
+# Callers that are given an array; the others bring their own.
+ON_ARRAY = ("svc_alloc_arg", "btrfs_alloc_page_array")
+
+Cell = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key that a cell can have.
+
+    Attributes:
+        kind: Type of a value.
+        default: Value when it is left out; "needed" when there is none.
+        help: What it means, in one line.
+        of: Which cells have it: "machine" (all, and the [machine] table), "bulk", "caller" or "both".
+        limit: What values are allowed, as text.
+        check: Returns the value to keep, or raises InvalidArgument.
+    """
+
+    kind: type
+    default: Any
+    help: str
+    of: str
+    limit: str
+    check: Callable[[Any], Any]
+
+
+def _within(low: float, high: float) -> tuple[str, Callable[[Any], Any]]:
+    def check(value: Any) -> Any:
+        if not low <= value <= high:
+            raise InvalidArgument(f"is outside {low}..={high}")
+        return value
+
+    return f"{low} to {high}", check
+
+
+def _one_of(*choices: str) -> tuple[str, Callable[[Any], Any]]:
+    def check(value: Any) -> Any:
+        if value not in choices:
+            raise InvalidArgument(f"is none of {', '.join(choices)}")
+        return value
+
+    return ", ".join(choices), check
+
+
+def _size(value: str) -> str:
+    parse_size("memory", value)
+    return value
+
+
+def _faults(value: str) -> str:
+    if value == "none":
+        return value
+    words = value.split()
+    if not words:
+        raise InvalidArgument('is empty: write "none"')
+    parse_faults(words)
+    return " ".join(words)
+
+
+def _holes(value: str) -> str:
+    return " ".join(value.split())
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+NEEDED = "needed"
+YES_NO = ("true, false", _any)
+#: The keys of a cell. Each may have a list of values: an axis.
+KEYS: dict[str, Key] = {
+    "api": Key(str, NEEDED, "which call is made", "bulk", *_one_of(*APIS)),
+    "caller": Key(str, NEEDED, "kernel function, or a part of its name", "caller", "see callers list", find_caller),
+    "form": Key(str, NEEDED, "which text of the caller runs", "caller", "before, after, tracked, v3", _any),
+    "nr_pages": Key(int, NEEDED, "slots of the array", "both", *_within(1, MAX_SLOTS)),
+    "holes": Key(str, "all", "which slots are NULL", "both", "see docs/sweeps.md", _holes),
+    "faults": Key(
+        str, "none", "what fails: STEP or STEP=SUCCESSES, with spaces between", "both", "none, or steps", _faults
+    ),
+    "nofail": Key(bool, False, "btrfs: with __GFP_NOFAIL", "caller", *YES_NO),
+    "read_ahead": Key(bool, False, "xfs: the buffer is only read ahead", "caller", *YES_NO),
+    "max_waits": Key(int, 3, "waits granted to a caller that waits", "caller", *_within(0, 10_000)),
+    "memory": Key(str, "256MiB", "RAM of a booted machine", "machine", "a size like 1GiB", _size),
+    "cpus": Key(int, 2, "its CPUs", "machine", *_within(1, 1024)),
+    "nodes": Key(int, 1, "its nodes", "machine", *_within(1, 64)),
+    "snapshot": Key(str, "", "state of a kernel instead: a recording, a snapshot", "machine", "a path", _any),
+    "which": Key(str, "before", "which state of a recording", "machine", *_one_of("before", "after")),
+    "memcg": Key(bool, False, "memory cgroups account kernel pages", "machine", *YES_NO),
+    "page_owner": Key(bool, False, "page owner tracking is on", "machine", *YES_NO),
+    "used": Key(float, 0.0, "share of memory in use, with the free pages scattered", "machine", *_within(0, 0.98)),
+    "aged": Key(int, 0, "random allocations and frees beforehand", "machine", *_within(0, 10_000_000)),
+    "lists": Key(str, "left", "state of the per-CPU lists", "machine", *_one_of(*LISTS)),
+    "above_low": Key(int, -1, "pages free above the LOW mark; -1 leaves them", "machine", *_within(-1, 1 << 40)),
+}
+OWN_MACHINE = ("memory", "cpus", "nodes")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A sweep, checked and multiplied out.
+
+    Attributes:
+        title: What it is about.
+        seeds: The seeds, in order.
+        measure: "counts", "cycles" or both.
+        cells: Every key with its value, defaults included; in the order of the file, the last axis fastest.
+        seconds: Time to measure cycles.
+        effect: Smallest difference in cycles that is of interest, as a share.
+        states: The kernel states that cells name, by digest: zlib-compressed JSON.
+        hash: Of all of this: what names a run.
+    """
+
+    title: str
+    seeds: tuple[int, ...]
+    measure: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    seconds: float = 30.0
+    effect: float = 0.01
+    states: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over everything that decides the rows."""
+        return hashlib.sha256(json.dumps(self.to_json(states=False), sort_keys=True).encode()).hexdigest()
+
+    def seeds_of(self, cell: int) -> int:
+        """How many of the seeds a cell runs: the first alone where the seed decides nothing."""
+        return len(self.seeds) if is_random(self.cells[cell]) else 1
+
+    @property
+    def runs(self) -> int:
+        """Runs of all cells together."""
+        return sum(self.seeds_of(i) for i in range(len(self.cells))) if "counts" in self.measure else 0
+
+    @property
+    def axes(self) -> list[str]:
+        """Keys that have more than one value, in the order of `KEYS`; what only some cells must have is one, too."""
+        values: dict[str, set[Any]] = {key: set() for key in KEYS}
+        for cell in self.cells:
+            for key, k in KEYS.items():
+                if key in cell or k.default == NEEDED:
+                    values[key].add(cell.get(key))
+        return [key for key, found in values.items() if len(found) > 1]
+
+    def to_json(self, *, states: bool = True) -> dict[str, Any]:
+        """Plain data, which `from_json` reads."""
+        plain = {
+            "title": self.title,
+            "seeds": list(self.seeds),
+            "measure": list(self.measure),
+            "cells": list(self.cells),
+            "seconds": self.seconds,
+            "effect": self.effect,
+        }
+        if states:
+            plain["states"] = {name: base64.b64encode(data).decode() for name, data in self.states.items()}
+        return plain
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Spec:
+        """What `to_json` gave."""
+        states = {name: base64.b64decode(text) for name, text in data.get("states", {}).items()}
+        return cls(
+            data["title"],
+            tuple(data["seeds"]),
+            tuple(data["measure"]),
+            tuple(data["cells"]),
+            data["seconds"],
+            data["effect"],
+            states,
+        )
+
+
+def _name(value: Any) -> str:
+    """A value as the file would write it, cut when it is long."""
+    text = json.dumps(value) if isinstance(value, (str, bool, int, float, list, dict)) else str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+TYPES = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
+
+
+def _typed(where: str, key: str, kind: type[Any], value: Any) -> Any:
+    """The value, when it has the type; an integer counts as a number."""
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        raise InvalidArgument(f"{where}: {key} = {_name(value)} is not {TYPES[kind]}")
+    if kind is float and not math.isfinite(value):
+        raise InvalidArgument(f"{where}: {key} = {value} is not a number that can be used")
+    return value
+
+
+def _axis(where: str, key: str, value: Any) -> list[Any]:
+    """The values of a key: a list of them, or the one."""
+    values = value if isinstance(value, list) else [value]
+    if not values:
+        raise InvalidArgument(f"{where}: {key} = [] has no value: leave the key out, or give one")
+    found = []
+    for one in values:
+        checked = _typed(where, key, KEYS[key].kind, one)
+        try:
+            found.append(KEYS[key].check(checked))
+        except InvalidArgument as error:
+            said = str(error)
+            said = said if said.startswith("is ") else f": {said}"
+            raise InvalidArgument(f"{where}: {key} = {_name(one)} {said}".replace(" : ", ": ")) from error
+    return found
+
+
+def _unknown(where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+    for key in table:
+        if key not in known:
+            raise InvalidArgument(f"{where}: key {key!r} is unknown; known are {', '.join(known)}")
+
+
+def _seeds(value: Any) -> tuple[int, ...]:
+    where = "seeds"
+    if isinstance(value, dict):
+        _unknown(where, value, ("first", "count"))
+        first = _typed(where, "first", int, value.get("first", 1))
+        count = _typed(where, "count", int, value.get("count", 1))
+    elif isinstance(value, list):
+        seeds = tuple(_typed("top", "seeds", int, seed) for seed in value)
+        if not seeds or len(seeds) > MAX_RUNS:
+            raise InvalidArgument(f"seeds has {len(seeds)} values; 1 to {MAX_RUNS} are possible")
+        for seed in seeds:
+            if not 0 <= seed <= MAX_SEED:
+                raise InvalidArgument(f"seeds: {seed} is outside 0..={MAX_SEED}")
+        if len(set(seeds)) < len(seeds):
+            twice = next(seed for i, seed in enumerate(seeds) if seed in seeds[:i])
+            raise InvalidArgument(f"seeds: {twice} is there twice")
+        return seeds
+    else:
+        first, count = 1, _typed("top", "seeds", int, value)
+    if not 1 <= count <= MAX_RUNS:
+        raise InvalidArgument(f"seeds: a count of {count} is outside 1..={MAX_RUNS}")
+    if not 0 <= first <= MAX_SEED - count:
+        raise InvalidArgument(f"seeds: first = {first} is outside 0..={MAX_SEED - count}")
+    return tuple(range(first, first + count))
+
+
+def _check_cell(cell: Cell) -> None:
+    """What depends on more than one key."""
+    slots = cell["nr_pages"]
+    if cell["what"] == "caller":
+        name = cell["caller"]
+        forms = next(forms for known, _, forms in _core.callers() if known == name)
+        if cell["form"] not in forms:
+            raise InvalidArgument(f"form = {_name(cell['form'])}: {name} has the forms {', '.join(forms)}")
+        holes = cell["holes"]
+        if name == "z_erofs_gbuf_growsize":
+            if holes != "all" and not holes.startswith("prefix "):
+                raise InvalidArgument(
+                    f'holes = {_name(holes)}: {name} takes "all" or "prefix K", its pages are in front'
+                )
+        elif name not in ON_ARRAY and holes != "all":
+            raise InvalidArgument(f"holes = {_name(holes)}: {name} brings an array of its own, which is all NULL")
+        for key, owner in (("nofail", "btrfs_alloc_page_array"), ("read_ahead", "xfs_buf_alloc_pages")):
+            if cell[key] and name != owner:
+                raise InvalidArgument(f"{key} = true is for {owner}, not for {name}")
+    check_holes(cell["holes"], slots)
+
+
+def _block(where: str, table: Mapping[str, Any], machine: Mapping[str, Any]) -> Iterator[Cell]:
+    """The cells of one [[cells]] table."""
+    what = table.get("what")
+    if what not in ("bulk", "caller"):
+        raise InvalidArgument(f'{where}: what = {_name(what)} is neither "bulk" nor "caller"')
+    known = [key for key, k in KEYS.items() if k.of in (what, "both", "machine")]
+    _unknown(where, table, ("what", *known))
+    axes: dict[str, list[Any]] = {}
+    # In the order of the file; what it does not say comes from [machine], then from the defaults.
+    given = {**{k: v for k, v in machine.items() if k not in table}, **{k: v for k, v in table.items() if k != "what"}}
+    own = [key for key in OWN_MACHINE if key in given]
+    if given.get("snapshot") and own:
+        raise InvalidArgument(f"{where}: snapshot = {_name(given['snapshot'])} and {own[0]} exclude each other")
+    if "which" in given and not given.get("snapshot"):
+        raise InvalidArgument(f"{where}: which = {_name(given['which'])} needs a snapshot")
+    pictures = given.get("holes", "all")
+    if "nr_pages" not in given:
+        holes = _axis(where, "holes", pictures)
+        sizes = {len(text) for text in holes if not set(text) - {"x", "."}}
+        if len(sizes) != 1 or any(set(text) - {"x", "."} for text in holes):
+            raise InvalidArgument(f"{where}: key 'nr_pages' is needed (unless all holes are pictures of one length)")
+        given["nr_pages"] = sizes.pop()
+    for key in known:
+        if key not in given and KEYS[key].default == NEEDED:
+            raise InvalidArgument(f"{where}: key {key!r} is needed")
+    for key in [*given, *(key for key in known if key not in given)]:
+        axes[key] = _axis(where, key, given[key]) if key in given else [KEYS[key].default]
+    count = math.prod(len(values) for values in axes.values())
+    if count > MAX_CELLS:
+        sizes_text = " x ".join(f"{key} {len(v)}" for key, v in axes.items() if len(v) > 1)
+        raise InvalidArgument(f"{where}: {sizes_text} = {count} cells, and the limit is {MAX_CELLS}")
+    for values in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, values, strict=True))
+        cell = {"what": what, **{key: chosen[key] for key in known}}
+        if cell["snapshot"]:
+            for key in OWN_MACHINE:
+                cell[key] = None
+        try:
+            _check_cell(cell)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"{where}: {error}") from error
+        yield cell
+
+
+def _load_states(cells: list[Cell], folder: Path) -> dict[str, bytes]:
+    """Replaces each snapshot's path by the digest of its content, so that a run needs no file any more."""
+    states: dict[str, bytes] = {}
+    known: dict[tuple[str, str], str] = {}
+    for cell in cells:
+        if not cell["snapshot"]:
+            cell["state"] = None
+            continue
+        key = (cell["snapshot"], cell["which"])
+        if key not in known:
+            path = folder / cell["snapshot"]
+            if cell["snapshot"] == SHIPPED_STATE and not path.exists():
+                path = Path(__file__).parent.parent / "data" / SHIPPED_STATE
+            try:
+                text = json.dumps(load_snapshot(path, cell["which"]), sort_keys=True).encode()
+            except BulkpagesError as error:
+                raise InvalidArgument(f"snapshot = {_name(cell['snapshot'])}: {error}") from error
+            digest = hashlib.sha256(text).hexdigest()[:16]
+            states[digest] = zlib.compress(text)
+            known[key] = digest
+        cell["state"] = known[key]
+    return states
+
+
+def _boot_each(cells: list[Cell], states: Mapping[str, bytes]) -> None:
+    """Every machine once, so that what cannot be booted is said before anything runs."""
+    from bulkpages.sweep.unit import make_machine
+
+    seen = set()
+    for cell in cells:
+        key = tuple(cell[name] for name in (*OWN_MACHINE, "state"))
+        if key not in seen:
+            seen.add(key)
+            try:
+                make_machine(cell, states)
+            except BulkpagesError as error:
+                what = ", ".join(f"{name} = {_name(cell[name])}" for name in OWN_MACHINE if cell[name] is not None)
+                raise InvalidArgument(f"{what or 'snapshot = ' + _name(cell['snapshot'])}: {error}") from error
+
+
+def spec_from(data: Mapping[str, Any], folder: str | Path = ".") -> Spec:
+    """A sweep from what a TOML file holds.
+
+    Args:
+        data: The file as a mapping.
+        folder: What paths of snapshots start from.
+
+    Raises:
+        InvalidArgument: A key that there is not, a value of another type or outside its limits, or too many cells;
+            names the key, the value and the limit.
+    """
+    _unknown("top", data, ("title", "seeds", "measure", "machine", "cells", "cycles"))
+    if "title" not in data:
+        raise InvalidArgument("top: key 'title' is needed")
+    title = _typed("top", "title", str, data["title"])
+    seeds = _seeds(data.get("seeds", 1))
+    measure = data.get("measure", ["counts"])
+    measure = measure if isinstance(measure, list) else [measure]
+    if not measure or any(one not in MEASURES for one in measure) or len(set(measure)) < len(measure):
+        raise InvalidArgument(f"top: measure = {_name(measure)} is no choice of {', '.join(MEASURES)}")
+    for name, kind, text in (("machine", dict, "a table"), ("cycles", dict, "a table"), ("cells", list, "[[cells]]")):
+        if name in data and not isinstance(data[name], kind):
+            raise InvalidArgument(f"top: {name} = {_name(data[name])} is not {text}")
+    machine = data.get("machine", {})
+    _unknown("[machine]", machine, [key for key, k in KEYS.items() if k.of == "machine"])
+    for key, value in machine.items():
+        _axis("[machine]", key, value)
+    cycles = data.get("cycles", {})
+    _unknown("[cycles]", cycles, ("seconds", "effect"))
+    if cycles and "cycles" not in measure:
+        raise InvalidArgument('[cycles] is there, and measure does not name "cycles"')
+    seconds = _typed("[cycles]", "seconds", float, cycles.get("seconds", 30.0))
+    effect = _typed("[cycles]", "effect", float, cycles.get("effect", 0.01))
+    for key, value, low, high in (("seconds", seconds, 1, 86400), ("effect", effect, 0.0001, 0.5)):
+        if not low <= value <= high:
+            raise InvalidArgument(f"[cycles]: {key} = {value} is outside {low}..={high}")
+    blocks = data.get("cells", [])
+    if not blocks:
+        raise InvalidArgument("top: no [[cells]]: there is nothing to run")
+    cells: list[Cell] = []
+    for number, table in enumerate(blocks, 1):
+        where = f"[[cells]] {number}"
+        if not isinstance(table, dict):
+            raise InvalidArgument(f"{where}: {_name(table)} is not a table")
+        cells += _block(where, table, machine)
+        if len(cells) > MAX_CELLS:
+            raise InvalidArgument(f"{where}: more than {MAX_CELLS} cells in all, which is the limit")
+    states = _load_states(cells, Path(folder))
+    first: dict[str, int] = {}
+    for number, cell in enumerate(cells):
+        before = first.setdefault(json.dumps(cell, sort_keys=True), number)
+        if before != number:
+            raise InvalidArgument(f"cells {before + 1} and {number + 1} are the same: {describe(cell)}")
+    _boot_each(cells, states)
+    spec = Spec(title, seeds, tuple(measure), tuple(cells), seconds, effect, states)
+    if spec.runs > MAX_RUNS:
+        raise InvalidArgument(
+            f"{len(cells)} cells with {len(seeds)} seeds are {spec.runs} runs, and the limit is {MAX_RUNS}"
+        )
+    if "cycles" in measure:
+        from bulkpages.sweep.cycles import plan_cells
+
+        plan_cells(spec)
+    return spec
+
+
+def describe(cell: Cell) -> str:
+    """A cell in one line: what it runs, and every key that is not at its default."""
+    words = [f"{cell[key]}" for key in ("caller", "form", "api") if key in cell]
+    words.append(f"nr_pages {cell['nr_pages']}")
+    for key, k in KEYS.items():
+        if key in cell and key not in ("caller", "form", "api", "nr_pages") and cell[key] not in (k.default, None):
+            words.append(f"{key} {cell[key]}")
+    return ", ".join(words)
+
+
+def read_spec(path: str | Path) -> Spec:
+    """Reads the TOML file of a sweep.
+
+    Args:
+        path: The file. Paths in it start from its folder.
+
+    Raises:
+        InvalidArgument: The file cannot be read or is no TOML, or as `spec_from`; names the file.
+    """
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidArgument(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InvalidArgument(f"{path}: not text: byte {error.start} is no UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidArgument(f"{path} is not TOML: {error}") from error
+    try:
+        return spec_from(data, path.parent)
+    except InvalidArgument as error:
+        raise InvalidArgument(f"{path}: {error}") from error

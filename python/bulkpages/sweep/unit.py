@@ -1,0 +1,194 @@
+"""What one worker does: runs of cells, each from a machine of its own, so that no run knows of any other.
+
+A unit carries all that it needs and can be pickled; its rows depend on nothing else, not on who runs it or when.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from bulkpages import _core
+from bulkpages import callers as ports
+from bulkpages.callers.result import CallerResult
+from bulkpages.callers.words import parse_faults
+from bulkpages.errors import BulkpagesError
+from bulkpages.machine import Machine
+from bulkpages.states import age, set_lists, stream, take_down, use
+from bulkpages.sweep.holes import shape_of
+
+__all__ = ["COLUMNS", "Part", "Unit", "make_machine", "run_cell", "run_unit"]
+
+#: What a row holds beside its cell and seed, in this order.
+COLUMNS = (
+    "ret",
+    "gave_up",
+    "filled",
+    "returns",
+    "waits",
+    "freed",
+    "slot_tests",
+    "slot_writes",
+    "slot_clears",
+    "list_takes",
+    "refills",
+    "zone_locks",
+    "longest_hold_pages",
+    "trylocks",
+    "trylock_failures",
+    "bulk_singles",
+    "single_calls",
+    "vm",
+    "error",
+)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Seeds of one cell: those with the indices from `start` up to `stop`.
+
+    Attributes:
+        index: Number of the cell in its sweep, from 0.
+        cell: Its keys and values.
+        start: Index of the first seed.
+        stop: Index behind the last.
+        seeds: The seeds themselves.
+    """
+
+    index: int
+    cell: dict[str, Any]
+    start: int
+    stop: int
+    seeds: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Work for one worker.
+
+    Attributes:
+        parts: What is run.
+        states: The kernel states that these cells need, by digest.
+    """
+
+    parts: tuple[Part, ...]
+    states: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    @property
+    def runs(self) -> int:
+        """Runs in all parts."""
+        return sum(part.stop - part.start for part in self.parts)
+
+
+@lru_cache(maxsize=8)
+def _state(data: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(zlib.decompress(data))
+    return found
+
+
+def make_machine(cell: Mapping[str, Any], states: Mapping[str, bytes]) -> Machine:
+    """The machine of a cell, before anything was done to it.
+
+    Raises:
+        BulkpagesError: There is no such machine.
+    """
+    options = {"memcg": cell["memcg"], "page_owner": cell["page_owner"]}
+    if cell["state"] is not None:
+        return Machine.from_snapshot(_state(states[cell["state"]]), **options)
+    return Machine(cell["memory"], cell["cpus"], cell["nodes"], **options)
+
+
+def prepare(cell: Mapping[str, Any], seed: int, states: Mapping[str, bytes]) -> Machine:
+    """The same, used and aged as the cell says."""
+    machine = make_machine(cell, states)
+    random = stream(seed)
+    use(machine, cell["used"], random)
+    age(machine, cell["aged"], random)
+    return machine
+
+
+def _call(machine: Machine, cell: Mapping[str, Any], shape: str, array: _core.PageArray) -> Row:
+    """The call itself: what it returned, left and did."""
+    name, slots = cell.get("caller"), cell["nr_pages"]
+    if name == "__page_pool_alloc_pages_slow":
+        pool = ports.PagePool(machine, form=cell["form"])
+        got = [pool.alloc() for _ in range(slots)]
+        filled = slots - got.count(None)
+        return {
+            "ret": filled,
+            "gave_up": False,
+            "filled": filled,
+            "returns": [ret for _, ret in pool.bulk_calls],
+            "waits": 0,
+            "freed": 0,
+            **{key: getattr(pool, key) for key in ("slot_tests", "slot_writes", "slot_clears")},
+            **pool.counts,
+        }
+    options: dict[str, Any] = {"form": cell.get("form"), "max_waits": cell.get("max_waits")}
+    match name:
+        case None:
+            result = CallerResult(**_core.call_api(machine, array, cell["api"]))
+        case "svc_alloc_arg":
+            result = ports.svc_alloc_arg(machine, array, slots, **options)
+        case "btrfs_alloc_page_array":
+            result = ports.btrfs_alloc_page_array(machine, array, nofail=cell["nofail"], **options)
+        case "z_erofs_gbuf_growsize":
+            result = ports.z_erofs_gbuf_growsize(machine, have=shape.count("x"), nrpages=slots, **options)
+        case "xfs_buf_alloc_pages":
+            result = ports.xfs_buf_alloc_pages(machine, slots, read_ahead=cell["read_ahead"], **options)
+        case _:
+            result = ports.virtiovf_add_migration_pages(machine, slots, **options)
+    return {
+        "ret": result.ret,
+        "gave_up": result.gave_up,
+        "filled": sum(1 for pfn in result.array if pfn),
+        "returns": [ret for _, ret in result.bulk_calls],
+        **{key: getattr(result, key) for key in ("waits", "freed", "slot_tests", "slot_writes", "slot_clears")},
+        **result.counts,
+    }
+
+
+def run_cell(cell: Mapping[str, Any], seed: int, states: Mapping[str, bytes]) -> Row:
+    """One run: a machine, brought into its state; an array with its holes; the call, observed; an audit.
+
+    Returns:
+        A value for each of `COLUMNS`. `error` is None, or says why the run could not be made; the others are None then.
+    """
+    row: Row = dict.fromkeys(COLUMNS)
+    try:
+        machine = prepare(cell, seed, states)
+        shape = shape_of(cell["holes"], cell["nr_pages"], seed)
+        # Callers that bring an array of their own are not given one.
+        given = cell["what"] == "bulk" or cell["caller"] in ("svc_alloc_arg", "btrfs_alloc_page_array")
+        array = ports.fill_shape(machine, shape if given else "")
+        set_lists(machine, cell["lists"])
+        if cell["above_low"] >= 0:
+            take_down(machine, cell["above_low"])
+        faults = {} if cell["faults"] == "none" else parse_faults(cell["faults"].split())
+        before = machine.vmstat
+        with machine.faults(**faults):
+            row |= _call(machine, cell, shape, array)
+        after = machine.vmstat
+        machine.audit()
+    except BulkpagesError as error:
+        return {**dict.fromkeys(COLUMNS), "error": str(error)}
+    # Levels (nr_...) beside events: what the call moved.
+    row["vm"] = {name: value - before[name] for name, value in after.items() if value != before[name]}
+    return row
+
+
+def run_unit(unit: Unit) -> list[tuple[list[Row], float]]:
+    """Runs a unit: for each part its rows, in the order of the seeds, and the seconds that they took."""
+    found = []
+    for part in unit.parts:
+        start = time.perf_counter()
+        rows = [run_cell(part.cell, seed, unit.states) for seed in part.seeds]
+        found.append((rows, time.perf_counter() - start))
+    return found
