@@ -93,6 +93,14 @@ class PagePool(_core.PagePool):
         """Slots cleared so far by memset."""
         return cast("int", self._get("slot_clears", 0))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a page_pool is not copied or pickled: its pages are its machine's")
+
+    def _repr_html_(self) -> str:
+        from bulkpages import draw
+
+        return draw.pool(self)
+
     def __repr__(self) -> str:
         return f"<PagePool form={self.form} inflight={self.inflight} cached={len(self.cache)}>"
 
