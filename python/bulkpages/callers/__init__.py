@@ -19,6 +19,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
+from bulkpages.callers.own import Own, own
+from bulkpages.callers.own_semantics import Semantics
 from bulkpages.callers.page_pool import (
     PagePool,
     TimeBench,
@@ -38,7 +40,9 @@ __all__ = [
     "CALLERS",
     "CallerResult",
     "Misuse",
+    "Own",
     "PagePool",
+    "Semantics",
     "Sweep",
     "TimeBench",
     "btrfs_alloc_page_array",
@@ -46,6 +50,7 @@ __all__ = [
     "fill_shape",
     "hole_shape",
     "misuse_score",
+    "own",
     "svc_alloc_arg",
     "time_bench_page_pool01_fast_path",
     "time_bench_page_pool02_ptr_ring",

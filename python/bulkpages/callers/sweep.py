@@ -193,7 +193,6 @@ class Sweep(Tabular):
                 for t in self.by_form()
             ],
         )
-        differing = [d for d in self.differences() if d["differ"]]
         lines = [
             f"{self.runs} runs. Of those in which something fails:",
             "",
@@ -201,21 +200,30 @@ class Sweep(Tabular):
             "",
             "filled, failed, endless: runs by outcome (endless: the waits granted were used up); leaked, freed: pages,",
             "freed being those that the array held before; moved, calls: most in a run.",
-            "",
-            "What differs from before to after, under the same failure:",
-            "",
-            table(
-                ["caller", "what", "runs", "differ", "more", "less"],
-                [[d["caller"], d["column"], d["runs"], d["differ"], d["more"], d["less"]] for d in differing],
-            ),
         ]
-        for d in differing:
-            e = d["example"]
-            lines.append(
-                f"  {d['caller']}, {d['column']}: {e['before']} before, {e['after']} after; "
-                f"{e['input']}, {e['setting']}, {e['stops']} at {e['index']}"
-            )
+        for form, against in self._compared():
+            differing = [d for d in self.differences(form, against) if d["differ"]]
+            lines += [
+                "",
+                f"What differs from {against} to {form}, under the same failure:",
+                "",
+                table(
+                    ["caller", "what", "runs", "differ", "more", "less"],
+                    [[d["caller"], d["column"], d["runs"], d["differ"], d["more"], d["less"]] for d in differing],
+                ),
+            ]
+            for d in differing:
+                e = d["example"]
+                lines.append(
+                    f"  {d['caller']}, {d['column']}: {e[against]} {against}, {e[form]} {form}; "
+                    f"{e['input']}, {e['setting']}, {e['stops']} at {e['index']}"
+                )
         return "\n".join(lines)
+
+    def _compared(self) -> list[tuple[str, str]]:
+        """Of the kernel's callers what the patch changes; of a caller of one's own every form and the first."""
+        forms = list(dict.fromkeys(row["form"] for row in self.rows))
+        return [("after", "before")] if "before" in forms else [(form, forms[0]) for form in forms[1:]]
 
 
 def failure_sweep(

@@ -97,9 +97,12 @@ def trial(machine: Machine, cell: Cell, form: str, iterations: int) -> tuple[int
     if cell.filler is None:
         return _core.trial_bulk(machine, form, cell.nr_pages, cell.hole_period, iterations)
     state = cell.conditions
-    _, counts = _core.trial_fill(
-        machine, cell.filler, form, cell.shape, iterations, cold=state.cold, trylock_loss=state.trylock_loss
-    )
+    if cell.streams:
+        _, counts = cell.streams[form].trial(machine, iterations, cold=state.cold)
+    else:
+        _, counts = _core.trial_fill(
+            machine, cell.filler, form, cell.shape, iterations, cold=state.cold, trylock_loss=state.trylock_loss
+        )
     return iterations, counts, counts
 
 
@@ -175,6 +178,9 @@ def count_cells(snapshot: Path, cells: list[Cell], run: Run) -> list[Cell]:
                 elif cell.filler is None:
                     n = max(1, 2048 // cell.nr_pages)
                     found = _core.count_bulk(machine, form, cell.nr_pages, cell.hole_period, n)
+                elif cell.streams:
+                    n = 64
+                    found = cell.streams[form].count(machine, n, cold=cell.conditions.cold)
                 else:
                     n, state = 64, cell.conditions
                     found = _core.count_fill(

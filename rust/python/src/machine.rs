@@ -142,7 +142,7 @@ impl Machine {
 
     /// Refuses to free a page that a page_pool counts as its own. Asked only while there are pools.
     #[inline]
-    fn not_in_a_pool(&self, pfn: Pfn) -> PyResult<()> {
+    pub(crate) fn not_in_a_pool(&self, pfn: Pfn) -> PyResult<()> {
         if self.pool_ids.any() && with!(self, |m| m.pages().pool(pfn)) != 0 {
             return Err(ApiMisuse::new_err(format!("pfn {pfn} belongs to a page_pool: put it back there")));
         }
