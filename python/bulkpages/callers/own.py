@@ -231,7 +231,7 @@ class Own:
         """
         scores: dict[tuple[str, str], dict[str, Any]] = {}
         written: set[tuple[str, str]] = set()
-        for form, case, stopped in self._cases(largest, shapes, progress):
+        for form, case, stopped in self._cases(largest, shapes, progress, ("plain", "memcg")):
             for slip in SLIPS:
                 score = scores.setdefault((form, slip), self._no_score(form, slip))
                 for kinds, runs in stopped.singles().items():
@@ -376,15 +376,19 @@ class Own:
         return self._forms[name]
 
     def _cases(
-        self, largest: int, shapes: Sequence[str], progress: Progress | None
+        self,
+        largest: int,
+        shapes: Sequence[str],
+        progress: Progress | None,
+        settings: Sequence[str] = ("plain", "page owner", "memcg"),
     ) -> Iterable[tuple[str, _Case, _Stopped]]:
         pictures = patterns(largest) if self.takes == "array" else ["." * n for n in range(1, largest + 1)]
         pictures += [_check(shape) for shape in shapes if shape not in pictures]
         cases = [_Case(shape, "plain", _label(shape, self.takes)) for shape in pictures]
-        total, number = 2 * len(cases) * len(self._all_forms()), 0
+        total, number = len(cases) * len(self._all_forms()) * (len(settings) - 1), 0
         for form, function in self._forms.items():
             charged = False
-            for setting in ("plain", "page owner", "memcg"):
+            for setting in settings:
                 # Only requests that are charged know of memory cgroups.
                 if setting == "memcg" and not charged:
                     continue

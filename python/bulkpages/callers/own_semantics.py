@@ -24,8 +24,8 @@ class Semantics(ABC):
 
     Attributes:
         reads: Whether slots are read at all; if not, every slot wants a page and `wants` is not asked.
-        returns: "count", the pages that are new; or "position", the index of the first wanted slot that got no page,
-            as v1 does. Callers and the misuse score go by it; override `result` for another rule.
+        returns: "count", the pages that are new; or "position", the index of the first wanted slot that got no page.
+            Callers and the misuse score go by it; override `result` for another rule.
 
     Example:
         >>> import bulkpages as bp
