@@ -454,7 +454,7 @@ def compare_semantics(
     max_slots: int = 8,
     holes: bool = True,
     faults: bool = True,
-    max_examples: int = 200,
+    max_examples: int = 100,
     steps: int = 12,
 ) -> Difference | None:
     """Looks for the smallest call after which two semantics differ: the same each time.
