@@ -17,7 +17,7 @@ import bulkpages as bp
 from bulkpages import _core
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "own"))
-from test_ports import btrfs  # noqa: E402
+from test_ports import btrfs
 
 TRIALS, FILLS = 200, 300
 

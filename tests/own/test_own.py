@@ -2,14 +2,16 @@
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bulkpages as bp
+from bulkpages.callers import Env, Slots
 from bulkpages.callers.own import Own, patterns
-from bulkpages.callers.own_env import Env, Slots
 from bulkpages.callers.own_slips import SLIPS, Returned
 
 
@@ -138,6 +140,8 @@ def test_everything_beside_the_allocator_can_fail() -> None:
     assert "charge" not in stops
     with pytest.raises(TypeError, match="takes pages, not PageArray"):
         caller.run(m, bp.PageArray(3))
+    with pytest.raises(bp.InvalidArgument, match="pages -1 is outside"):
+        caller.run(m, -1)
     with pytest.raises(bp.InvalidArgument, match='"vmaps"'):
         one(lambda env, slots: env.fails("vmaps")).run(m, bp.PageArray(1))
 
@@ -284,6 +288,12 @@ def test_pages_of_others_cannot_be_run_on() -> None:
         one(steals).run(m, bp.PageArray(1))
     with pytest.raises(bp.ApiMisuse, match="NULL"):
         one(lambda env, slots: env.free_page(0) or 0).run(m, bp.PageArray(1))
+
+
+def test_a_call_is_given_slots() -> None:
+    a = bp.PageArray(1)
+    with pytest.raises(TypeError, match="Slots, not PageArray"):
+        one(lambda env, slots: env.alloc_pages_bulk(bp.GFP_KERNEL, a)).run(bp.Machine("64MiB"), a)
 
 
 def test_an_environment_ends_with_its_run() -> None:
@@ -444,6 +454,20 @@ def test_a_stream_on_another_machine_tells_that_it_went_another_way() -> None:
         stream.trial(bp.Machine("64MiB", page_owner=True), 5)
     with pytest.raises(bp.InvalidArgument, match="no step is called"):
         bp._core.Stream("..", [], [("jump", 0, 0, 0, 0, 0)])
+
+
+def test_a_script_that_measures_without_a_guard_is_told(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import bulkpages as bp\n"
+        "c = bp.callers.own('c')\n"
+        "c.form('a')(lambda env, slots: env.compact(slots) * 0)\n"
+        "c.form('b')(lambda env, slots: env.compact(slots) * 0)\n"
+        "c.compare(['xx'], seconds=1, processes=6)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert 'compare() stands under if __name__ == "__main__":' in done.stderr.splitlines()[-1]
 
 
 def test_forms_are_compared_in_time_without_calling_them(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 import bulkpages as bp
-from bulkpages.callers.own_env import Env, Slots
+from bulkpages.callers import Env, Slots
 
 SHAPES = ["xx..x.xx", "." * 16, "x" * 8 + "." * 8, ".x" * 8]
 SIZES = (1, 2, 4)

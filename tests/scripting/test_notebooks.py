@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import nbformat
+import nbformat as nbformat_module
 import pytest
 from nbclient import NotebookClient
 
+nbformat: Any = nbformat_module  # has no types
 FOLDER = Path(__file__).parents[2] / "docs" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 

@@ -1,5 +1,7 @@
 """The strategies give valid things and shrink to small ones; differences between semantics are found and drawn."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -64,6 +66,12 @@ def test_strategies_shrink_to_the_smallest() -> None:
     assert (m.audit().managed < 16 * 256, m.cpus, m.nodes, m.audit().allocated) == (True, 1, 1, 0)
     with pytest.raises(bp.InvalidArgument, match="16 MiB"):
         find(testing.machines(max_mib=8), lambda m: True, settings=none)
+
+
+def test_without_hypothesis_one_is_told_how_to_get_it() -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; import bulkpages.testing"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "pip install 'bulkpages[testing]'" in done.stderr
 
 
 def test_v1_and_v2_differ_first_on_one_page() -> None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
 from bulkpages.callers.own import Own, own
+from bulkpages.callers.own_env import Env, Slots
 from bulkpages.callers.own_semantics import Semantics
 from bulkpages.callers.page_pool import (
     PagePool,
@@ -39,10 +40,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLERS",
     "CallerResult",
+    "Env",
     "Misuse",
     "Own",
     "PagePool",
     "Semantics",
+    "Slots",
     "Sweep",
     "TimeBench",
     "btrfs_alloc_page_array",

@@ -59,6 +59,7 @@ ACCOUNT = flags.__GFP_ACCOUNT
 LASTING = ("once", "for good")
 COUNTED = ("slot_tests", "slot_writes", "slot_clears", "bulk_calls", "list_takes", "refills", "zone_locks", "trylocks")
 MAX_WAITS = 4
+MAX_SLOTS = 1 << 20
 MEMORY = "64MiB"
 
 
@@ -163,6 +164,8 @@ class Own:
         """
         if (self.takes == "pages") != isinstance(given, int):
             raise TypeError(f"{self.name} takes {self.takes}, not {type(given).__name__}")
+        if isinstance(given, int) and not 0 <= given <= MAX_SLOTS:
+            raise InvalidArgument(f"pages {given} is outside 0..={MAX_SLOTS}")
         array = PageArray(0) if isinstance(given, int) else given
         run = OwnRun(machine, array, cpu, explain=explain)
         wanted = given if isinstance(given, int) else len(given)
@@ -356,6 +359,11 @@ class Own:
                 processes=processes,
             )
             measured = run(plan, None, progress)
+        if measured.broken:
+            raise BulkpagesError(
+                "a process that measured ended early. New processes read a script too: in one, "
+                'compare() stands under if __name__ == "__main__":'
+            )
         if measured.interrupted:
             raise KeyboardInterrupt
         return Comparison(analyse(plan, measured, provenance()))

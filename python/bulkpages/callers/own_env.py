@@ -122,7 +122,7 @@ class Env:
         Returns:
             What the kernel's call would: v1 the index behind the last slot that it passed, v2 the number of new pages.
         """
-        self._count_call()
+        self._count_call(slots)
         self._gfps.add(gfp)
         position = api == "v1" if isinstance(api, str) else api.returns == "position"
         base, n = slots._base, len(slots)
@@ -142,7 +142,7 @@ class Env:
 
     def alloc_pages_bulk_refill(self, gfp: int, slots: Slots) -> int:
         """`alloc_pages_bulk_refill()` of the proposal v3: 0, -EAGAIN (-11) or -ENOMEM (-12)."""
-        self._count_call()
+        self._count_call(slots)
         self._gfps.add(gfp)
         base, n = slots._base, len(slots)
         ret = self._run.refill(gfp, slots._array, base, n)
@@ -237,7 +237,9 @@ class Env:
                 raise Stopped
             self._steps_left -= 1
 
-    def _count_call(self) -> None:
+    def _count_call(self, slots: Slots) -> None:
+        if not isinstance(slots, Slots):
+            raise TypeError(f"a call in an environment is given Slots, not {type(slots).__name__}")
         self._tick()
         if self._max_calls is not None and len(self.bulk_calls) >= self._max_calls:
             raise Stopped

@@ -77,6 +77,7 @@ class Run:
         processes: Processes that have finished.
         foretold: What the first processes said could be told apart by the end; None before.
         interrupted: Whether somebody interrupted it.
+        broken: Whether that was the end of a process that measured.
         sequential: What was decided at which look.
     """
 
@@ -87,6 +88,7 @@ class Run:
     processes: int = 0
     foretold: dict[str, float] | None = None
     interrupted: bool = False
+    broken: bool = False
     sequential: Sequential = field(default_factory=Sequential)
 
 
@@ -227,7 +229,7 @@ def run(
         BulkpagesError: The snapshot cannot be loaded, no cell can run, or the budget is too small for any answer.
     """
     state = earlier or Run()
-    state.interrupted = False
+    state.interrupted = state.broken = False
     usable = count_cells(plan.snapshot, plan.cells, state)
     if not usable:
         raise BulkpagesError(f"no cell can run on this machine: {state.skipped}")
@@ -249,7 +251,7 @@ def run(
         state.interrupted = True
     except BrokenProcessPool:
         say("A process that measured was ended from outside; what the others found is kept.")
-        state.interrupted = True
+        state.interrupted = state.broken = True
     return state
 
 

@@ -96,8 +96,9 @@ impl Account {
             stock.stale += usize::from(!self.is_callers(page));
             stock.doubled += usize::from(!seen.insert(page));
         }
+        // A page that was freed and taken again was touched twice.
         let owned = self.touched.iter().map(|p| u64::from(p.0)).filter(|&p| self.is_callers(p));
-        stock.leaked = owned.collect::<std::collections::HashSet<_>>().difference(&seen).count();
+        stock.leaked = owned.filter(|p| !seen.contains(p)).collect::<std::collections::HashSet<_>>().len();
         let moved = |(i, page): &(usize, &Pfn)| {
             let raw = u64::from(page.0);
             raw != 0 && array.get(*i) != Some(&raw) && seen.contains(&raw)
