@@ -11,7 +11,7 @@ import pytest
 
 import bulkpages as bp
 from bulkpages.callers import Env, Slots
-from bulkpages.callers.own import Own, patterns
+from bulkpages.callers.own_caller import Own, patterns
 from bulkpages.callers.own_slips import SLIPS, Returned
 
 
@@ -492,5 +492,6 @@ def test_forms_are_compared_in_time_without_calling_them(tmp_path: Path) -> None
     assert len(found.results["null"]["rows"]) == 4
     (tmp_path / "results.json").write_text(json.dumps(found.results))
     assert bp.tables.comparison(tmp_path) == table
+    assert pickle.loads(pickle.dumps(found)) == found
     assert found._repr_html_().startswith("<table>")
     assert "mine ..." in repr(found)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-MODULES = ["callers.own", "callers.own_semantics", "callers.shapes", "draw", "tables", "testing"]
+MODULES = ["callers.own_caller", "callers.own_semantics", "callers.shapes", "draw", "tables", "testing"]
 
 
 def examples(text: str) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
-from bulkpages.callers.own import Own, own
+from bulkpages.callers.own_caller import Own, own
 from bulkpages.callers.own_env import Env, Slots
 from bulkpages.callers.own_semantics import Semantics
 from bulkpages.callers.page_pool import (
