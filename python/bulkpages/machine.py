@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 
 from bulkpages import _core
-from bulkpages.errors import InvalidArgument, SnapshotError
+from bulkpages.errors import ApiMisuse, InvalidArgument, SnapshotError
 from bulkpages.formats.recording import load_snapshot
 from bulkpages.threads import Run, run
 
@@ -91,8 +91,16 @@ class PerCpuPages:
     held: bool
     lists: Mapping[int, Sequence[int]]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_per_cpu_pages, ({**vars(self), "lists": dict(self.lists)},))
+
     def __repr__(self) -> str:
         return f"PerCpuPages(count={self.count}, high={self.high}, batch={self.batch}, free_count={self.free_count})"
+
+
+def _per_cpu_pages(values: dict[str, Any]) -> PerCpuPages:
+    """The lists of one CPU; nobody writes to what is read."""
+    return PerCpuPages(**{**values, "lists": MappingProxyType(values["lists"])})
 
 
 class Zone:
@@ -185,8 +193,16 @@ class Zone:
     def pcp(self, cpu: int) -> PerCpuPages:
         """The lists of one CPU, as they are now."""
         values = self._machine._pcp(self._index, cpu)
-        lists = MappingProxyType({i: tuple(frames) for i, frames in values.pop("lists").items()})
-        return PerCpuPages(lists=lists, **values)
+        return _per_cpu_pages(values | {"lists": {i: tuple(frames) for i, frames in values["lists"].items()}})
+
+    def _state(self) -> dict[str, Any]:
+        """The zone as a snapshot has it."""
+        return cast("dict[str, Any]", json.loads(self._machine._snapshot())["zones"][self._index])
+
+    def _repr_html_(self) -> str:
+        from bulkpages import draw
+
+        return draw.zone(self)
 
     def __repr__(self) -> str:
         z = self._machine._zone(self._index)
@@ -195,6 +211,11 @@ class Zone:
             f"Zone({z['nid']}.{z['idx']} {z['name']}, managed={z['managed']}, free={z['free_pages']}, "
             f"min={marks['min']}, low={marks['low']}, high={marks['high']})"
         )
+
+
+def _restored(cls: type[Machine], saved: str, slots: list[tuple[int, int]], threads: bool) -> Machine:
+    """What `Machine.__reduce__` saved."""
+    return _core.Machine.__new__(cls, saved=saved, saved_slots=slots, threads=threads)
 
 
 class Machine(_core.Machine):
@@ -526,8 +547,35 @@ class Machine(_core.Machine):
         """
         return run(self, threads=threads, workload=workload, seconds=seconds, ops=ops, seed=seed, timeline=timeline)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are in the same state: every call from here on would do the same on both.
+
+        The state is lists in their order, who owns what, counters, marks, virtual time, held locks and the slots of
+        `replay`; not whether threads may run in parallel, faults in force, or a trace being taken. It is read at
+        this moment, so a machine has no hash. Snapshots compare less: what a kernel's recorder sees.
+        """
+        if not isinstance(other, Machine):
+            return NotImplemented
+        return self is other or self._save() == other._save()
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a machine is not pickled: pages that callers own would be lost; use snapshot()")
+        """Pickles and copies are machines of their own, equal to this one, at the moment.
+
+        Faults in force and a trace being taken stay behind.
+
+        Raises:
+            ApiMisuse: The machine has a `PagePool`, whose pages would be lost.
+        """
+        if self._has_pools():
+            raise ApiMisuse("a machine that has a page_pool is not copied or pickled: destroy and forget the pool")
+        return (_restored, (type(self), *self._save(), self.threads))
+
+    def _repr_html_(self) -> str:
+        from bulkpages import draw
+
+        return draw.machine(self)
 
     def __repr__(self) -> str:
         zones = ", ".join(f"{z.nid}.{z.name} {z.managed}" for z in self.zones)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
 from bulkpages.errors import ApiMisuse, AuditError, InvalidArgument
+from bulkpages.tables import Table
 from bulkpages.timeline import Bar, draw, write_perfetto
 
 if TYPE_CHECKING:
@@ -74,6 +75,35 @@ class Run:
         `trylock_failures_by_holder` and `locks` are None unless the machine's locks keep time (`bulkpages stress`).
         """
         return {**self.data, "pages": self.pages, "ns_per_count": self.ns_per_count}
+
+    def histograms(self) -> Table:
+        """Lock waits and holds: a row for each lock, time and bucket that is not empty, `low` to `high` clock counts.
+
+        Raises:
+            ApiMisuse: The machine's locks keep no time: that is what `stress()` is for.
+        """
+        if not self.data.get("locks"):
+            raise ApiMisuse("the locks of this run kept no time: bulkpages.stress() has such a machine")
+        rows = [
+            {"lock": lock, "time": what, "low": (1 << bits) >> 1, "high": (1 << bits) - 1, "count": n}
+            for lock, times in self.data["locks"].items()
+            for what, histogram in times.items()
+            for bits, n in enumerate(histogram["buckets"])
+            if n
+        ]
+        return Table.from_rows(rows, title="locks: clock counts")
+
+    def workers(self) -> Table:
+        """A row for each thread."""
+        return Table.from_rows(self.data["workers"], title="threads")
+
+    def slices(self) -> Table:
+        """The timeline: a row for each slice, times in clock counts since the run began."""
+        names = ("cpu", "start", "end", "lock", "side")
+        return Table({name: [getattr(s, name) for s in self.timeline] for name in names}, title="timeline")
+
+    def _repr_html_(self) -> str:
+        return self.workers()._repr_html_()
 
     def perfetto(self, path: str | Path) -> None:
         """Writes the timeline as a trace (JSON) that Perfetto opens: a track per CPU, calls and locks as slices."""

@@ -6,21 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import bulkpages as bp
+from bulkpages.draw import picture
+
+__all__ = ["Run", "count", "on_array", "picture", "reasons"]
 
 Run = Callable[..., tuple[bp.callers.CallerResult, list[int], bp.Machine]]
-
-
-def picture(array: Any, old: list[int]) -> str:
-    """`x` a page in its old slot, `>` one that moved, `o` a new one, `.` a hole."""
-    marks = ""
-    for i, page in enumerate(array):
-        if not page:
-            marks += "."
-        elif page not in old:
-            marks += "o"
-        else:
-            marks += "x" if i < len(old) and old[i] == page else ">"
-    return marks
 
 
 def count(events: Any, name: str) -> int:

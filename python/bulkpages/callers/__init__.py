@@ -19,6 +19,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
+from bulkpages.callers.own_caller import Own, own
+from bulkpages.callers.own_env import Env, Slots
+from bulkpages.callers.own_semantics import Semantics
 from bulkpages.callers.page_pool import (
     PagePool,
     TimeBench,
@@ -37,8 +40,12 @@ if TYPE_CHECKING:
 __all__ = [
     "CALLERS",
     "CallerResult",
+    "Env",
     "Misuse",
+    "Own",
     "PagePool",
+    "Semantics",
+    "Slots",
     "Sweep",
     "TimeBench",
     "btrfs_alloc_page_array",
@@ -46,6 +53,7 @@ __all__ = [
     "fill_shape",
     "hole_shape",
     "misuse_score",
+    "own",
     "svc_alloc_arg",
     "time_bench_page_pool01_fast_path",
     "time_bench_page_pool02_ptr_ring",

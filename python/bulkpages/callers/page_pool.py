@@ -98,6 +98,14 @@ class PagePool(_core.PagePool):
         """What the allocator did so far for the pool; names as in `CallerResult.counts`."""
         return cast("dict[str, int]", self._get("counts", {}))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("a page_pool is not copied or pickled: its pages are its machine's")
+
+    def _repr_html_(self) -> str:
+        from bulkpages import draw
+
+        return draw.pool(self)
+
     def __repr__(self) -> str:
         return f"<PagePool form={self.form} inflight={self.inflight} cached={len(self.cache)}>"
 

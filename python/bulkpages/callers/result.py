@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 __all__ = ["CallerResult"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class CallerResult:
-    """Everything that a run of a caller left behind.
+    """Everything that a run of a caller left behind. Two results are equal when all of it but `events` is.
 
     Attributes:
         ret: The kernel's value: 0 or a negative errno, True or False for `svc_alloc_arg`; None when the waits granted
@@ -51,12 +51,19 @@ class CallerResult:
     slot_clears: int
     counts: Mapping[str, int]
     stats: Mapping[str, int]
-    events: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    events: Sequence[Mapping[str, Any]] = field(default=(), repr=False, compare=False)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def to_dict(self) -> dict[str, Any]:
         """The result as JSON-able values; the array as a list of frame numbers."""
         values = {name: value for name, value in vars(self).items() if name != "array"}
         return {**values, "array": list(self.array)}
+
+    def _repr_html_(self) -> str:
+        from bulkpages import draw
+
+        return draw.result(self)
 
     def __repr__(self) -> str:
         parts = [f"ret={self.ret}", f"bulk_calls={list(self.bulk_calls)}"]

@@ -11,6 +11,7 @@ from typing import Any
 from bulkpages import _core
 from bulkpages.callers.text import table
 from bulkpages.errors import InvalidArgument
+from bulkpages.tables import Table, Tabular
 
 __all__ = ["Misuse", "Sweep", "failure_sweep", "misuse_score"]
 
@@ -37,8 +38,8 @@ def kind(stops: Iterable[tuple[str, str]]) -> str:
     return " + ".join(f"{branch} {lasting}" for branch, lasting in stops) or "nothing fails"
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Tabular):
     """The outcome of a failure sweep.
 
     Attributes:
@@ -49,6 +50,27 @@ class Sweep:
     """
 
     rows: Sequence[dict[str, Any]]
+
+    def to_table(self) -> Table:
+        """A row for each run: caller, form, input, setting, what fails and where, and what came of it."""
+        fixed = ("caller", "form", "input", "slots", "setting")
+        outcome = ("ret", "calls", "waits", "filled", "leaked", "freed_populated", "moved", "corrupt", "endless")
+        columns: dict[str, list[Any]] = {name: [] for name in (*fixed, "stops", "index", *outcome)}
+        for row in self.rows:
+            n = len(row["index"])
+            for name in fixed:
+                columns[name] += [row[name]] * n
+            columns["stops"] += [kind(row["stops"])] * n
+            columns["index"] += [" ".join(map(str, index)) for index in row["index"]]
+            for name in outcome:
+                columns[name] += row[name]
+        return Table(columns, title="failure sweep")
+
+    def _repr_html_(self) -> str:
+        return Table.from_rows(self.by_form(), title=f"failure sweep, {self.runs} runs")._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"<Sweep {self.runs} runs of {', '.join(dict.fromkeys(row['caller'] for row in self.rows))}>"
 
     @property
     def runs(self) -> int:
@@ -171,7 +193,6 @@ class Sweep:
                 for t in self.by_form()
             ],
         )
-        differing = [d for d in self.differences() if d["differ"]]
         lines = [
             f"{self.runs} runs. Of those in which something fails:",
             "",
@@ -179,21 +200,30 @@ class Sweep:
             "",
             "filled, failed, endless: runs by outcome (endless: the waits granted were used up); leaked, freed: pages,",
             "freed being those that the array held before; moved, calls: most in a run.",
-            "",
-            "What differs from before to after, under the same failure:",
-            "",
-            table(
-                ["caller", "what", "runs", "differ", "more", "less"],
-                [[d["caller"], d["column"], d["runs"], d["differ"], d["more"], d["less"]] for d in differing],
-            ),
         ]
-        for d in differing:
-            e = d["example"]
-            lines.append(
-                f"  {d['caller']}, {d['column']}: {e['before']} before, {e['after']} after; "
-                f"{e['input']}, {e['setting']}, {e['stops']} at {e['index']}"
-            )
+        for form, against in self._compared():
+            differing = [d for d in self.differences(form, against) if d["differ"]]
+            lines += [
+                "",
+                f"What differs from {against} to {form}, under the same failure:",
+                "",
+                table(
+                    ["caller", "what", "runs", "differ", "more", "less"],
+                    [[d["caller"], d["column"], d["runs"], d["differ"], d["more"], d["less"]] for d in differing],
+                ),
+            ]
+            for d in differing:
+                e = d["example"]
+                lines.append(
+                    f"  {d['caller']}, {d['column']}: {e[against]} {against}, {e[form]} {form}; "
+                    f"{e['input']}, {e['setting']}, {e['stops']} at {e['index']}"
+                )
         return "\n".join(lines)
+
+    def _compared(self) -> list[tuple[str, str]]:
+        """Of the kernel's callers what the patch changes; of a caller of one's own every form and the first."""
+        forms = list(dict.fromkeys(row["form"] for row in self.rows))
+        return [("after", "before")] if "before" in forms else [(form, forms[0]) for form in forms[1:]]
 
 
 def failure_sweep(
@@ -219,8 +249,8 @@ def failure_sweep(
     return Sweep(_core.failure_sweep(_names(callers), largest, pairs_up_to, _threads(threads), progress))
 
 
-@dataclass(frozen=True)
-class Misuse:
+@dataclass(frozen=True, repr=False)
+class Misuse(Tabular):
     """The outcome of the misuse score.
 
     Attributes:
@@ -230,6 +260,21 @@ class Misuse:
     """
 
     scores: Sequence[dict[str, Any]]
+
+    def to_table(self) -> Table:
+        """A row for each caller, form and slip; `plain_` and `failing_` count runs by verdict."""
+        rows = []
+        for score in self.scores:
+            row = {name: score[name] for name in ("caller", "form", "slip", "verdict", "plain_verdict")}
+            row |= {f"{when}_{v}": score[when][v] for when in ("plain", "failing") for v in VERDICTS}
+            rows.append(row)
+        return Table.from_rows(rows, title="misuse score")
+
+    def _repr_html_(self) -> str:
+        return Table.from_rows(self.by_form(), title="misuse score, wrong lines by their worst")._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"<Misuse {len(self.scores)} wrong lines>"
 
     def by_form(self) -> list[dict[str, Any]]:
         """For each form: slips that can be written, their worst verdicts, and how many of the bad ones hide.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -61,6 +62,7 @@ class Cell:
         shape: Picture of the array that the caller is given: `x` a page, `.` a hole.
         forms: What is compared; the first is what the others are compared with.
         conditions: State of the machine.
+        streams: Recorded steps by form, where a user wrote the caller.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Cell:
     shape: str = ""
     forms: tuple[str, ...] = CORE_FORMS
     conditions: Conditions = field(default_factory=Conditions)
+    streams: Mapping[str, _core.Stream] = field(default_factory=dict, hash=False)
 
     @property
     def unit(self) -> str:
@@ -80,6 +83,8 @@ class Cell:
     @property
     def reproduce(self) -> str:
         """The command that measures this cell."""
+        if self.streams:
+            return f"compare() of the caller {self.filler} on {self.shape}"
         return f"bulkpages compare --quick --only {self.name}"
 
     @property

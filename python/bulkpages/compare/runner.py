@@ -75,6 +75,7 @@ class Run:
         processes: Processes that have finished.
         foretold: What the first processes said could be told apart by the end; None before.
         interrupted: Whether somebody interrupted it.
+        broken: Whether that was the end of a process that measured.
         sequential: What was decided at which look.
     """
 
@@ -85,6 +86,7 @@ class Run:
     processes: int = 0
     foretold: dict[str, float] | None = None
     interrupted: bool = False
+    broken: bool = False
     sequential: Sequential = field(default_factory=Sequential)
 
 
@@ -95,9 +97,12 @@ def trial(machine: Machine, cell: Cell, form: str, iterations: int) -> tuple[int
     if cell.filler is None:
         return _core.trial_bulk(machine, form, cell.nr_pages, cell.hole_period, iterations)
     state = cell.conditions
-    _, counts = _core.trial_fill(
-        machine, cell.filler, form, cell.shape, iterations, cold=state.cold, trylock_loss=state.trylock_loss
-    )
+    if cell.streams:
+        _, counts = cell.streams[form].trial(machine, iterations, cold=state.cold)
+    else:
+        _, counts = _core.trial_fill(
+            machine, cell.filler, form, cell.shape, iterations, cold=state.cold, trylock_loss=state.trylock_loss
+        )
     return iterations, counts, counts
 
 
@@ -161,6 +166,9 @@ def count_cells(snapshot: Path, cells: list[Cell], run: Run) -> list[Cell]:
                 elif cell.filler is None:
                     n = max(1, 2048 // cell.nr_pages)
                     found = _core.count_bulk(machine, form, cell.nr_pages, cell.hole_period, n)
+                elif cell.streams:
+                    n = 64
+                    found = cell.streams[form].count(machine, n, cold=cell.conditions.cold)
                 else:
                     n, state = 64, cell.conditions
                     found = _core.count_fill(
@@ -206,7 +214,7 @@ def run(
         BulkpagesError: The snapshot cannot be loaded, no cell can run, or the budget is too small for any answer.
     """
     state = earlier or Run()
-    state.interrupted = False
+    state.interrupted = state.broken = False
     usable = count_cells(plan.snapshot, plan.cells, state)
     if not usable:
         raise BulkpagesError(f"no cell can run on this machine: {state.skipped}")
@@ -228,7 +236,7 @@ def run(
         state.interrupted = True
     except BrokenProcessPool:
         say("A process that measured was ended from outside; what the others found is kept.")
-        state.interrupted = True
+        state.interrupted = state.broken = True
     return state
 
 

@@ -15,6 +15,7 @@ from bulkpages import _core
 from bulkpages._core import gfp_text, gfp_value
 from bulkpages.errors import BulkpagesError, SnapshotError
 from bulkpages.formats.recording import load_snapshot
+from bulkpages.tables import Table, Tabular
 
 __all__ = [
     "Followed",
@@ -192,8 +193,8 @@ _HEAD = """\
 """
 
 
-@dataclass(frozen=True)
-class TraceText:
+@dataclass(frozen=True, repr=False)
+class TraceText(Tabular):
     """A trace as ftrace prints it.
 
     Attributes:
@@ -211,6 +212,18 @@ class TraceText:
     def events(self) -> Iterator[TraceEvent]:
         """The events, in order."""
         return _events(self.lines)
+
+    def to_table(self) -> Table:
+        """A row for each event: `time` (microseconds), `cpu`, `name`, and the fields of all, None where absent."""
+        head = ("time", "cpu", "task", "pid", "name")
+        rows = [{**{name: getattr(e, name) for name in head}, **e.fields} for e in self.events()]
+        return Table.from_rows(rows, title="trace")
+
+    def _repr_html_(self) -> str:
+        return self.to_table()._repr_html_()
+
+    def __repr__(self) -> str:
+        return f"<TraceText {self.lines.count(chr(10))} lines, {self.cpus} CPUs>"
 
     def perfetto(self) -> dict[str, Any]:
         """The trace as Perfetto and chrome://tracing load it: one track a CPU, counters of free-list traffic."""

@@ -3,10 +3,11 @@
 
 use bulkpages_core::fault::{Ctx, Fault, FaultPlan};
 use bulkpages_core::gfp::Gfp;
-use bulkpages_core::probe::{Event, Probe};
+use bulkpages_core::probe::Probe;
 use bulkpages_core::sync::{Local, Locking};
 use bulkpages_core::{Machine, Pfn, Result, Slot};
 
+use crate::account::{Account, Stock};
 use crate::env::{Counting, Env, HookPlan, Hooks};
 use crate::holes::Shape;
 use crate::misuse::Slip;
@@ -180,7 +181,62 @@ pub struct Outcome {
     pub asked: Asked,
 }
 
+/// What a caller says of its run.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// What was returned.
+    pub ret: Ret,
+    /// Bulk calls.
+    pub calls: usize,
+    /// Sleeps.
+    pub waits: u64,
+    /// Slots that a success fills.
+    pub wanted: usize,
+}
+
 impl Outcome {
+    /// Of a run that ended.
+    pub fn of(run: &Run, stock: Stock, asked: Asked) -> Outcome {
+        let success = matches!(run.ret, Ret::Errno(0) | Ret::Bool(true));
+        Outcome {
+            ret: Some(run.ret),
+            crash: None,
+            calls: run.calls,
+            waits: run.waits,
+            leaked: stock.leaked,
+            freed_populated: stock.freed_populated,
+            moved: stock.moved,
+            filled: stock.filled,
+            stale: stock.stale,
+            doubled: stock.doubled,
+            freed_of_others: stock.freed_of_others,
+            missing: if success { run.wanted.saturating_sub(stock.filled) } else { 0 },
+            endless: run.ret == Ret::GaveUp,
+            asked,
+        }
+    }
+
+    /// Of a run that a check of the kernel ended.
+    pub fn crashed(account: &Account, error: &impl ToString, asked: Asked) -> Outcome {
+        let (freed_populated, freed_of_others) = account.freed();
+        Outcome {
+            ret: None,
+            crash: Some(error.to_string()),
+            calls: 0,
+            waits: 0,
+            leaked: 0,
+            freed_populated,
+            moved: 0,
+            filled: 0,
+            stale: 0,
+            doubled: 0,
+            freed_of_others,
+            missing: 0,
+            endless: false,
+            asked,
+        }
+    }
+
     /// Whether memory is wrong in a way that nothing reports.
     pub const fn corrupt(&self) -> bool {
         self.stale > 0 || self.doubled > 0 || self.freed_of_others > 0 || self.missing > 0
@@ -223,55 +279,6 @@ pub struct Plan {
     pub hooks: HookPlan,
 }
 
-const FREE: u8 = 0;
-const OWNED: u8 = 1;
-const FOUND: u8 = 2;
-const OTHERS: u8 = 3;
-
-/// Account of pages, by frame number.
-#[derive(Debug)]
-struct Account {
-    state: Vec<u8>,
-    touched: Vec<Pfn>,
-    freed_populated: usize,
-    freed_of_others: usize,
-}
-
-impl Account {
-    fn set(&mut self, page: Pfn, state: u8) {
-        let known = &mut self.state[page.0 as usize];
-        if *known == FREE && state != FREE {
-            self.touched.push(page);
-        }
-        *known = state;
-    }
-
-    fn of(&self, page: u64) -> u8 {
-        self.state.get(page as usize).copied().unwrap_or(FREE)
-    }
-}
-
-/// Keeps account of what is taken and freed.
-impl Probe for &mut Account {
-    const ON: bool = true;
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::ListTake { page, order: 0, .. } | Event::PageAlloc { page, order: 0, .. } if !page.is_null() => {
-                self.set(page, OWNED);
-            }
-            Event::PageFree { page, .. } => {
-                match self.state[page.0 as usize] {
-                    FOUND => self.freed_populated += 1,
-                    OTHERS => self.freed_of_others += 1,
-                    _ => {}
-                }
-                self.set(page, FREE);
-            }
-            _ => {}
-        }
-    }
-}
-
 /// A machine on which callers are run, one after the other.
 #[derive(Debug)]
 pub struct Bed {
@@ -286,9 +293,7 @@ impl Bed {
     /// On this machine.
     pub fn new(machine: Machine<Local>) -> Bed {
         let frames = machine.pages().end().0 as usize;
-        let account =
-            Account { state: vec![FREE; frames], touched: Vec::new(), freed_populated: 0, freed_of_others: 0 };
-        Bed { machine, account }
+        Bed { machine, account: Account::new(frames) }
     }
 
     /// The machine.
@@ -303,13 +308,12 @@ impl Bed {
     ///
     /// When the machine is too small for the target.
     pub fn run(&mut self, target: &Target, form: Form, mut plan: Plan, slip: Option<Slip>) -> Result<Outcome> {
-        self.account.freed_populated = 0;
-        self.account.freed_of_others = 0;
+        self.account.begin();
         plan.hooks.slip = slip;
         if slip == Some(Slip::ForgetsClear) {
             for _ in 0..4 {
                 if let Some(page) = self.machine.alloc_pages(&mut Ctx::on(0), Gfp::KERNEL, 0, None)? {
-                    self.account.set(page, OTHERS);
+                    self.account.others(page);
                     plan.hooks.garbage.push(page);
                 }
             }
@@ -317,7 +321,7 @@ impl Bed {
         let slots = target.array(&self.machine)?;
         let found: Vec<Pfn> = slots.iter().map(Slot::get).collect();
         for &page in found.iter().filter(|p| !p.is_null()) {
-            self.account.set(page, FOUND);
+            self.account.found(page);
         }
         if slip == Some(Slip::ForgetsClear) && matches!(target, Target::Svc { .. }) {
             // Slots whose pages went away were not set to NULL.
@@ -339,22 +343,7 @@ impl Bed {
         let asked = plan.asked();
         let outcome = match called {
             Ok((result, array)) => self.take_stock(target, &result, &array, &found, asked),
-            Err(error) => Outcome {
-                ret: None,
-                crash: Some(error.to_string()),
-                calls: 0,
-                waits: 0,
-                leaked: 0,
-                freed_populated: self.account.freed_populated,
-                moved: 0,
-                filled: 0,
-                stale: 0,
-                doubled: 0,
-                freed_of_others: self.account.freed_of_others,
-                missing: 0,
-                endless: false,
-                asked,
-            },
+            Err(error) => Outcome::crashed(&self.account, &error, asked),
         };
         self.clean_up()?;
         Ok(outcome)
@@ -368,50 +357,15 @@ impl Bed {
         found: &[Pfn],
         asked: Asked,
     ) -> Outcome {
-        let mut seen = std::collections::HashSet::new();
-        let (mut filled, mut stale, mut doubled) = (0, 0, 0);
-        for &page in array.iter().filter(|&&p| p != 0) {
-            filled += 1;
-            let ours = matches!(self.account.of(page), OWNED | FOUND);
-            stale += usize::from(!ours);
-            doubled += usize::from(!seen.insert(page));
-        }
-        let owned = self.account.touched.iter().filter(|p| matches!(self.account.of(u64::from(p.0)), OWNED | FOUND));
-        let leaked = owned.filter(|p| !seen.contains(&u64::from(p.0))).count();
-        let moved = found
-            .iter()
-            .enumerate()
-            .filter(|&(i, page)| {
-                let raw = u64::from(page.0);
-                raw != 0 && array.get(i) != Some(&raw) && seen.contains(&raw)
-            })
-            .count();
-        let success = matches!(result.ret, Ret::Errno(0) | Ret::Bool(true));
-        Outcome {
-            ret: Some(result.ret),
-            crash: None,
-            calls: result.bulk_calls.len(),
-            waits: result.waits,
-            leaked,
-            freed_populated: self.account.freed_populated,
-            moved,
-            filled,
-            stale,
-            doubled,
-            freed_of_others: self.account.freed_of_others,
-            missing: if success { target.slots().saturating_sub(filled) } else { 0 },
-            endless: result.gave_up(),
-            asked,
-        }
+        let run = Run { ret: result.ret, calls: result.bulk_calls.len(), waits: result.waits, wanted: target.slots() };
+        Outcome::of(&run, self.account.stock(found, array), asked)
     }
 
     /// Gives every page back that a run left behind.
     fn clean_up(&mut self) -> Result<()> {
-        for page in core::mem::take(&mut self.account.touched) {
-            if core::mem::replace(&mut self.account.state[page.0 as usize], FREE) != FREE {
-                self.machine.pages().set_pool(page, 0);
-                self.machine.free_pages(&mut Ctx::on(0), page, 0)?;
-            }
+        for page in self.account.close() {
+            self.machine.pages().set_pool(page, 0);
+            self.machine.free_pages(&mut Ctx::on(0), page, 0)?;
         }
         Ok(())
     }
@@ -455,18 +409,23 @@ fn run_pool<L: Locking, P: Probe, F: Fault, H: Hooks>(
 
 impl Plan {
     fn asked(&self) -> Asked {
-        Asked {
-            gate: self.fault.gate.asked(),
-            trylock: self.fault.trylock.asked(),
-            take: self.fault.take.asked(),
-            single: self.fault.single.asked(),
-            prepare: self.fault.prepare.asked(),
-            charge: self.fault.charge.asked(),
-            array: self.hooks.arrays.asked(),
-            append: self.hooks.appends.asked(),
-            vmap: self.hooks.vmaps.asked(),
-            dma_map: self.hooks.dma_maps.asked(),
-            stop: self.hooks.stop.asked(),
-        }
+        asked(&self.fault, &self.hooks)
+    }
+}
+
+/// How often each step was come to so far.
+pub fn asked(fault: &FaultPlan, hooks: &HookPlan) -> Asked {
+    Asked {
+        gate: fault.gate.asked(),
+        trylock: fault.trylock.asked(),
+        take: fault.take.asked(),
+        single: fault.single.asked(),
+        prepare: fault.prepare.asked(),
+        charge: fault.charge.asked(),
+        array: hooks.arrays.asked(),
+        append: hooks.appends.asked(),
+        vmap: hooks.vmaps.asked(),
+        dma_map: hooks.dma_maps.asked(),
+        stop: hooks.stop.asked(),
     }
 }

@@ -170,6 +170,11 @@ impl Shape {
         self.holes.is_empty()
     }
 
+    /// Whether slot `i`, which is there, is NULL.
+    pub fn is_hole(&self, i: usize) -> bool {
+        self.holes[i]
+    }
+
     /// Holes (K in the specification).
     pub fn holes(&self) -> usize {
         self.holes.iter().filter(|&&h| h).count()

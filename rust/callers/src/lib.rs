@@ -10,6 +10,7 @@
 //!
 //! Nothing sleeps: a wait advances a virtual clock, and [`env::Env::max_waits`] bounds callers that never give up.
 
+pub mod account;
 pub mod btrfs;
 pub mod call;
 pub mod compact;
@@ -18,6 +19,7 @@ pub mod erofs;
 pub mod harness;
 pub mod holes;
 pub mod misuse;
+pub mod own;
 pub mod page_pool;
 pub mod result;
 pub mod svc;

@@ -119,7 +119,7 @@ impl Branch {
     }
 
     /// Indices at which it can be stopped, given how often a run in which nothing fails comes to it.
-    fn indices(self, asked: &Asked) -> u64 {
+    pub fn indices(self, asked: &Asked) -> u64 {
         match self {
             Branch::Watermark => asked.gate,
             Branch::Trylock => asked.trylock,

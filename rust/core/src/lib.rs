@@ -35,6 +35,7 @@ pub mod probe;
 pub mod reclaim;
 pub mod recording;
 pub mod replay;
+pub mod saved;
 pub mod slowpath;
 pub mod snapshot;
 pub mod step;

@@ -317,6 +317,16 @@ impl PageMap {
         found
     }
 
+    /// Blocks owned by callers in `frames`: first frame and order, by frame.
+    pub(crate) fn allocated(&self, frames: core::ops::Range<Pfn>) -> impl Iterator<Item = (Pfn, u8)> + '_ {
+        let end = frames.end.index().min(self.state.len());
+        let states = self.state[frames.start.index()..end].iter().enumerate();
+        states.filter_map(move |(i, state)| {
+            let state = state.load(Relaxed);
+            (state & KIND == ALLOC).then(|| (Pfn(frames.start.0 + i as u32), state & ORDER))
+        })
+    }
+
     /// Type and zone index of the pageblock of a frame, in one load.
     #[inline]
     pub(crate) fn block(&self, pfn: Pfn) -> Block {

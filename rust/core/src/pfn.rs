@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Number of orders, 0 to [`MAX_PAGE_ORDER`].
 pub const NR_PAGE_ORDERS: usize = 11;
 /// Largest order of a buddy block (1024 pages).
@@ -18,7 +20,7 @@ pub const PAGE_ALLOC_COSTLY_ORDER: u8 = 3;
 pub const PAGE_SIZE: u64 = 4096;
 
 /// A page frame number. Frame 0 is never managed, so it stands for NULL.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[repr(transparent)]
 pub struct Pfn(pub u32);
 

@@ -12,6 +12,8 @@
 use core::sync::atomic::Ordering::Relaxed;
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::alloc::AllocContext;
 use crate::error::{Error, Result};
 use crate::fault::{Ctx, Fault};
@@ -32,7 +34,7 @@ pub const FOLIO_BATCH: usize = 31;
 const REPORT_INTERVAL_NS: u64 = 10_000_000_000;
 
 /// What the machine can reclaim, and how fast.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReclaimModel {
     /// Pages of clean page cache to allocate now.
     pub file_pages: u64,
@@ -54,7 +56,7 @@ impl Default for ReclaimModel {
 }
 
 /// Counters of the model, by their names in `/proc/vmstat`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the kernel's names")]
 pub struct ReclaimEvents {
     pub pgscan_kswapd: u64,
@@ -85,7 +87,7 @@ pub struct ReclaimInfo {
 }
 
 /// kswapd of one node.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Kswapd {
     wake_at: Option<u64>,
     failures: u32,
@@ -96,7 +98,7 @@ struct Kswapd {
 /// # Invariants
 ///
 /// `lru` has a queue per zone; every page in it and every page of a task is owned with order 0, by the model alone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reclaim {
     model: Option<ReclaimModel>,
     lru: Vec<VecDeque<Pfn>>,
@@ -106,6 +108,26 @@ pub(crate) struct Reclaim {
     last_report: Option<u64>,
     failure_reports: u64,
     events: ReclaimEvents,
+}
+
+impl Reclaim {
+    /// Refuses a state that does not belong to a machine of so many zones and nodes; `owned` knows pages of order 0.
+    pub(crate) fn check(&self, zones: usize, nodes: usize, owned: impl Fn(Pfn) -> bool) -> Result<()> {
+        let pages = || self.lru.iter().flatten().chain(self.tasks.iter().flatten()).copied();
+        let mut all: Vec<Pfn> = pages().collect();
+        all.sort_unstable();
+        let twice = all.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+        if let Some(pfn) = twice.or_else(|| pages().find(|&pfn| !owned(pfn))) {
+            return Err(Error::Snapshot(format!("pfn {pfn} of the reclaim model is not owned once, with order 0")));
+        }
+        if !matches!(self.lru.len(), n if n == 0 || n == zones)
+            || !matches!(self.kswapd.len(), n if n == 0 || n == nodes)
+        {
+            let (lru, kswapd) = (self.lru.len(), self.kswapd.len());
+            return Err(Error::Snapshot(format!("the reclaim model has {lru} queues and {kswapd} daemons")));
+        }
+        Ok(())
+    }
 }
 
 /// Why a request of the slow path that the kernel would not let fail ends with NULL here all the same.

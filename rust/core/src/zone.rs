@@ -3,6 +3,8 @@
 
 use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering::Relaxed};
 
+use serde::{Deserialize, Serialize};
+
 use crate::gfp::{MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
 use crate::list::FreeList;
 use crate::page::PageMap;
@@ -72,7 +74,7 @@ pub(crate) struct Diff {
 }
 
 /// Events and NUMA counters of one CPU in one zone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Events {
     /// `PGALLOC` of this zone, pages.
     pub pgalloc: u64,

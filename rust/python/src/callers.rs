@@ -132,7 +132,7 @@ fn run<'py>(
 }
 
 /// Slots that a caller may free or move: each holds NULL or a page that is owned with order 0, and no page twice.
-fn check_owned(machine: &Machine, slots: &[Slot]) -> PyResult<()> {
+pub(crate) fn check_owned(machine: &Machine, slots: &[Slot]) -> PyResult<()> {
     let mut seen = std::collections::HashMap::new();
     for (i, slot) in slots.iter().enumerate().filter(|(_, s)| s.raw() != 0) {
         let raw = slot.raw();

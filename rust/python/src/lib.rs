@@ -8,6 +8,7 @@ mod explore;
 mod faults;
 mod machine;
 mod measure;
+mod own;
 mod page_array;
 mod page_pool;
 mod replay;
@@ -34,6 +35,8 @@ mod _core {
         clock_cost, contend, core_rows, count_bulk, count_fill, count_page_pool, fillers, ns_per_count, trial_bulk,
         trial_fill, trial_page_pool, window_fill,
     };
+    #[pymodule_export]
+    use super::own::{OwnOutcome, OwnRun, Stream};
     #[pymodule_export]
     use super::page_array::PageArray;
     #[pymodule_export]

@@ -8,8 +8,9 @@ use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::NoProbe;
 use bulkpages_core::reclaim::ReclaimModel;
 use bulkpages_core::replay::Replay;
+use bulkpages_core::saved::Saved;
 use bulkpages_core::snapshot::Snapshot;
-use bulkpages_core::sync::{Atomic, Local};
+use bulkpages_core::sync::{Atomic, Local, Locking};
 use bulkpages_core::{Machine as CoreMachine, Pfn};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -95,6 +96,11 @@ pub(crate) fn turn(machine: &Mutex<CoreMachine<Local>>) -> MutexGuard<'_, CoreMa
     machine.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> PyResult<T> {
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(text))
+        .map_err(|e| SnapshotError::new_err(format!("at {}: {}", e.path(), e.inner())))
+}
+
 #[derive(Clone, Copy)]
 enum Version {
     V1,
@@ -136,7 +142,7 @@ impl Machine {
 
     /// Refuses to free a page that a page_pool counts as its own. Asked only while there are pools.
     #[inline]
-    fn not_in_a_pool(&self, pfn: Pfn) -> PyResult<()> {
+    pub(crate) fn not_in_a_pool(&self, pfn: Pfn) -> PyResult<()> {
         if self.pool_ids.any() && with!(self, |m| m.pages().pool(pfn)) != 0 {
             return Err(ApiMisuse::new_err(format!("pfn {pfn} belongs to a page_pool: put it back there")));
         }
@@ -153,7 +159,7 @@ impl Machine {
     /// A machine that boots (`memory_pages`) or is loaded (`snapshot`, JSON text).
     #[new]
     #[pyo3(signature = (*, memory_pages=None, cpus=None, nodes=None, movablecore_pages=None, snapshot=None,
-        memcg=false, page_owner=false, threads=false))]
+        saved=None, saved_slots=None, memcg=false, page_owner=false, threads=false))]
     #[expect(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -162,6 +168,8 @@ impl Machine {
         nodes: Option<Int>,
         movablecore_pages: Option<Int>,
         snapshot: Option<&str>,
+        saved: Option<&str>,
+        saved_slots: Option<Vec<(usize, u32)>>,
         memcg: bool,
         page_owner: bool,
         threads: bool,
@@ -169,15 +177,12 @@ impl Machine {
         enum Source {
             Boot(BootSpec),
             Snapshot(Box<Snapshot>),
+            Saved(Box<Saved>),
         }
-        let source = match snapshot {
-            Some(text) => {
-                let text = &mut serde_json::Deserializer::from_str(text);
-                let snapshot = serde_path_to_error::deserialize(text)
-                    .map_err(|e| SnapshotError::new_err(format!("at {}: {}", e.path(), e.inner())))?;
-                Source::Snapshot(Box::new(snapshot))
-            }
-            None => {
+        let source = match (snapshot, saved) {
+            (Some(text), _) => Source::Snapshot(Box::new(from_json(text)?)),
+            (None, Some(text)) => Source::Saved(Box::new(from_json(text)?)),
+            (None, None) => {
                 let count = |what: &str, value: Option<Int>, default: i64| match value {
                     Some(v) => v.within(what, 0..=1 << 40),
                     None => Ok(default),
@@ -194,26 +199,42 @@ impl Machine {
                 Source::Boot(spec)
             }
         };
+        /// Switches that a snapshot does not have.
+        fn switched<L: Locking>(mut machine: CoreMachine<L>, memcg: bool, page_owner: bool) -> CoreMachine<L> {
+            machine.set_memcg(memcg);
+            machine.set_page_owner(page_owner);
+            machine
+        }
         let inner = py.detach(|| -> bulkpages_core::Result<Inner> {
             Ok(if threads {
-                let mut machine = match &source {
-                    Source::Boot(spec) => CoreMachine::<Atomic>::boot(spec)?,
-                    Source::Snapshot(snapshot) => CoreMachine::<Atomic>::from_snapshot(snapshot)?,
-                };
-                machine.set_memcg(memcg);
-                machine.set_page_owner(page_owner);
-                Inner::Parallel(machine)
+                Inner::Parallel(match &source {
+                    Source::Boot(spec) => switched(CoreMachine::<Atomic>::boot(spec)?, memcg, page_owner),
+                    Source::Snapshot(snapshot) => {
+                        switched(CoreMachine::<Atomic>::from_snapshot(snapshot)?, memcg, page_owner)
+                    }
+                    Source::Saved(saved) => CoreMachine::<Atomic>::restore(saved)?,
+                })
             } else {
-                let mut machine = match &source {
-                    Source::Boot(spec) => CoreMachine::<Local>::boot(spec)?,
-                    Source::Snapshot(snapshot) => CoreMachine::<Local>::from_snapshot(snapshot)?,
-                };
-                machine.set_memcg(memcg);
-                machine.set_page_owner(page_owner);
-                Inner::Serial(Mutex::new(machine))
+                Inner::Serial(Mutex::new(match &source {
+                    Source::Boot(spec) => switched(CoreMachine::<Local>::boot(spec)?, memcg, page_owner),
+                    Source::Snapshot(snapshot) => {
+                        switched(CoreMachine::<Local>::from_snapshot(snapshot)?, memcg, page_owner)
+                    }
+                    Source::Saved(saved) => CoreMachine::<Local>::restore(saved)?,
+                }))
             })
         });
-        Ok(Machine::from_inner(inner.map_err(to_py)?))
+        let machine = Machine::from_inner(inner.map_err(to_py)?);
+        if let Some(slots) = saved_slots.filter(|slots| !slots.is_empty()) {
+            let replay = Box::new(Replay::default());
+            for (i, page) in slots {
+                let slot =
+                    replay.slots().get(i).ok_or_else(|| SnapshotError::new_err(format!("slot {i} of replay")))?;
+                slot.set(Pfn(page));
+            }
+            *machine.replay.lock().unwrap_or_else(PoisonError::into_inner) = Some(replay);
+        }
+        Ok(machine)
     }
 
     /// CPUs.
@@ -468,6 +489,20 @@ impl Machine {
     fn _snapshot(&self, py: Python<'_>) -> PyResult<String> {
         let snapshot = py.detach(|| with!(self, |m| m.snapshot()));
         serde_json::to_string(&snapshot).map_err(|e| SnapshotError::new_err(e.to_string()))
+    }
+
+    /// Whether the machine has page_pools.
+    fn _has_pools(&self) -> bool {
+        self.pool_ids.any()
+    }
+
+    /// Everything that later calls depend on: as JSON text, and the pages in the slots of `replay`.
+    fn _save(&self, py: Python<'_>) -> PyResult<(String, Vec<(usize, u32)>)> {
+        let saved = py.detach(|| with!(self, |m| m.save()));
+        let text = serde_json::to_string(&saved).map_err(|e| SnapshotError::new_err(e.to_string()))?;
+        let replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = replay.as_ref().map_or(&[][..], |replay| replay.slots()).iter().enumerate();
+        Ok((text, slots.filter(|(_, s)| s.raw() != 0).map(|(i, s)| (i, s.get().0)).collect()))
     }
 
     /// Counters by their names in /proc/vmstat.

@@ -45,7 +45,7 @@ fn pool(name: &str, bench: &str) -> PyResult<Workload> {
     }
 }
 
-fn times(iterations: &Int) -> PyResult<u64> {
+pub(crate) fn times(iterations: &Int) -> PyResult<u64> {
     iterations.within("iterations", 1..=1 << 40).map(|n| n as u64)
 }
 
@@ -59,7 +59,7 @@ fn count<'py>(py: Python<'py>, machine: &Machine, workload: Workload, n: u64) ->
     count_dict(py, &c, pages)
 }
 
-fn count_dict<'py>(py: Python<'py>, c: &Counts, pages: u64) -> PyResult<Bound<'py, PyDict>> {
+pub(crate) fn count_dict<'py>(py: Python<'py>, c: &Counts, pages: u64) -> PyResult<Bound<'py, PyDict>> {
     let d = allocator_counts(py, c)?;
     for (name, value) in [
         ("pages", pages),

@@ -112,6 +112,10 @@ impl PageArray {
         format!("PageArray([{}{more}])", shown.join(", "))
     }
 
+    fn _repr_html_<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.py().import("bulkpages.draw")?.call_method1("array", (slf,))
+    }
+
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Vec<u64>,))> {
         let pages = self.slots.iter().map(Slot::raw).collect();
         Ok((py.get_type::<PageArray>().into_any(), (pages,)))

@@ -58,7 +58,7 @@ pub(crate) fn watched<T: Send>(
     }
 }
 
-fn ret_text(outcome: &Outcome) -> String {
+pub(crate) fn ret_text(outcome: &Outcome) -> String {
     match outcome.ret {
         None => "crash".into(),
         Some(Ret::Errno(e)) => e.to_string(),

@@ -1,0 +1,102 @@
+"""Meanings of the page array that a user makes up: which slots want a page, and what the call returns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from bulkpages._core import PageArray
+from bulkpages.errors import InvalidArgument
+from bulkpages.gfp import GFP_KERNEL
+
+if TYPE_CHECKING:
+    from bulkpages.machine import Machine
+
+__all__ = ["Semantics"]
+
+
+class Semantics(ABC):
+    """A bulk call of one's own, built of the emulator's: one output-only call for as many pages as slots want one.
+
+    Subclasses say which slots want a page, and what is returned. An instance is called as `machine.alloc_pages_bulk`
+    is, with the machine in front; own callers pass it as `api=`.
+
+    Attributes:
+        reads: Whether slots are read at all; if not, every slot wants a page and `wants` is not asked.
+        returns: "count", the pages that are new; or "position", the index of the first wanted slot that got no page.
+            Callers and the misuse score go by it; override `result` for another rule.
+
+    Example:
+        >>> import bulkpages as bp
+        >>> class FillAndCount(bp.callers.Semantics):
+        ...     def wants(self, page):
+        ...         return page == 0
+        >>> m = bp.Machine("64MiB")
+        >>> a = bp.callers.fill_shape(m, "x.x.")
+        >>> FillAndCount()(m, a)
+        2
+    """
+
+    reads: ClassVar[bool] = True
+    returns: ClassVar[Literal["count", "position"]] = "count"
+
+    @abstractmethod
+    def wants(self, page: int) -> bool:
+        """Whether a slot with this content, a frame number or 0, gets a page."""
+
+    def result(self, wanted: Sequence[int], got: int, nr_pages: int) -> int:
+        """What is returned.
+
+        Args:
+            wanted: Indices of the slots that want a page.
+            got: How many of them got one, from the front.
+            nr_pages: Slots passed.
+        """
+        if self.returns == "count":
+            return got
+        return wanted[got] if got < len(wanted) else nr_pages
+
+    @property
+    def name(self) -> str:
+        """Name in reports: the class's."""
+        return type(self).__name__
+
+    def fill(
+        self,
+        nr_pages: int,
+        read: Callable[[int], int],
+        write: Callable[[int, int], None],
+        take: Callable[[int], Sequence[int]],
+    ) -> int:
+        """The call, whatever the array is in: `read` and `write` are its slots, `take` brings so many pages or less."""
+        wanted = [i for i in range(nr_pages) if not self.reads or self.wants(read(i))]
+        pages = take(len(wanted)) if wanted else ()
+        for i, page in zip(wanted, pages, strict=False):
+            write(i, page)
+        return self.result(wanted, len(pages), nr_pages)
+
+    def __call__(
+        self, machine: Machine, array: PageArray, nr_pages: int | None = None, *, gfp: int = GFP_KERNEL, cpu: int = 0
+    ) -> int:
+        """The call on a machine.
+
+        Args:
+            machine: The machine.
+            array: The array.
+            nr_pages: Slots, from the first on; all when None.
+            gfp: Flags of the request.
+            cpu: CPU that executes.
+
+        Raises:
+            InvalidArgument: `nr_pages` is not a number of slots of the array.
+        """
+        n = len(array) if nr_pages is None else nr_pages
+        if not 0 <= n <= len(array):
+            raise InvalidArgument(f"nr_pages {n} is outside 0..={len(array)}")
+
+        def take(wanted: int) -> list[int]:
+            pages = PageArray(wanted)
+            return pages[: machine.alloc_pages_bulk(gfp, pages, api="v2", cpu=cpu)]
+
+        return self.fill(n, array.__getitem__, array.__setitem__, take)
