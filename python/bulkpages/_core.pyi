@@ -207,7 +207,7 @@ class OwnRun:
         waits: int,
         crash: str | None = None,
         clean: bool = False,
-    ) -> tuple[OwnOutcome, list[int], list[dict[str, Any]]]: ...
+    ) -> tuple[OwnOutcome, dict[str, int], list[dict[str, Any]]]: ...
 
 @final
 class OwnOutcome:

@@ -95,7 +95,7 @@ class _Done:
     env: Env
     array: PageArray
     ret: Ret | None
-    counts: Sequence[int]
+    counts: dict[str, int]
     events: Sequence[Mapping[str, Any]]
 
 
@@ -172,7 +172,7 @@ class Own:
         done = self._call(run, array, wanted, self._form(form), max_waits=max_waits, max_calls=None)
         if done.outcome.crash is not None:
             raise ApiMisuse(f"{self.name}: {done.outcome.crash}")
-        tests, writes, clears = done.counts
+        slots = {name: done.counts.pop(name) for name in ("slot_tests", "slot_writes", "slot_clears")}
         return CallerResult(
             ret=done.ret,
             gave_up=done.ret is None,
@@ -183,9 +183,8 @@ class Own:
             wait_ns=done.env.wait_ns,
             freed=done.env.freed,
             trace=(),
-            slot_tests=tests,
-            slot_writes=writes,
-            slot_clears=clears,
+            **slots,
+            counts=done.counts,
             stats={},
             events=done.events,
         )

@@ -82,7 +82,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bulkpages")
 def main() -> None:
-    """Evidence about Linux's page allocator: alloc_pages_bulk() v1 against v2.
+    r"""Evidence about Linux's page allocator: alloc_pages_bulk() v1 against v2.
 
     \b
     bulkpages compare --quick        the answer, in under a minute

@@ -24,7 +24,7 @@ use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
 use crate::faults::Plan;
 use crate::machine::{Machine, with};
-use crate::measure::{count_dict, times};
+use crate::measure::{allocator_counts, count_dict, times};
 use crate::page_array::PageArray;
 use crate::sweep::ret_text;
 
@@ -271,7 +271,7 @@ impl OwnRun {
         waits: u64,
         crash: Option<String>,
         clean: bool,
-    ) -> PyResult<(OwnOutcome, [u64; 3], Bound<'py, PyList>)> {
+    ) -> PyResult<(OwnOutcome, Bound<'py, PyDict>, Bound<'py, PyList>)> {
         let ret = match ret {
             None => Ret::GaveUp,
             Some(value) => match value.cast::<PyBool>() {
@@ -302,7 +302,10 @@ impl OwnRun {
         }
         let events =
             seen.events.iter().filter(|_| state.explain).map(|e| to_dict(py, e)).collect::<PyResult<Vec<_>>>()?;
-        let counts = [state.slot_tests, state.slot_writes, state.slot_clears];
+        let counts = allocator_counts(py, &seen.counts)?;
+        counts.set_item("slot_tests", state.slot_tests)?;
+        counts.set_item("slot_writes", state.slot_writes)?;
+        counts.set_item("slot_clears", state.slot_clears)?;
         Ok((OwnOutcome { outcome }, counts, PyList::new(py, events)?))
     }
 }
