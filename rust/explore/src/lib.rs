@@ -190,8 +190,11 @@ struct Run {
     result: Result<(), Stop>,
 }
 
-/// Runs executions until one fails or all that are wanted were run.
-fn explore(which: Which<'_>, mut execute: impl FnMut(Choices) -> Run) -> Outcome {
+/// Executions between two questions whether to go on.
+const CHUNK: u64 = 256;
+
+/// Runs executions until one fails, all that are wanted were run, or `go_on`, asked now and then, says no.
+fn explore(which: Which<'_>, go_on: &mut dyn FnMut() -> bool, mut execute: impl FnMut(Choices) -> Run) -> Outcome {
     let (given, limit) = match which {
         Which::UpTo(limit) => (Vec::new(), limit),
         Which::Only(choices) => (choices.to_vec(), 1),
@@ -213,7 +216,9 @@ fn explore(which: Which<'_>, mut execute: impl FnMut(Choices) -> Run) -> Outcome
         let next = run.choices.next();
         outcome.complete = next.is_none() && matches!(which, Which::UpTo(_));
         match next {
-            Some(next) if outcome.executions < limit => choices = next,
+            Some(next) if outcome.executions < limit && (!outcome.executions.is_multiple_of(CHUNK) || go_on()) => {
+                choices = next;
+            }
             _ => return outcome,
         }
     }

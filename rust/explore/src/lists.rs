@@ -379,9 +379,16 @@ impl World<'_> {
     }
 }
 
-/// Explores `task` with up to `bound` handlers out of `handlers` in each execution.
-pub fn run(rule: Rule, task: Call, handlers: &[Call], bound: usize, which: Which<'_>) -> Outcome {
-    explore(which, |choices| {
+/// Explores `task` with up to `bound` handlers out of `handlers` in each execution, as long as `go_on` says so.
+pub fn run(
+    rule: Rule,
+    task: Call,
+    handlers: &[Call],
+    bound: usize,
+    which: Which<'_>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Outcome {
+    explore(which, go_on, |choices| {
         let mut world = World {
             rule,
             handlers,
@@ -428,17 +435,17 @@ mod tests {
 
     #[test]
     fn the_rule_before_the_fix_breaks_a_drain() {
-        let found = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::UpTo(u64::MAX));
+        let found = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::UpTo(u64::MAX), &mut || true);
         let failure = found.failure.clone().expect("038a102535eb fixed something");
         assert!(failure.error.contains("for ever"), "{}", failure.error);
         assert!(!failure.deadlock);
         let came = |what: &str| found.steps.iter().any(|s| s.kind == Kind::Interrupt && s.text.contains(what));
         assert!(came("alloc") || came("bulk"));
         // The list of choices is the execution.
-        let again = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::Only(&failure.choices));
+        let again = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::Only(&failure.choices), &mut || true);
         assert!(again.fits && !again.complete);
         assert_eq!((again.failure, again.steps), (Some(failure), found.steps));
-        let other = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::Only(&[4]));
+        let other = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::Only(&[4]), &mut || true);
         assert!(!other.fits, "there are three handlers");
     }
 
@@ -446,7 +453,7 @@ mod tests {
     fn the_fixed_rules_hold_up_to_two_handlers() {
         for rule in [Rule::Up, Rule::Smp, Rule::Rt] {
             for task in Call::ALL {
-                let found = run(rule, task, &HANDLERS, 2, Which::UpTo(u64::MAX));
+                let found = run(rule, task, &HANDLERS, 2, Which::UpTo(u64::MAX), &mut || true);
                 assert_eq!(found.failure, None, "{} {}", rule.name(), task.name());
                 assert!(found.complete && found.handlers > 0, "{} {}", rule.name(), task.name());
             }
@@ -455,14 +462,14 @@ mod tests {
 
     #[test]
     fn on_rt_a_handler_that_waits_only_sleeps() {
-        let found = run(Rule::Rt, Call::Alloc, &[Call::Drain], 2, Which::UpTo(u64::MAX));
+        let found = run(Rule::Rt, Call::Alloc, &[Call::Drain], 2, Which::UpTo(u64::MAX), &mut || true);
         assert_eq!(found.failure, None);
         assert!(found.complete && found.handlers > 0);
     }
 
     #[test]
     fn a_handler_that_waits_for_what_it_interrupted_is_a_deadlock_by_design() {
-        let found = run(Rule::Smp, Call::Alloc, &[Call::Drain], 1, Which::UpTo(u64::MAX));
+        let found = run(Rule::Smp, Call::Alloc, &[Call::Drain], 1, Which::UpTo(u64::MAX), &mut || true);
         let failure = found.failure.unwrap();
         assert!(failure.deadlock && failure.error.contains("held by the task"), "{}", failure.error);
     }

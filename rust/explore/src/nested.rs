@@ -289,18 +289,25 @@ impl Shared<'_> {
     }
 }
 
-/// Explores `task` with up to `bound` handlers out of `handlers` in each execution.
+/// Explores `task` with up to `bound` handlers out of `handlers` in each execution, as long as `go_on` says so.
 ///
 /// # Errors
 ///
 /// For [`Rule::UpBeforeFix`]: safe locks cannot be broken that way, [`crate::lists`] models it.
-pub fn run(rule: Rule, task: &Task, handlers: &[Call], bound: usize, which: Which<'_>) -> Result<Outcome> {
+pub fn run(
+    rule: Rule,
+    task: &Task,
+    handlers: &[Call],
+    bound: usize,
+    which: Which<'_>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Outcome> {
     if rule == Rule::UpBeforeFix {
         return Err(Error::InvalidArgument("up-before-fix is explored by the step model of the lists only".into()));
     }
     let spec = BootSpec::new(16384, 1, 1);
     let mut boot_error = None;
-    let outcome = explore(which, |choices| {
+    let outcome = explore(which, go_on, |choices| {
         let machine = match Machine::<Atomic>::boot(&spec) {
             Ok(machine) => machine,
             Err(error) => {
@@ -361,7 +368,7 @@ mod tests {
         for rule in [Rule::Up, Rule::Smp, Rule::Rt] {
             for task in Task::all() {
                 let handlers = [Call::Alloc, Call::Free, Call::V1, Call::V2];
-                let found = run(rule, &task, &handlers, 1, Which::UpTo(u64::MAX)).unwrap();
+                let found = run(rule, &task, &handlers, 1, Which::UpTo(u64::MAX), &mut || true).unwrap();
                 assert_eq!(found.failure, None, "{} {}", rule.name(), task.name());
                 assert!(found.complete && found.handlers > 0, "{} {}", rule.name(), task.name());
             }
@@ -371,7 +378,8 @@ mod tests {
     #[test]
     fn a_drain_in_a_handler_is_a_deadlock_by_design_on_smp_only() {
         for task in Task::all() {
-            let found = |rule| run(rule, &task, &[Call::Drain], 1, Which::UpTo(u64::MAX)).unwrap().failure;
+            let found =
+                |rule| run(rule, &task, &[Call::Drain], 1, Which::UpTo(u64::MAX), &mut || true).unwrap().failure;
             assert!(found(Rule::Smp).is_some_and(|f| f.deadlock), "{}", task.name());
             assert_eq!((found(Rule::Up), found(Rule::Rt)), (None, None), "{}", task.name());
         }
@@ -381,10 +389,10 @@ mod tests {
     fn an_interrupt_inside_a_batch_loop_makes_the_handler_take_from_the_buddy_lists() {
         // The first point at which v2 holds the lock of the lists.
         let task = Task::Call(Call::V2);
-        let quiet = run(Rule::Smp, &task, &[Call::Alloc], 1, Which::Only(&[])).unwrap();
+        let quiet = run(Rule::Smp, &task, &[Call::Alloc], 1, Which::Only(&[]), &mut || true).unwrap();
         let at = quiet.steps.iter().position(|s| s.kind == Kind::Lock("pcp->lock")).unwrap() + 1;
         let choices: Vec<usize> = (0..=at).map(|i| usize::from(i == at)).collect();
-        let found = run(Rule::Smp, &task, &[Call::Alloc], 1, Which::Only(&choices)).unwrap();
+        let found = run(Rule::Smp, &task, &[Call::Alloc], 1, Which::Only(&choices), &mut || true).unwrap();
         assert!(found.fits && found.failure.is_none());
         let handler: Vec<&str> = found.steps.iter().filter(|s| s.depth == 1).map(|s| s.text.as_str()).collect();
         assert!(handler.iter().any(|s| s.contains("locked: false")), "{handler:?}");
@@ -393,6 +401,8 @@ mod tests {
 
     #[test]
     fn the_broken_rule_is_refused() {
-        assert!(run(Rule::UpBeforeFix, &Task::Call(Call::V1), &[Call::Alloc], 1, Which::UpTo(1)).is_err());
+        assert!(
+            run(Rule::UpBeforeFix, &Task::Call(Call::V1), &[Call::Alloc], 1, Which::UpTo(1), &mut || true).is_err()
+        );
     }
 }

@@ -78,12 +78,21 @@ pub(crate) fn explore_interrupts<'py>(
     if handlers.is_empty() {
         return Err(invalid("handlers is empty: nothing could interrupt"));
     }
+    let mut raised = None;
+    // Ctrl-C ends the exploration: a part of it is no answer.
+    let mut go_on = || match Python::attach(|py| py.check_signals()) {
+        Ok(()) => true,
+        Err(error) => {
+            raised = Some(error);
+            false
+        }
+    };
     let outcome = match model {
         "lists" => {
             let call = |what: &str, name: &str| pick(what, name, &lists::Call::ALL, lists::Call::name);
             let task = call("task", task)?;
             let handlers = handlers.iter().map(|h| call("handler", h)).collect::<PyResult<Vec<_>>>()?;
-            py.detach(|| lists::run(rule, task, &handlers, bound, which))
+            py.detach(|| lists::run(rule, task, &handlers, bound, which, &mut go_on))
         }
         "core" => {
             let call = |what: &str, name: &str| pick(what, name, &nested::Call::ALL, nested::Call::name);
@@ -92,10 +101,13 @@ pub(crate) fn explore_interrupts<'py>(
                 .find(|t| t.name() == task)
                 .ok_or_else(|| invalid(format!("task {task:?} is none of {}", explore_tasks().join(", "))))?;
             let handlers = handlers.iter().map(|h| call("handler", h)).collect::<PyResult<Vec<_>>>()?;
-            py.detach(|| nested::run(rule, &task, &handlers, bound, which)).map_err(to_py)?
+            py.detach(|| nested::run(rule, &task, &handlers, bound, which, &mut go_on)).map_err(to_py)?
         }
         other => return Err(invalid(format!("model {other:?} is neither \"lists\" nor \"core\""))),
     };
+    if let Some(error) = raised {
+        return Err(error);
+    }
     if choices.is_some() && !outcome.fits {
         return Err(invalid(format!(
             "choices {:?} do not fit: there are {} points, each with 0 to {} to choose from until {bound} handlers came",
