@@ -2,8 +2,8 @@
 
 The rules that a page follows:
 
-* All `python` blocks of a page run in order, in one namespace, in an empty directory; `>>>` lines are
-  a doctest.
+* All `python` and `pycon` blocks of a page run in order, in one namespace, in an empty directory; `>>>` lines are
+  a doctest, in which a blank line belongs to what is printed.
 * `expression  # value` states the value: the comment, up to a colon, is compared when it is a Python literal.
 * A `text` block right behind a `python` or `console` block is what that one prints.
 * A `console` block holds commands behind `$`. Those of `bulkpages` run if what they print is stated.
@@ -146,7 +146,8 @@ def _run(block: Block, names: dict[str, Any], where: str) -> int:
 
 
 def _doctest(block: Block, names: dict[str, Any], where: str) -> int:
-    test = doctest.DocTestParser().get_doctest(block.text, {}, where, where, block.line - 1)
+    text = "\n".join(line or "<BLANKLINE>" for line in block.text.splitlines())
+    test = doctest.DocTestParser().get_doctest(text + "\n", {}, where, where, block.line - 1)
     test.globs = names
     out: list[str] = []
     results = doctest.DocTestRunner(verbose=False).run(test, out=out.append, clear_globs=False)
@@ -156,14 +157,14 @@ def _doctest(block: Block, names: dict[str, Any], where: str) -> int:
 
 
 def run_page(page: Path, folder: Path) -> int:
-    """Runs the `python` blocks of a page inside a folder; returns how many statements of the page were compared."""
+    """Runs the Python blocks of a page inside a folder; returns how many statements of the page were compared."""
     names: dict[str, Any] = {"__name__": "__page__"}
     compared = 0
     before = Path.cwd()
     os.chdir(folder)
     try:
         for block in fences(page.read_text()):
-            if block.kind == "python":
+            if block.kind in ("python", "pycon"):
                 run = _doctest if block.text.lstrip().startswith(">>>") else _run
                 compared += run(block, names, page.name)
     finally:

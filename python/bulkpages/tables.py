@@ -11,11 +11,12 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, cast
 
 from bulkpages.errors import BulkpagesError, InvalidArgument
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["Table", "Tabular", "comparison"]
 
@@ -33,6 +34,8 @@ def _library(name: str, package: str, extra: str | None = None) -> Any:
 
 def _column(name: str, values: Any) -> Column:
     """Numbers become an array that nobody can write to; anything else stays what it is."""
+    import numpy as np
+
     if isinstance(values, np.ndarray):
         if values.ndim != 1:
             raise InvalidArgument(f"column {name!r} has {values.ndim} dimensions, not 1")
@@ -104,6 +107,8 @@ class Table:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every row as a dict of Python values."""
+        import numpy as np
+
         plain = [v.tolist() if isinstance(v, np.ndarray) else v for v in self._columns.values()]
         return [dict(zip(self._columns, row, strict=True)) for row in zip(*plain, strict=True)]
 
@@ -177,12 +182,16 @@ def _table(columns: Mapping[str, Any], title: str) -> Table:
 
 
 def _same(a: Column, b: Column) -> bool:
+    import numpy as np
+
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return a.dtype == b.dtype and bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
     return type(a) is type(b) and bool(a == b)
 
 
 def _arrow(core: Any, values: Column) -> Any:
+    import numpy as np
+
     if isinstance(values, np.ndarray):
         return core.Array.from_numpy(values)
     kinds = {type(v) for v in values} - {type(None)}

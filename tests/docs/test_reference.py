@@ -19,9 +19,17 @@ MODULES = sorted(
     if not module.name.endswith(("__main__", "_core"))
 )
 # Whole modules with a page: everything in their __all__ is public.
-DOCUMENTED = ["bulkpages.callers", "bulkpages.walk", "bulkpages.conform", "bulkpages.what_if"]
+DOCUMENTED = [
+    "bulkpages.callers",
+    "bulkpages.sweep",
+    "bulkpages.tables",
+    "bulkpages.testing",
+    "bulkpages.walk",
+    "bulkpages.conform",
+    "bulkpages.what_if",
+]
 DOCUMENTED += [name for name in MODULES if name.startswith("bulkpages.formats.")]
-NOT_OBJECTS = {"__version__", "callers", *gfp.__all__}
+NOT_OBJECTS = {"__version__", "callers", "sweep", *gfp.__all__}
 
 
 def entries() -> set[str]:
@@ -67,7 +75,9 @@ def test_public_names_and_their_members_say_what_they_are(name: str) -> None:
     if inspect.isclass(thing):
         for member in dir(thing):
             value = inspect.getattr_static(thing, member)
-            inherited = member in dir(tuple) or member in dir(Exception) or member in getattr(thing, "_fields", ())
+            # What another package defines is documented there.
+            ours = [c for c in inspect.getmro(thing) if c.__module__.startswith("bulkpages") and member in vars(c)]
+            inherited = not ours or member in getattr(thing, "_fields", ())
             # Fields of data classes are told in the class's docstring; their defaults are no members.
             field = member in getattr(thing, "__dataclass_fields__", {})
             if not member.startswith("_") and not inherited and not field:

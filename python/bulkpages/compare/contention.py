@@ -93,13 +93,13 @@ def contention(seed: int, share: float = 1) -> list[dict[str, Any]]:
             }
             if kept >= ENOUGH:
                 cost = {
-                    arm: np.asarray([run["cost"][: size * BLOCKS] for run in found], dtype=float)
+                    arm: np.median([np.reshape(run["cost"][: size * BLOCKS], (BLOCKS, -1)) for run in found], axis=2)
                     for arm, found in runs.items()
                 }
                 result, null = (
                     compare(
-                        cost["v1"].reshape(ROUNDS, BLOCKS, -1),
-                        cost[arm].reshape(ROUNDS, BLOCKS, -1),
+                        cost["v1"],
+                        cost[arm],
                         alpha=alpha,
                         effect=0.01,
                         seed=seed,
