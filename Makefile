@@ -8,8 +8,11 @@ SRC    := pyproject.toml constraints.txt Cargo.toml Cargo.lock README.md LICENSE
           $(shell find rust python -type f -not -path '*/__pycache__/*' -not -name '*.so' 2>/dev/null)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
+# No path of the machine in what is shipped.
+REMAP  := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
+
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python bench figures instructions docs lint format mutants clean
+.PHONY: help compare test test-rust test-python bench figures instructions docs wheels lint format mutants clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -52,6 +55,13 @@ format: $(TOOLS) ## Format everything.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+wheels: $(STAMP) ## Build a wheel and an sdist into dist/, and try each in an environment of its own (ARGS="--zig ...").
+	$(PIP) 'maturin>=1.14,<2'
+	rm -rf dist
+	CARGO_TARGET_DIR=$(CURDIR)/target/wheels RUSTFLAGS="$(REMAP)" \
+		$(BIN)/maturin build --quiet --release --strip --sdist --out dist $(ARGS)
+	CARGO_TARGET_DIR=$(CURDIR)/target/wheels RUSTFLAGS="$(REMAP)" $(BIN)/python tests/packaging/try_dist.py dist
+
 mutants: ## Break rules of the core on purpose and see which tests notice (takes long).
 	$(PYTHON) benches/mutants/run.py $(ARGS)
 
@@ -72,4 +82,4 @@ $(DOCS): $(STAMP)
 	@touch $@
 
 clean: ## Remove everything that the other targets made.
-	rm -rf $(VENV) target results site docs/_pictures python/bulkpages/*.so
+	rm -rf $(VENV) target results dist site docs/_pictures python/bulkpages/*.so
