@@ -15,6 +15,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDINGS = ROOT / "tests/conformance/recordings"
@@ -64,7 +65,7 @@ def try_it(path: Path, folder: Path) -> None:
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, "-c", str(ROOT / "constraints.txt"), str(path)], check=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    run = {"cwd": folder, "env": clean, "check": True}
+    run: dict[str, Any] = {"cwd": folder, "env": clean, "check": True}
     print(subprocess.run([python, "-c", SMOKE], capture_output=True, text=True, **run).stdout.strip())
     recordings = [str(RECORDINGS / f"{name}.jsonl.gz") for name in ("first-60-ops", "uma-256m-order0")]
     subprocess.run([command, "conform", *recordings], **run)
