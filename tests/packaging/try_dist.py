@@ -62,7 +62,7 @@ def try_it(path: Path, folder: Path) -> None:
     """Installs one and runs it."""
     python, command = folder / "bin/python", folder / "bin/bulkpages"
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install: list[Any] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, "-c", str(ROOT / "constraints.txt"), str(path)], check=True)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     run: dict[str, Any] = {"cwd": folder, "env": clean, "check": True}
