@@ -90,8 +90,7 @@ fn v3<L: Locking, P: Probe, F: Fault, H: Hooks>(
             Refilled::Nothing => {
                 for (i, slot) in page_array.iter().enumerate() {
                     if slot.test(&mut env.cx, i) {
-                        env.free_page(slot.get())?;
-                        slot.write(&mut env.cx, i, Pfn::NULL);
+                        free_slot(env, slot, i)?;
                     }
                 }
                 return Ok(Ret::NOMEM);
@@ -111,12 +110,22 @@ fn free_all<L: Locking, P: Probe, F: Fault, H: Hooks>(
         return Err(Error::misuse(format!("the caller frees {allocated} slots of {}", page_array.len())));
     };
     for (i, slot) in slots.iter().enumerate() {
-        env.free_page(slot.get())?;
-        if !env.slips(Slip::ForgetsClear) {
-            slot.write(&mut env.cx, i, Pfn::NULL);
-        }
+        free_slot(env, slot, i)?;
     }
     Ok(Ret::NOMEM)
+}
+
+/// Frees the page of slot `i` and clears the slot.
+fn free_slot<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    env: &mut Env<'_, L, P, F, H>,
+    slot: &Slot,
+    i: usize,
+) -> Result<()> {
+    env.free_page(slot.get())?;
+    if !env.slips(Slip::ForgetsClear) {
+        slot.write(&mut env.cx, i, Pfn::NULL);
+    }
+    Ok(())
 }
 
 /// One observed run.
