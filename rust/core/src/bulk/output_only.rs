@@ -29,11 +29,14 @@ impl Semantics for OutputOnly {
         first: usize,
         source: &mut PageSource<'_, L>,
     ) -> Filled {
-        // Page by page as v1 does, so that the two differ in nothing but what they differ in.
-        for (i, slot) in slots[first..].iter().enumerate() {
-            let Some(page) = source.take(cx) else { return Filled { pos: first + i, taken: i } };
-            slot.write(cx, first + i, page);
+        // Page by page and in the shape of v1's loop, so that the two differ in nothing but what they differ in.
+        let (mut i, mut taken) = (first, 0);
+        while let Some(slot) = slots.get(i) {
+            let Some(page) = source.take(cx) else { return Filled { pos: i, taken } };
+            slot.write(cx, i, page);
+            taken += 1;
+            i += 1;
         }
-        Filled { pos: slots.len(), taken: slots.len() - first }
+        Filled { pos: slots.len(), taken }
     }
 }
