@@ -35,7 +35,8 @@ nitpicky = True
 # are no names: strings in Literal[...], halves of dict[..., ...].
 nitpick_ignore_regex = [
     (r"py:.*", r"(collections|pathlib|typing|matplotlib|numpy|os|types|hypothesis|concurrent|bulkpages\._core)\..*"),
-    (r"py:.*", r"(PathLike|Path|Any|Self|NamedTuple|Figure|Mapping|Sequence|Iterator|Iterable|Callable|Stream|bulkpages\.testing\.Side)"),
+    (r"py:.*", r"(PathLike|Path|Any|Self|NamedTuple|Figure|Mapping|Sequence|Iterator|Iterable|Callable)"),
+    (r"py:.*", r"(Stream|bulkpages\.testing\.Side)"),
     (r"py:class", r".*[\['].*"),
 ]
 
