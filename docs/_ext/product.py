@@ -6,7 +6,6 @@ import ast
 import inspect
 import json
 import re
-from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
 from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.application import Sphinx
-from sphinx.directives.other import TocTree
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
@@ -63,18 +61,6 @@ class Picture(SphinxDirective):
             figure += caption
         self.set_source_info(figure)
         return [figure]
-
-
-class ExistingPages(TocTree):
-    """`{existing-pages}`: a toctree of glob patterns; those that match no page are left out."""
-
-    def run(self) -> list[nodes.Node]:
-        """Makes the toctree, if there is anything in it."""
-        pages = self.env.found_docs
-        patterns = [line for line in self.content if any(fnmatch(page, line) for page in pages)]
-        self.content = StringList(patterns, "existing-pages")
-        self.options["glob"] = None
-        return super().run() if patterns else []
 
 
 class NotebookParser(MystParser):
@@ -239,7 +225,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_source_suffix(".ipynb", "ipynb")
     app.add_source_parser(NotebookParser)
     app.add_directive("picture", Picture)
-    app.add_directive("existing-pages", ExistingPages)
     app.add_directive("gfp-flags", GfpFlags)
     app.add_directive("command-help", CommandHelp)
     app.add_post_transform(BreakLongNames)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from bulkpages.errors import InvalidArgument
+from bulkpages.errors import BulkpagesError, InvalidArgument
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["save_figure", "whole_file", "write_whole"]
+__all__ = ["read_results", "save_figure", "whole_file", "write_whole"]
 
 
 @contextlib.contextmanager
@@ -84,3 +85,25 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float | None = None) -
         raise InvalidArgument(f"picture {path}: the ending {path.suffix!r} is none of {', '.join(known)}")
     with whole_file(path) as place:
         figure.savefig(place, dpi=dpi if dpi is not None else "figure")
+
+
+def read_results(path: Path, schema: str) -> dict[str, Any]:
+    """Reads a file of results.
+
+    Args:
+        path: The file.
+        schema: What its "schema" must be.
+
+    Raises:
+        BulkpagesError: It cannot be read, is not JSON, or is of another schema.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BulkpagesError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise BulkpagesError(f"{path} is not JSON: {error}") from error
+    said = found.get("schema") if isinstance(found, dict) else None
+    if said != schema:
+        raise BulkpagesError(f"{path} has the schema {said!r}, and this version reads {schema!r}")
+    return cast("dict[str, Any]", found)

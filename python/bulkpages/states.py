@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bulkpages._core import PageArray
@@ -12,8 +15,10 @@ if TYPE_CHECKING:
 
     from bulkpages.machine import Machine
 
-__all__ = ["LISTS", "age", "set_lists", "stream", "take_down", "use"]
+__all__ = ["LISTS", "SHIPPED_STATE", "age", "set_lists", "shipped_state", "stream", "take_down", "use"]
 
+#: The state of a real kernel that comes with the package.
+SHIPPED_STATE = "uma-256m.json.gz"
 #: What `set_lists` can do.
 LISTS = ("left", "cold", "warm")
 
@@ -23,6 +28,15 @@ BUDDY_ORDER = 4
 CHUNK = 512
 # Orders of the blocks that ageing takes, from 0, and how often of 100.
 ORDERS = (80, 10, 6, 4)
+
+
+@contextlib.contextmanager
+def shipped_state() -> Iterator[Path]:
+    """The path of the state of a real kernel that comes with the package."""
+    from importlib.resources import as_file, files
+
+    with as_file(files("bulkpages").joinpath("data", SHIPPED_STATE)) as path:
+        yield path
 
 
 def stream(seed: int) -> np.random.PCG64:

@@ -12,6 +12,7 @@ import pytest
 from sweeps import SLOW, same, serial
 
 from bulkpages import BulkpagesError, sweep
+from bulkpages.compare import runner
 from bulkpages.sweep import cycles, engine
 from bulkpages.sweep.journal import Done, Journal
 from bulkpages.sweep.unit import COLUMNS, Part
@@ -288,7 +289,7 @@ def test_results_are_written_and_read(tmp_path: Path) -> None:
 
 def test_cycles_come_with_an_interval_and_a_control(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cycles, "LOOKS", 1)
-    monkeypatch.setattr(cycles, "BLOCKS", 4)
+    monkeypatch.setattr(runner, "BLOCKS", 4)
     cells = [
         {"what": "bulk", "api": ["v1", "v2"], "nr_pages": 256, "holes": ["every 64", "random 8"]},
         {

@@ -328,17 +328,16 @@ class Own:
             BulkpagesError: As for `record`, or too little time for any answer.
             InvalidArgument: Less than two forms.
         """
-        from importlib.resources import as_file, files
-
         from bulkpages.compare.cells import Cell, Conditions, make_machine
         from bulkpages.compare.results import analyse
-        from bulkpages.compare.runner import Plan, run
+        from bulkpages.compare.runner import BLOCKS, TRIAL_SECONDS, Plan, run
         from bulkpages.provenance import provenance
+        from bulkpages.states import shipped_state
 
         forms = self._all_forms()
         if len(forms) < 2:
             raise InvalidArgument(f"{self.name} has one form, {forms[0]!r}: there is nothing to compare")
-        with as_file(files("bulkpages").joinpath("data", "uma-256m.json.gz")) as shipped:
+        with shipped_state() as shipped:
             path = Path(snapshot) if snapshot is not None else shipped
             cells = []
             for shape in shapes:
@@ -349,8 +348,8 @@ class Own:
             plan = Plan(
                 cells,
                 path,
-                blocks=8,
-                trial_seconds=0.0008,
+                blocks=BLOCKS,
+                trial_seconds=TRIAL_SECONDS,
                 seed=seed,
                 seconds=seconds,
                 looks=2,

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from importlib.resources import as_file, files
 from pathlib import Path
 
 import click
 
 from bulkpages import BulkpagesError
-from bulkpages.cli.compare import MAX_SEED, SHIPPED_STATE
+from bulkpages.cli.compare import MAX_SEED
 from bulkpages.cli.output import put_json
 from bulkpages.compare.cells import full_cells
 from bulkpages.compare.claims import CELLS, CLAIMS, judge
 from bulkpages.compare.results import analyse, load
-from bulkpages.compare.runner import Plan, run
+from bulkpages.compare.runner import BLOCKS, TRIAL_SECONDS, Plan, run
 from bulkpages.provenance import provenance
+from bulkpages.states import shipped_state
 
 
 @click.command()
@@ -41,9 +41,9 @@ def claims(results: str | None, only: tuple[str, ...], seed: int, as_json: bool)
             path = Path(results)
             found = load(path / "results.json" if path.is_dir() else path)
         else:
-            with as_file(files("bulkpages").joinpath("data", SHIPPED_STATE)) as state:
+            with shipped_state() as state:
                 cells = [cell for cell in full_cells() if cell.name in CELLS]
-                plan = Plan(cells, state, 8, 0.0008, seed, 15.0, 1, 0.01)
+                plan = Plan(cells, state, BLOCKS, TRIAL_SECONDS, seed, 15.0, 1, 0.01)
                 measured = run(plan)
                 if measured.interrupted:
                     raise KeyboardInterrupt

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +24,11 @@ from bulkpages.cli.output import progress_bar
 from bulkpages.compare.cells import Cell, full_cells, quick_cells, select
 from bulkpages.compare.report import write
 from bulkpages.compare.results import analyse, load, restore
-from bulkpages.compare.runner import Plan, Run, run
+from bulkpages.compare.runner import BLOCKS, TRIAL_SECONDS, Plan, Run, run
 from bulkpages.compare.text import print_screen
 from bulkpages.provenance import provenance
+from bulkpages.states import SHIPPED_STATE, shipped_state
 
-SHIPPED_STATE = "uma-256m.json.gz"
 MAX_SEED = 2**32 - 1
 QUICK_SECONDS, FULL_SECONDS = 30.0, 660.0
 
@@ -114,7 +113,7 @@ def _snapshot(path: str | None) -> Iterator[Path]:
     if path and path != SHIPPED_STATE:
         yield Path(path)
     else:
-        with as_file(files("bulkpages").joinpath("data", SHIPPED_STATE)) as shipped:
+        with shipped_state() as shipped:
             yield shipped
 
 
@@ -213,8 +212,8 @@ def compare(
         plan = Plan(
             cells,
             path,
-            blocks=8,
-            trial_seconds=0.0008,
+            blocks=BLOCKS,
+            trial_seconds=TRIAL_SECONDS,
             seed=seed,
             seconds=budget or (QUICK_SECONDS if quick else FULL_SECONDS),
             looks=2 if quick else 4,

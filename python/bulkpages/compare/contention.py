@@ -7,7 +7,6 @@ kernel's; the rate at which calls lose depends on both. Each round has a machine
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from bulkpages import Machine, _core
 from bulkpages.compare.stats import compare
 from bulkpages.errors import InvalidArgument
+from bulkpages.processes import processors
 
 __all__ = ["RATES", "contention", "contention_sentence"]
 
@@ -61,7 +61,7 @@ def contention(seed: int, share: float = 1) -> list[dict[str, Any]]:
     Raises:
         InvalidArgument: There is only one processor to run on.
     """
-    if (cpus := len(os.sched_getaffinity(0))) < 2:
+    if (cpus := len(processors())) < 2:
         raise InvalidArgument(f"contention needs 2 processors, there is {cpus}")
     rng = np.random.Generator(np.random.PCG64(seed))
     alpha = 0.05 / (2 * len(ARRAYS) * len(RATES))

@@ -5,22 +5,21 @@ The schema, `bulkpages.compare/2`, is documented in docs/results-schema.md.
 
 from __future__ import annotations
 
-import json
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bulkpages import BulkpagesError
 from bulkpages.compare.cells import Cell
 from bulkpages.compare.contention import contention_sentence
 from bulkpages.compare.kernel import kernel_row, kernel_sign
 from bulkpages.compare.runner import Plan, Run
 from bulkpages.compare.stats import Comparison, median_interval, null_runs, spend
 from bulkpages.compare.windows import window_sentence
+from bulkpages.files import read_results
 
 __all__ = [
     "SCHEMA",
@@ -235,16 +234,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         BulkpagesError: It cannot be read, is not JSON, or is of another schema.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BulkpagesError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise BulkpagesError(f"{path} is not JSON: {error}") from error
-    schema = found.get("schema") if isinstance(found, dict) else None
-    if schema != SCHEMA:
-        raise BulkpagesError(f"{path} has the schema {schema!r}, and this version reads {SCHEMA!r}")
-    return cast("dict[str, Any]", found)
+    return read_results(path, SCHEMA)
 
 
 def restore(results: dict[str, Any]) -> Run:

@@ -24,10 +24,12 @@ from bulkpages.compare.cells import Cell, Conditions, make_machine
 from bulkpages.compare.stats import Sequential
 from bulkpages.processes import process_pool, processors
 
-__all__ = ["MIN_PROCESSES", "Plan", "Run", "calibrate", "count_cells", "run", "trial"]
+__all__ = ["BLOCKS", "MIN_PROCESSES", "TRIAL_SECONDS", "Plan", "Run", "calibrate", "count_cells", "run", "trial"]
 
 Costs = npt.NDArray[np.float64]
 
+# Random blocks in each process, and the length that a trial aims for.
+BLOCKS, TRIAL_SECONDS = 8, 0.0008
 # Each form runs twice in a block.
 TWINS = 2
 # Fewer processes than this say nothing about address layout.

@@ -30,7 +30,7 @@ MACHINE = tuple(key for key, k in KEYS.items() if k.of == "machine" and key not 
 # As the forms of the fill by the API alone are called.
 CORE = {"v1": "before", "v2": "after", "v3": "v3"}
 # Trials are made as in a quick comparison.
-BLOCKS, TRIAL_SECONDS, LOOKS = 8, 0.0008, 2
+LOOKS = 2
 KEPT = (
     *("cell", "base", "form", "unit", "nr_pages", "holes", "conditions", "processes", "look"),
     *("cost", "ratio", "interval", "verdict", "effect", "counts"),
@@ -140,7 +140,7 @@ def measure(
         KeyboardInterrupt: It was interrupted; what was measured is kept in `folder`.
     """
     from bulkpages.compare.results import analyse, load, restore
-    from bulkpages.compare.runner import Plan, run
+    from bulkpages.compare.runner import BLOCKS, TRIAL_SECONDS, Plan, run
 
     workloads, skipped = plan_cells(spec)
     kept = folder / NAME if folder is not None else None

@@ -13,7 +13,7 @@ from typing import Any
 
 from bulkpages.callers.text import table
 from bulkpages.errors import BulkpagesError
-from bulkpages.files import whole_file, write_whole
+from bulkpages.files import read_results, whole_file, write_whole
 from bulkpages.sweep.spec import KEYS, Spec
 from bulkpages.sweep.unit import COLUMNS, Row
 
@@ -195,15 +195,7 @@ def load(path: str | Path) -> Result:
     """
     path = Path(path)
     path = path / NAME if path.is_dir() else path
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BulkpagesError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise BulkpagesError(f"{path} is not JSON: {error}") from error
-    schema = data.get("schema") if isinstance(data, dict) else None
-    if schema != SCHEMA:
-        raise BulkpagesError(f"{path} has the schema {schema!r}, and this version reads {SCHEMA!r}")
+    data = read_results(path, SCHEMA)
     try:
         spec = Spec.from_json(data["spec"])
         found = [(row[0], row[1], dict(zip(COLUMNS, row[2:], strict=True))) for row in data["rows"]]

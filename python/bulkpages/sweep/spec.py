@@ -19,7 +19,7 @@ from bulkpages.callers.words import find_caller, parse_faults
 from bulkpages.errors import BulkpagesError, InvalidArgument
 from bulkpages.formats.recording import load_snapshot
 from bulkpages.machine import parse_size
-from bulkpages.states import LISTS
+from bulkpages.states import LISTS, SHIPPED_STATE
 from bulkpages.sweep.holes import check_holes, is_random
 
 __all__ = ["KEYS", "Key", "Spec", "read_spec", "spec_from"]
@@ -28,7 +28,6 @@ MAX_SLOTS = 1 << 20
 MAX_CELLS = 100_000
 MAX_RUNS = 1_000_000
 MAX_SEED = 2**63 - 1
-SHIPPED_STATE = "uma-256m.json.gz"
 APIS = ("single", "v1", "v2", "v3")
 MEASURES = ("counts", "cycles")
 # Callers that are given an array; the others bring their own.

@@ -197,7 +197,6 @@ pub struct Run {
 impl Outcome {
     /// Of a run that ended.
     pub fn of(run: &Run, stock: Stock, asked: Asked) -> Outcome {
-        let success = matches!(run.ret, Ret::Errno(0) | Ret::Bool(true));
         Outcome {
             ret: Some(run.ret),
             crash: None,
@@ -210,7 +209,7 @@ impl Outcome {
             stale: stock.stale,
             doubled: stock.doubled,
             freed_of_others: stock.freed_of_others,
-            missing: if success { run.wanted.saturating_sub(stock.filled) } else { 0 },
+            missing: if run.ret.is_success() { run.wanted.saturating_sub(stock.filled) } else { 0 },
             endless: run.ret == Ret::GaveUp,
             asked,
         }

@@ -68,6 +68,11 @@ impl Ret {
     pub const OK: Ret = Ret::Errno(0);
     /// `-ENOMEM`.
     pub const NOMEM: Ret = Ret::Errno(-ENOMEM);
+
+    /// Whether it says that all went well.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Ret::Errno(0) | Ret::Bool(true))
+    }
 }
 
 /// One bulk call.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use bulkpages_callers::env::{Counting, Env, NoHooks};
 use bulkpages_callers::harness::Target;
 use bulkpages_callers::holes::Shape;
-use bulkpages_callers::result::{Form, Ret};
+use bulkpages_callers::result::Form;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, NoFault};
@@ -242,7 +242,7 @@ impl Shared<'_> {
         let env = &mut Env::new(self.machine, cx, NoHooks)?;
         let (result, array) = target.call(env, &slots, form)?;
         let filled = array.iter().filter(|&&page| page != 0).count();
-        if !matches!(result.ret, Ret::Errno(0) | Ret::Bool(true)) || filled < target.slots() || result.waits > 0 {
+        if !result.ret.is_success() || filled < target.slots() || result.waits > 0 {
             let of = target.slots();
             let error =
                 format!("returned {:?} with {filled} of {of} slots populated after {} waits", result.ret, result.waits);

@@ -142,8 +142,8 @@ impl Contention {
     fn fill(&self, machine: &Machine<Atomic>) -> Result<(Vec<OneFill>, usize)> {
         let nid = machine.nearest_node(None, 0)?;
         let holes = self.hole_period > 0;
-        let wanted = |i: usize| !holes || i.is_multiple_of(self.hole_period);
-        let mut slots = Shape::new(self.nr_pages, wanted).fill(machine, 0)?;
+        let step = self.hole_period.max(1);
+        let mut slots = Shape::periodic(self.nr_pages, step).fill(machine, 0)?;
         let mut fills = Vec::with_capacity(self.fills as usize);
         let mut pages = 0;
         for _ in 0..self.fills {
@@ -154,7 +154,7 @@ impl Contention {
             fills.push(one);
             let cx = &mut Ctx::on(0);
             pages = 0;
-            for slot in slots.iter().step_by(self.hole_period.max(1)).filter(|s| s.raw() != 0) {
+            for slot in slots.iter().step_by(step).filter(|s| s.raw() != 0) {
                 machine.put_page(cx, slot.get())?;
                 slot.set_raw(0);
                 pages += 1;

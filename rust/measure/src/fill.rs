@@ -279,9 +279,8 @@ impl<'m, L: Locking, P: Observer, F: Fault> Trial<'m, L, &mut P, F> {
         let holes: Vec<usize> = (0..slots.len()).filter(|&i| slots[i].raw() == 0).collect();
         let done = (0..self.iterations).try_for_each(|_| {
             self.settle()?;
-            match self.timed(|env| call(env, &mut slots))? {
-                Ret::Errno(0) | Ret::Bool(true) => {}
-                _ => return Err(no_memory(slots.len())),
+            if !self.timed(|env| call(env, &mut slots))?.is_success() {
+                return Err(no_memory(slots.len()));
             }
             for &i in &holes {
                 self.put(slots[i].get())?;

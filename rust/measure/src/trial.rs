@@ -163,9 +163,9 @@ fn run_bulk<L: Locking, P: Probe, F: Fault>(
     }
     let nid = machine.nearest_node(None, cx.cpu)?;
     let holes = hole_period > 0;
-    let mut slots = Shape::new(nr_pages, |i| !holes || i.is_multiple_of(hole_period)).fill(machine, cx.cpu)?;
-    let mut sample = Sample::default();
     let step = hole_period.max(1);
+    let mut slots = Shape::periodic(nr_pages, step).fill(machine, cx.cpu)?;
+    let mut sample = Sample::default();
     let start = clock::now();
     for _ in 0..iterations {
         let t0 = clock::now();

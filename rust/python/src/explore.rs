@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::args::Int;
-use crate::errors::{invalid, to_py};
+use crate::errors::{go_on, invalid, to_py};
 
 fn rule(name: &str) -> PyResult<Rule> {
     Rule::ALL
@@ -80,13 +80,7 @@ pub(crate) fn explore_interrupts<'py>(
     }
     let mut raised = None;
     // Ctrl-C ends the exploration: a part of it is no answer.
-    let mut go_on = || match Python::attach(|py| py.check_signals()) {
-        Ok(()) => true,
-        Err(error) => {
-            raised = Some(error);
-            false
-        }
-    };
+    let mut go_on = || go_on(&mut raised);
     let outcome = match model {
         "lists" => {
             let call = |what: &str, name: &str| pick(what, name, &lists::Call::ALL, lists::Call::name);

@@ -7,7 +7,7 @@ use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::NoProbe;
 use bulkpages_core::reclaim::ReclaimModel;
-use bulkpages_core::replay::Replay;
+use bulkpages_core::replay::{Api, Replay};
 use bulkpages_core::saved::Saved;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::{Atomic, Local, Locking};
@@ -101,16 +101,11 @@ fn from_json<T: serde::de::DeserializeOwned>(text: &str) -> PyResult<T> {
         .map_err(|e| SnapshotError::new_err(format!("at {}: {}", e.path(), e.inner())))
 }
 
-#[derive(Clone, Copy)]
-enum Version {
-    V1,
-    V2,
-}
-
-fn version(api: &str) -> PyResult<Version> {
-    match api {
-        "v1" => Ok(Version::V1),
-        "v2" => Ok(Version::V2),
+/// The version of the bulk call that a name means.
+pub(crate) fn bulk_api(name: &str) -> PyResult<Api> {
+    match name {
+        "v1" => Ok(Api::V1),
+        "v2" => Ok(Api::V2),
         other => Err(invalid(format!("api {other:?} is neither \"v1\" nor \"v2\""))),
     }
 }
@@ -287,7 +282,7 @@ impl Machine {
         nid: Option<Int>,
         cpu: Option<Int>,
     ) -> PyResult<usize> {
-        let api = version(api)?;
+        let api = bulk_api(api)?;
         let (gfp, cpu, nid) = (gfp.gfp()?, self.cpu(cpu)?, self.nid(nid)?);
         let array = array.get().slots();
         let slots = match nr_pages {
@@ -296,8 +291,8 @@ impl Machine {
         };
         let call = || {
             with_ctx!(self, cpu, |m, cx| match api {
-                Version::V1 => m.alloc_pages_bulk::<NullOnly, _, _>(cx, gfp, nid, slots),
-                Version::V2 => m.alloc_pages_bulk::<OutputOnly, _, _>(cx, gfp, nid, slots),
+                Api::V1 => m.alloc_pages_bulk::<NullOnly, _, _>(cx, gfp, nid, slots),
+                Api::V2 => m.alloc_pages_bulk::<OutputOnly, _, _>(cx, gfp, nid, slots),
             })
         };
         if slots.len() >= DETACH_SLOTS || self.threads() { py.detach(call) } else { call() }.map_err(to_py)

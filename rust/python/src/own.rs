@@ -23,7 +23,7 @@ use crate::callers::check_owned;
 use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
 use crate::faults::Plan;
-use crate::machine::{Machine, with};
+use crate::machine::{Machine, bulk_api, with};
 use crate::measure::{allocator_counts, count_dict, times};
 use crate::page_array::PageArray;
 use crate::sweep::ret_text;
@@ -162,11 +162,7 @@ impl OwnRun {
     /// `alloc_pages_bulk()` into `n` slots from `base` on.
     fn bulk(&self, api: &str, gfp: Int, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<i64> {
         let (gfp, (slots, base, n)) = (gfp.gfp()?, part(array, &base, &n)?);
-        let api = match api {
-            "v1" => Api::V1,
-            "v2" => Api::V2,
-            other => return Err(invalid(format!("api {other:?} is neither \"v1\" nor \"v2\""))),
-        };
+        let api = bulk_api(api)?;
         Ok(self.step(Step::Bulk { api, gfp, array: 0, base, n }, slots, Pfn::NULL)?.0)
     }
 

@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::args::Int;
-use crate::errors::{ApiMisuse, invalid, to_py};
+use crate::errors::{ApiMisuse, go_on, invalid, to_py};
 use crate::machine::{Inner, Machine};
 
 fn plan(threads: &Int, mix: &str, seconds: Option<f64>, ops: Option<Int>, seed: &Int, slices: &Int) -> PyResult<Plan> {
@@ -51,17 +51,7 @@ where
     CoreMachine<L>: Sync,
 {
     let mut interrupted = None;
-    let report = py
-        .detach(|| {
-            stress::run(machine, plan, || match Python::attach(|py| py.check_signals()) {
-                Ok(()) => true,
-                Err(error) => {
-                    interrupted.get_or_insert(error);
-                    false
-                }
-            })
-        })
-        .map_err(to_py)?;
+    let report = py.detach(|| stress::run(machine, plan, || go_on(&mut interrupted))).map_err(to_py)?;
     let d = to_dict(py, &report, plan, timed)?;
     // Ctrl-C ends the run early; what it found is still a result. What another signal's handler raised is an error.
     if let Some(error) = interrupted.take_if(|error| !error.is_instance_of::<PyKeyboardInterrupt>(py)) {

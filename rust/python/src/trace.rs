@@ -5,7 +5,6 @@ use std::sync::{Mutex, PoisonError};
 
 use bulkpages_core::Machine as CoreMachine;
 use bulkpages_core::probe::Event;
-use bulkpages_core::replay::Api;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::Local;
 use bulkpages_trace::follow::Follower;
@@ -16,6 +15,7 @@ use bulkpages_trace::write;
 use pyo3::prelude::*;
 
 use crate::errors::{BulkpagesError, SnapshotError, invalid, to_py};
+use crate::machine::bulk_api;
 
 /// Follows a trace on a machine.
 #[pyclass(frozen, module = "bulkpages._core")]
@@ -124,11 +124,7 @@ impl TraceRequests {
     /// Makes the requests of a machine in the state `snapshot` (JSON text), bulk calls with `api` "v1" or "v2". Returns
     /// what they cost, as JSON text.
     fn run(&self, py: Python<'_>, snapshot: &str, api: &str) -> PyResult<String> {
-        let api = match api {
-            "v1" => Api::V1,
-            "v2" => Api::V2,
-            other => return Err(invalid(format!("api {other:?} is neither \"v1\" nor \"v2\""))),
-        };
+        let api = bulk_api(api)?;
         let machine = load(py, snapshot)?;
         let requests = &self.requests;
         let costs = py.detach(move || what_if::run(&machine, requests, api));
