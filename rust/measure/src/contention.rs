@@ -42,7 +42,7 @@ pub struct Contended {
     pub left_out: u64,
     /// Pages of one fill.
     pub pages: usize,
-    /// Drains meanwhile.
+    /// Drains from the first fill on: one at least, unless none was asked for.
     pub drains: u64,
     /// Median of their clock counts.
     pub drain_cost: u64,
@@ -119,12 +119,13 @@ impl Contention {
         })
     }
 
-    /// Drains until told to stop: start and length of each.
+    /// Drains until told to stop, and once at least: start and length of each.
     fn drain(&self, machine: &Machine<Atomic>, stop: &AtomicBool) -> Result<Vec<(u64, u64)>> {
         let mut drains = Vec::new();
         let Some(every) = self.drain_every else { return Ok(drains) };
         let mut next = clock::now();
-        while !stop.load(Ordering::Relaxed) {
+        // The fills may be over before the host gives this thread a processor.
+        while drains.is_empty() || !stop.load(Ordering::Relaxed) {
             let now = clock::now();
             if now < next {
                 core::hint::spin_loop();
