@@ -109,6 +109,7 @@ def test_free_bulk_looks_once_while_there_are_pools() -> None:
     m = bp.Machine("64MiB", cpus=1)
     pool = callers.PagePool(m, form="before")
     pooled = pool.alloc()
+    assert pooled is not None
     a = bp.PageArray(SLOTS)
     values = np.array([0, pooled], dtype=np.uint64)
     stop = threading.Event()

@@ -26,6 +26,7 @@ class World:
         self.a = callers.fill_shape(self.m, "x.xx....")
         self.page = self.m.alloc_pages(K)
         self.freed = self.m.alloc_pages(K)
+        assert self.freed is not None
         self.m.free_pages(self.freed)
         self.pool = callers.PagePool(self.m, form="before")
         self.pooled = self.pool.alloc()
@@ -247,6 +248,10 @@ def _explored() -> bp.Exploration:
     return bp.explore("up-before-fix:drain", 1)
 
 
+def _timed(w: World, bench: Callable[..., Any]) -> Call:
+    return bench, [w.m, 3], {"form": "before", "cpu": 1}
+
+
 RUN = {"form": "before", "cpu": 0, "max_waits": 3, "explain": True}
 B, C = "bulkpages.", "bulkpages.callers."
 ENV = f"{C}Env."
@@ -382,14 +387,9 @@ ROWS: dict[str, Row] = {
     ),
     f"{C}fill_shape": lambda w: (callers.fill_shape, [w.m, "x.x"], {"cpu": 1}),
     f"{C}hole_shape": lambda w: (callers.hole_shape, ["fraction", 8], {"fraction": 0.5, "seed": 1}),
-    **{
-        f"{C}{bench}": lambda w, bench=bench: (getattr(callers, bench), [w.m, 3], {"form": "before", "cpu": 1})
-        for bench in (
-            "time_bench_page_pool01_fast_path",
-            "time_bench_page_pool02_ptr_ring",
-            "time_bench_page_pool03_slow",
-        )
-    },
+    f"{C}time_bench_page_pool01_fast_path": lambda w: _timed(w, callers.time_bench_page_pool01_fast_path),
+    f"{C}time_bench_page_pool02_ptr_ring": lambda w: _timed(w, callers.time_bench_page_pool02_ptr_ring),
+    f"{C}time_bench_page_pool03_slow": lambda w: _timed(w, callers.time_bench_page_pool03_slow),
     f"{C}explain.explain": _explained,
     f"{C}own_caller.patterns": lambda w: (own_caller.patterns, [2], {}),
     f"{B}conform.conform": lambda w: (conform.conform, [RECORDING], {}),
