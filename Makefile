@@ -9,7 +9,7 @@ SRC    := pyproject.toml constraints.txt Cargo.toml Cargo.lock README.md LICENSE
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python bench figures instructions docs lint format mutants clean
+.PHONY: help compare test test-rust test-python bench figures instructions docs lint format mutants sanitize clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -51,6 +51,10 @@ format: $(TOOLS) ## Format everything.
 	cargo fmt --all
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+sanitize: ## Run the Rust tests of the allocator and the callers under AddressSanitizer (x86-64 Linux).
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --quiet --target-dir target/address \
+		--target x86_64-unknown-linux-gnu -p bulkpages-core -p bulkpages-callers --lib --tests
 
 mutants: ## Break rules of the core on purpose and see which tests notice (takes long).
 	$(PYTHON) benches/mutants/run.py $(ARGS)
