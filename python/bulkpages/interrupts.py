@@ -10,6 +10,7 @@ from typing import Any
 
 from bulkpages import _core
 from bulkpages.errors import InvalidArgument
+from bulkpages.kinds import need
 from bulkpages.timeline import Bar, draw, write_perfetto
 
 __all__ = ["LOCKINGS", "Exploration", "Step", "explore"]
@@ -150,6 +151,7 @@ def explore(
         >>> bp.explore("up:drain").ok, bp.explore("up-before-fix:drain").ok
         (True, False)
     """
+    need("scenario", scenario, str)
     locking, colon, call = scenario.partition(":")
     if not colon:
         raise InvalidArgument(f'scenario {scenario!r} is not of the form "LOCKING:CALL"')
@@ -158,7 +160,7 @@ def explore(
     if handlers is None:
         handlers = ("alloc", "free", "bulk") if model == "lists" else ("alloc", "free", "v1", "v2")
     given = None if choices is None else list(choices)
-    if given is not None and any(isinstance(c, bool) or not isinstance(c, int) or c < 0 for c in given):
-        raise InvalidArgument(f"choices {given} are not whole numbers from 0 on")
+    if given is not None and any(isinstance(c, bool) or not isinstance(c, int) or not 0 <= c < 1 << 32 for c in given):
+        raise InvalidArgument(f"choices {given} are not whole numbers from 0 to 2^32 - 1")
     data = _core.explore_interrupts(model, locking, call, list(handlers), bound, limit, given)
     return Exploration(scenario, bound, data)

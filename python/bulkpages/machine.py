@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
 from bulkpages import _core
 from bulkpages.errors import ApiMisuse, InvalidArgument, SnapshotError
 from bulkpages.formats.recording import load_snapshot
+from bulkpages.kinds import need, need_within
 from bulkpages.threads import Run, run
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class Zone:
     __slots__ = ("_index", "_machine")
 
     def __init__(self, machine: _core.Machine, index: int) -> None:
+        need("the machine of a zone", machine, _core.Machine)
+        need_within("zone", index, 0, machine.nr_zones - 1)
         self._machine = machine
         self._index = index
 

@@ -27,6 +27,7 @@ from bulkpages.draw import array as draw_array
 from bulkpages.draw import picture, rows
 from bulkpages.errors import BulkpagesError, InvalidArgument
 from bulkpages.gfp import GFP_ATOMIC, GFP_HIGHUSER_MOVABLE, GFP_KERNEL, GFP_NOWAIT
+from bulkpages.kinds import need_within
 from bulkpages.machine import Machine
 
 try:
@@ -210,6 +211,7 @@ def fault_plans(*, max_pages: int = 8) -> st.SearchStrategy[dict[str, Any]]:
     Args:
         max_pages: Most pages that can still be had.
     """
+    need_within("max_pages", max_pages, 0, 1 << 40)
     steps = st.sampled_from(["trylock", "single", "prepare", "watermark"])
     return st.one_of(
         st.just({}),
@@ -472,9 +474,12 @@ def compare_semantics(
         The difference, or None when none was found, which proves nothing.
 
     Raises:
-        InvalidArgument: A text that is no semantics.
+        InvalidArgument: A text that is no semantics, or a number out of range.
         Exception: What a semantics raised that is not one of this package's errors.
     """
+    need_within("max_slots", max_slots, 0, 1 << 20)
+    need_within("max_examples", max_examples, 1, 1 << 40)
+    need_within("steps", steps, 1, 1000)
     options = {"a": a, "b": b, "max_slots": max_slots, "holes": holes, "faults": faults}
     machine = type("Compared", (SemanticsMachine,), options)
     try:

@@ -13,6 +13,7 @@ from typing import Any
 from bulkpages.errors import InvalidArgument
 from bulkpages.files import save_figure
 from bulkpages.formats.trace import chunks, start
+from bulkpages.kinds import each, need
 
 __all__ = ["Setting", "Settled", "parse_setting", "plot", "what_if"]
 
@@ -71,6 +72,7 @@ def parse_setting(text: str) -> Setting:
     Raises:
         InvalidArgument: A name that is not known or a value outside its limits.
     """
+    need("a setting", text, str)
     values: dict[str, Any] = {}
     for word in filter(None, text.split(",")):
         name, _, value = word.partition("=")
@@ -149,6 +151,7 @@ def what_if(
         settings: What is to be different; `Setting()` for the trace's own.
         marked: As in `follow`.
     """
+    settings = list(each("a setting", settings, Setting))
     follower, before, _ = start(trace, states, learn=True, marked=marked)
     follower.keep_requests()
     for chunk in chunks(trace):
@@ -163,6 +166,7 @@ def what_if(
 
 def plot(settled: Sequence[Settled], path: str | Path) -> None:
     """Bars of what differs between settings, as a picture (the ending of `path` says of which kind)."""
+    settled = list(each("what is drawn", settled, Settled))
     import matplotlib
 
     matplotlib.use("Agg")

@@ -6,10 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from bulkpages import _core
+from bulkpages.callers.result import CallerResult
+from bulkpages.kinds import need
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bulkpages.callers.result import CallerResult
     from bulkpages.machine import Machine
 
 __all__ = ["explain"]
@@ -186,6 +189,8 @@ def explain(machine: Machine, name: str, form: str, before: Sequence[int], resul
         before: The frame numbers in the array before the run.
         result: The result, with `events`.
     """
+    need("machine", machine, _core.Machine)
+    need("result", result, CallerResult)
     slots = max(len(before), len(result.array))
     picture = _Picture(list(before) + [0] * (slots - len(before)))
     walk = _Walk(machine, picture)

@@ -9,6 +9,7 @@ from bulkpages._core import OwnRun, PageArray
 from bulkpages.callers.own_semantics import Semantics
 from bulkpages.callers.own_slips import Returned
 from bulkpages.errors import InvalidArgument
+from bulkpages.kinds import need
 
 __all__ = ["Env", "Slots"]
 
@@ -122,6 +123,7 @@ class Env:
         Returns:
             What the kernel's call would: v1 the index behind the last slot that it passed, v2 the number of new pages.
         """
+        need("api", api, (str, Semantics))
         self._count_call(slots)
         self._gfps.add(gfp)
         position = api == "v1" if isinstance(api, str) else api.returns == "position"
@@ -183,6 +185,7 @@ class Env:
 
     def clear(self, slots: Slots) -> None:
         """`memset(slots, 0, ...)`."""
+        need("what is cleared", slots, Slots)
         self._tick()
         if self._slip == "forgets to clear":
             self._slipped = True
@@ -192,6 +195,7 @@ class Env:
 
     def compact(self, slots: Slots) -> int:
         """The loop that the patch adds to sunrpc and btrfs: pages to the front, NULL behind. Returns how many pages."""
+        need("what is compacted", slots, Slots)
         self._tick()
         found = self._run.compact(slots._array, slots._base, len(slots))
         self._note("compact", slots._array, slots._base, len(slots), 0, found)

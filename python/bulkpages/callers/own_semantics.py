@@ -6,9 +6,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from bulkpages import _core
 from bulkpages._core import PageArray
-from bulkpages.errors import InvalidArgument
 from bulkpages.gfp import GFP_KERNEL
+from bulkpages.kinds import need, need_within
 
 if TYPE_CHECKING:
     from bulkpages.machine import Machine
@@ -91,9 +92,10 @@ class Semantics(ABC):
         Raises:
             InvalidArgument: `nr_pages` is not a number of slots of the array.
         """
+        need("machine", machine, _core.Machine)
+        need("array", array, PageArray)
         n = len(array) if nr_pages is None else nr_pages
-        if not 0 <= n <= len(array):
-            raise InvalidArgument(f"nr_pages {n} is outside 0..={len(array)}")
+        need_within("nr_pages", n, 0, len(array))
 
         def take(wanted: int) -> list[int]:
             pages = PageArray(wanted)

@@ -8,6 +8,7 @@ from bulkpages import _core
 from bulkpages._core import PageArray
 from bulkpages.errors import InvalidArgument
 from bulkpages.gfp import GFP_KERNEL
+from bulkpages.kinds import need
 
 if TYPE_CHECKING:
     from bulkpages.machine import Machine
@@ -59,6 +60,8 @@ def fill_shape(machine: Machine, shape: str, *, cpu: int = 0) -> PageArray:
     Raises:
         InvalidArgument: Another character, or the machine has not enough pages; it keeps none then.
     """
+    need("machine", machine, _core.Machine)
+    need("shape", shape, str)
     if wrong := set(shape) - {"x", "."}:
         at = min(shape.index(c) for c in wrong)
         raise InvalidArgument(f"slot {at} of a shape is {shape[at]!r}, neither 'x' nor '.'")

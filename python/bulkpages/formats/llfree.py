@@ -19,6 +19,7 @@ import numpy as np
 from bulkpages.errors import InvalidArgument
 from bulkpages.files import whole_file
 from bulkpages.formats.trace import TraceError
+from bulkpages.kinds import each, need_within
 
 __all__ = ["LlfreeEvent", "read_llfree", "write_llfree"]
 
@@ -56,9 +57,11 @@ def write_llfree(path: str | Path, events: Iterable[LlfreeEvent], cpus: int | No
     Raises:
         InvalidArgument: A value that the format has no room for, such as a frame from 64 GiB on.
     """
+    if cpus is not None:
+        need_within("cpus", cpus, 0, (1 << 32) - 1)
     of_cpu: dict[int, list[int]] = {}
     highest = count = 0
-    for event in events:
+    for event in each("an event", events, LlfreeEvent):
         of_cpu.setdefault(event.cpu, []).append(_pack(event))
         highest, count = max(highest, event.pfn + (1 << event.order) - 1), count + 1
     pages = []

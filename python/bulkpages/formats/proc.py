@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkpages.errors import SnapshotError
+from bulkpages.kinds import need
 
 __all__ = [
     "ProcState",
@@ -97,8 +98,15 @@ def _nodes(state: Mapping[str, Any]) -> list[int]:
     return sorted(nodes | set(state["cpu_node"].values()))
 
 
+def _need_zones(state: Mapping[str, Any]) -> None:
+    need("a snapshot", state, Mapping)
+    if "zones" not in state:
+        raise SnapshotError('a snapshot without "zones"')
+
+
 def zoneinfo(state: Mapping[str, Any], numa: Iterable[Mapping[str, int]] = ()) -> str:
     """`/proc/zoneinfo` of a snapshot; `numa` gives each zone's NUMA counters, in snapshot order (0 when left out)."""
+    _need_zones(state)
     counters = list(numa) or [{} for _ in state["zones"]]
     zones = {(z["nid"], z["idx"]): (z, n) for z, n in zip(state["zones"], counters, strict=True)}
     out = []
@@ -139,6 +147,7 @@ def zoneinfo(state: Mapping[str, Any], numa: Iterable[Mapping[str, int]] = ()) -
 
 def buddyinfo(state: Mapping[str, Any]) -> str:
     """`/proc/buddyinfo` of a snapshot."""
+    _need_zones(state)
     return "".join(
         f"Node {z['nid']}, zone {z['name']:>8} " + "".join(f"{_counts(z, o):6} " for o in range(ORDERS)) + "\n"
         for z in state["zones"]
@@ -147,6 +156,7 @@ def buddyinfo(state: Mapping[str, Any]) -> str:
 
 def vmstat(counters: Mapping[str, int]) -> str:
     """`/proc/vmstat` with these counters; every other one is 0."""
+    need("counters", counters, Mapping)
     names = (*ZONE_ITEMS, *NUMA_ITEMS, *NODE_ITEMS, *EVENT_ITEMS)
     return "".join(f"{name} {counters.get(name, 0)}\n" for name in names)
 
@@ -161,6 +171,7 @@ def _block_counts(zone: Mapping[str, Any]) -> list[int]:
 
 def pagetypeinfo(state: Mapping[str, Any]) -> str:
     """`/proc/pagetypeinfo` of a snapshot."""
+    _need_zones(state)
     out = []
     for nid in sorted({zone["nid"] for zone in state["zones"]}):
         zones = [zone for zone in state["zones"] if zone["nid"] == nid]
@@ -212,6 +223,7 @@ def parse_zoneinfo(text: str, notes: list[str] | None = None) -> dict[tuple[int,
     Raises:
         SnapshotError: The text is no zoneinfo; names the line.
     """
+    need("text", text, str)
     notes = [] if notes is None else notes
     zones: dict[tuple[int, str], dict[str, Any]] = {}
     zone: dict[str, Any] | None = None
@@ -252,6 +264,7 @@ def parse_buddyinfo(text: str) -> dict[tuple[int, str], list[int]]:
     Raises:
         SnapshotError: A line that is no buddyinfo.
     """
+    need("text", text, str)
     zones = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -270,6 +283,7 @@ def parse_vmstat(text: str) -> dict[str, int]:
     Raises:
         SnapshotError: A line that is no name and number.
     """
+    need("text", text, str)
     counters = {}
     for number, line in enumerate(text.splitlines(), 1):
         name, _, value = line.partition(" ")
@@ -284,6 +298,7 @@ _TYPED = re.compile(r"Node\s+(\d+), zone\s+(\S+), type\s+(\S+)\s+(.*)")
 
 def parse_pagetypeinfo(text: str) -> tuple[dict[tuple[int, str], dict[str, list[int]]], dict[Any, dict[str, int]]]:
     """Free blocks by type and order, and pageblocks by type, of each (node, zone name)."""
+    need("text", text, str)
     free: dict[tuple[int, str], dict[str, list[int]]] = {}
     blocks: dict[Any, dict[str, int]] = {}
     names: list[str] = []

@@ -15,6 +15,7 @@ from bulkpages import _core
 from bulkpages._core import gfp_text, gfp_value
 from bulkpages.errors import BulkpagesError, SnapshotError
 from bulkpages.formats.recording import load_snapshot
+from bulkpages.kinds import each
 from bulkpages.tables import Table, Tabular
 
 __all__ = [
@@ -296,7 +297,7 @@ def perfetto(events: Iterable[TraceEvent]) -> dict[str, Any]:
     cpus: set[int] = set()
     held: dict[int, int] = {}
     owned = 0
-    for event in events:
+    for event in each("an event", events, TraceEvent):
         if event.cpu not in cpus:
             cpus.add(event.cpu)
             track = {"name": f"CPU {event.cpu}"}

@@ -18,6 +18,7 @@ from bulkpages import _core
 from bulkpages.callers.words import find_caller, parse_faults
 from bulkpages.errors import BulkpagesError, InvalidArgument
 from bulkpages.formats.recording import load_snapshot
+from bulkpages.kinds import need
 from bulkpages.machine import parse_size
 from bulkpages.states import LISTS, SHIPPED_STATE
 from bulkpages.sweep.holes import check_holes, is_random
@@ -191,7 +192,14 @@ class Spec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Spec:
-        """What `to_json` gave."""
+        """What `to_json` gave.
+
+        Raises:
+            InvalidArgument: A key is missing.
+        """
+        need("a plan", data, Mapping)
+        if missing := {"title", "seeds", "measure", "cells", "seconds", "effect"} - set(data):
+            raise InvalidArgument(f"a plan without {', '.join(sorted(missing))}")
         states = {name: base64.b64decode(text) for name, text in data.get("states", {}).items()}
         return cls(
             data["title"],

@@ -13,6 +13,9 @@ use crate::probe::{Event, Probe};
 use crate::slot::Slot;
 use crate::sync::Locking;
 
+/// Slots up to which [`Machine::free_bulk`] needs no memory of its own.
+const FEW_SLOTS: usize = 128;
+
 impl<L: Locking> Machine<L> {
     /// `__free_pages()` for a block that the caller owns.
     ///
@@ -84,33 +87,42 @@ impl<L: Locking> Machine<L> {
     /// nothing changes then.
     pub fn free_bulk<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, slots: &[Slot]) -> Result<usize> {
         self.check_cpu(cx.cpu)?;
-        // A page is claimed before any is freed, so that an error finds everything as it was.
+        // A page is claimed before any is freed, so that an error finds everything as it was. What was claimed is kept
+        // aside: somebody may write to the slots meanwhile, and what they hold then was never looked at.
+        let mut few = [Pfn::NULL; FEW_SLOTS];
+        let mut many = Vec::new();
+        let claimed = if slots.len() <= FEW_SLOTS {
+            &mut few[..slots.len()]
+        } else {
+            many.resize(slots.len(), Pfn::NULL);
+            &mut many[..]
+        };
         for (i, slot) in slots.iter().enumerate() {
             let raw = slot.raw();
             if raw == 0 {
                 continue;
             }
             let pfn = u32::try_from(raw).map(Pfn).ok();
-            if !pfn.is_some_and(|pfn| self.pages.claim_for_free(pfn, 0)) {
-                let twice = pfn.is_some_and(|pfn| slots[..i].iter().any(|s| s.get() == pfn));
-                for slot in slots[..i].iter().filter(|s| s.raw() != 0) {
-                    self.pages.unclaim(slot.get(), 0);
+            match pfn.filter(|pfn| self.pages.claim_for_free(*pfn, 0)) {
+                Some(pfn) => claimed[i] = pfn,
+                None => {
+                    let before = &claimed[..i];
+                    before.iter().filter(|page| !page.is_null()).for_each(|&page| self.pages.unclaim(page, 0));
+                    return Err(match pfn {
+                        Some(pfn) if before.contains(&pfn) => {
+                            Error::misuse(format!("pfn {pfn} in slot {i} stands in an earlier slot too"))
+                        }
+                        Some(pfn) => self.cannot_free(pfn, 0),
+                        None => self.cannot_free_raw(raw),
+                    });
                 }
-                return Err(match pfn {
-                    Some(pfn) if twice => Error::misuse(format!("pfn {pfn} in slot {i} stands in an earlier slot too")),
-                    Some(pfn) => self.cannot_free(pfn, 0),
-                    None => self.cannot_free_raw(raw),
-                });
             }
         }
         let mut freed = 0;
-        for slot in slots {
-            let pfn = slot.get();
-            if !pfn.is_null() {
-                slot.set(Pfn::NULL);
-                self.free_unref_page(cx, pfn, 0);
-                freed += 1;
-            }
+        for (slot, &page) in slots.iter().zip(&*claimed).filter(|(_, page)| !page.is_null()) {
+            slot.set(Pfn::NULL);
+            self.free_unref_page(cx, page, 0);
+            freed += 1;
         }
         Ok(freed)
     }

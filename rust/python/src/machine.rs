@@ -11,7 +11,7 @@ use bulkpages_core::replay::{Api, Replay};
 use bulkpages_core::saved::Saved;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::{Atomic, Local, Locking};
-use bulkpages_core::{Machine as CoreMachine, Pfn};
+use bulkpages_core::{Machine as CoreMachine, Pfn, Slot};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
@@ -428,7 +428,16 @@ impl Machine {
     fn free_bulk(&self, py: Python<'_>, array: &Bound<'_, PageArray>, cpu: Option<Int>) -> PyResult<usize> {
         let (slots, cpu) = (array.get().slots(), self.cpu(cpu)?);
         if self.pool_ids.any() {
-            slots.iter().try_for_each(|s| self.not_in_a_pool(s.get()))?;
+            // What was looked at is what is freed, whoever writes to the array meanwhile.
+            let copy = Slot::array(slots.len());
+            for (copy, slot) in copy.iter().zip(slots) {
+                copy.set_raw(slot.raw());
+                self.not_in_a_pool(copy.get())?;
+            }
+            let held: Vec<&Slot> = slots.iter().zip(&copy).filter(|(_, c)| c.raw() != 0).map(|(s, _)| s).collect();
+            let freed = py.detach(|| with_ctx!(self, cpu, |m, cx| m.free_bulk(cx, &copy))).map_err(to_py)?;
+            held.into_iter().for_each(|slot| slot.set(Pfn::NULL));
+            return Ok(freed);
         }
         let call = || with_ctx!(self, cpu, |m, cx| m.free_bulk(cx, slots));
         if slots.len() >= DETACH_SLOTS || self.threads() { py.detach(call) } else { call() }.map_err(to_py)

@@ -14,6 +14,7 @@ use bulkpages_trace::what_if::{self, Request};
 use bulkpages_trace::write;
 use pyo3::prelude::*;
 
+use crate::args::Int;
 use crate::errors::{BulkpagesError, SnapshotError, invalid, to_py};
 use crate::machine::bulk_api;
 
@@ -222,8 +223,9 @@ pub(crate) fn rewrite_trace(py: Python<'_>, text: &[u8], first: u64) -> (String,
 
 /// The kernel's text for gfp flags.
 #[pyfunction]
-pub(crate) fn gfp_text(gfp: u32) -> String {
-    bulkpages_trace::gfp::text(gfp)
+pub(crate) fn gfp_text(gfp: Int) -> PyResult<String> {
+    let gfp = gfp.within("gfp", 0..=i64::from(u32::MAX))? as u32;
+    Ok(bulkpages_trace::gfp::text(gfp))
 }
 
 /// The gfp flags of a text.

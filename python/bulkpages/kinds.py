@@ -1,0 +1,48 @@
+"""What an argument has to be, said where it is given instead of deep inside."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from bulkpages.errors import InvalidArgument
+
+T = TypeVar("T")
+
+
+def need(what: str, value: Any, kind: type | tuple[type, ...]) -> None:
+    """Refuses a value of another kind.
+
+    Raises:
+        TypeError: Names the argument and both kinds.
+    """
+    if not isinstance(value, kind):
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        raise TypeError(f"{what} must be {' or '.join(k.__name__ for k in kinds)}, not {type(value).__name__}")
+
+
+def need_within(what: str, value: Any, low: int, high: int) -> None:
+    """Refuses what is no whole number from `low` to `high`.
+
+    Raises:
+        TypeError: It is no integer.
+        InvalidArgument: It is out of range; names the range.
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{what} must be int, not {type(value).__name__}") from None
+    if isinstance(value, bool) or not low <= number <= high:
+        raise InvalidArgument(f"{what} {value} is outside {low}..={high}")
+
+
+def each(what: str, values: Iterable[T], kind: type) -> Iterator[T]:
+    """The values, each of them of this kind.
+
+    Raises:
+        TypeError: One is not.
+    """
+    for value in values:
+        need(what, value, kind)
+        yield value
