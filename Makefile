@@ -9,7 +9,7 @@ SRC    := pyproject.toml constraints.txt Cargo.toml Cargo.lock README.md LICENSE
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python bench figures instructions docs lint format mutants clean
+.PHONY: help compare test test-rust test-python bench figures instructions docs lint format mutants fuzz clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ format: $(TOOLS) ## Format everything.
 
 mutants: ## Break rules of the core on purpose and see which tests notice (takes long).
 	$(PYTHON) benches/mutants/run.py $(ARGS)
+
+fuzz: ## Fuzz one target (ARGS="operations 600"; also snapshot, recording, trace).
+	fuzz/run.sh $(ARGS)
 
 $(STAMP): $(SRC)
 	@command -v cargo >/dev/null || { echo 'bulkpages needs Rust 1.88 or newer: cargo is not on PATH' >&2; exit 2; }
