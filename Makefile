@@ -70,6 +70,9 @@ sanitize: ## Run the Rust tests of the allocator and the callers under AddressSa
 mutants: ## Break rules of the core on purpose and see which tests notice (takes long).
 	$(PYTHON) benches/mutants/run.py $(ARGS)
 
+fuzz: ## Fuzz one target (ARGS="operations 600"; also snapshot, recording, trace).
+	fuzz/run.sh $(ARGS)
+
 $(STAMP): $(SRC)
 	@command -v cargo >/dev/null || { echo 'bulkpages needs Rust 1.88 or newer: cargo is not on PATH' >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
