@@ -67,11 +67,15 @@ sanitize: ## Run the Rust tests of the allocator and the callers under AddressSa
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --quiet --target-dir target/address \
 		--target x86_64-unknown-linux-gnu -p bulkpages-core -p bulkpages-callers --lib --tests
 
+soak: $(STAMP) ## See whether memory grows in a long session (an hour; ARGS="--seconds 60").
+	$(BIN)/python benches/soak.py $(ARGS)
+
 mutants: ## Break rules of the core on purpose and see which tests notice (takes long).
 	$(PYTHON) benches/mutants/run.py $(ARGS)
 
-fuzz: ## Fuzz one target (ARGS="operations 600"; also snapshot, recording, trace).
-	fuzz/run.sh $(ARGS)
+fuzz: $(STAMP) ## Fuzz one target (ARGS="operations 600"; also snapshot, recording, trace, proc, llfree).
+	$(PIP) atheris
+	PYTHON=$(CURDIR)/$(BIN)/python fuzz/run.sh $(ARGS)
 
 $(STAMP): $(SRC)
 	@command -v cargo >/dev/null || { echo 'bulkpages needs Rust 1.88 or newer: cargo is not on PATH' >&2; exit 2; }

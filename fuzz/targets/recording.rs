@@ -1,27 +1,6 @@
-//! A text is a recording: refused, or replayed on a machine that stays sound.
 #![no_main]
 
-use bulkpages_core::Machine;
-use bulkpages_core::fault::Ctx;
-use bulkpages_core::recording::Recording;
-use bulkpages_core::replay::{OpResult, Replay};
-use bulkpages_core::sync::Local;
-use libfuzzer_sys::fuzz_target;
+#[path = "../src/recording.rs"]
+mod recording;
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    let Ok(recording) = Recording::parse(text) else { return };
-    // Larger machines are legal; an audit of every frame would only be slow.
-    if recording.before.zones.iter().any(|z| z.start.saturating_add(z.spanned) > 1 << 20) {
-        return;
-    }
-    let Ok(machine) = Machine::<Local>::from_snapshot(&recording.before) else { return };
-    let (mut replay, mut result) = (Replay::default(), OpResult::default());
-    for (raw, _) in &recording.ops {
-        let Ok(op) = raw.parse() else { break };
-        if replay.check(&machine, &op).is_err() || replay.run(&machine, &mut Ctx::on(0), &op, &mut result).is_err() {
-            break;
-        }
-    }
-    machine.audit().expect("a sound machine");
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| recording::one(data));

@@ -43,6 +43,8 @@ ZONES = ("DMA", "DMA32", "Normal", "Movable")
 TYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic")
 ORDERS = 11
 BLOCK = 512
+#: Most frames that a machine numbers.
+MAX_FRAMES = 1 << 32
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -208,11 +210,20 @@ class ProcState:
     notes: list[str] = field(default_factory=list)
 
 
-_HEAD = re.compile(r"Node\s+(\d+), zone\s+(\S+)")
-_WORD = re.compile(r"\s*(?:pages )?([A-Za-z_][\w ]*?)(?::)?\s+(-?\d+)\s*")
+_HEAD = re.compile(r"Node\s+([0-9]{1,9}), zone\s+(\S+)")
+_WORD = re.compile(r"\s*(?:pages )?([A-Za-z_][\w ]*?)(?::)?\s+(-?[0-9]{1,20})\s*")
+_NUMBER = re.compile(r"[0-9]{1,20}")
 _KNOWN = {"free", "boost", "min", "low", "high", "promo", "spanned", "present", "managed", "cma", "start_pfn"}
 _KNOWN |= {"node_unreclaimable", "cpu", "count", "batch", "high_min", "high_max", "vm stats threshold"}
 _PCP = {"count", "high", "batch", "high_min", "high_max"}
+
+
+def _numbers(words: Iterable[str], where: str) -> list[int]:
+    words = list(words)
+    for word in words:
+        if not _NUMBER.fullmatch(word):
+            raise SnapshotError(f"{where}: {word[:30]!r} is no number of 20 digits at most")
+    return [int(word) for word in words]
 
 
 def parse_zoneinfo(text: str, notes: list[str] | None = None) -> dict[tuple[int, str], dict[str, Any]]:
@@ -237,7 +248,8 @@ def parse_zoneinfo(text: str, notes: list[str] | None = None) -> dict[tuple[int,
             if line.strip():
                 raise SnapshotError(f'zoneinfo line {number}: "Node N, zone NAME" is needed, not {line[:60]!r}')
         elif "protection:" in line:
-            zone["protection"] = [int(n) for n in re.findall(r"\d+", line.split(":", 1)[1])]
+            words = line.split(":", 1)[1].strip(" ()").replace(",", " ").split()
+            zone["protection"] = _numbers(words, f"zoneinfo line {number}")
         elif match := _WORD.fullmatch(line):
             name, value = match[1], int(match[2])
             if name == "cpu":
@@ -271,9 +283,9 @@ def parse_buddyinfo(text: str) -> dict[tuple[int, str], list[int]]:
             continue
         head = _HEAD.match(line)
         counts = line[head.end() :].split() if head else []
-        if head is None or not counts or not all(count.isdigit() for count in counts):
+        if head is None or not counts:
             raise SnapshotError(f"buddyinfo line {number}: not a zone with counts: {line[:60]!r}")
-        zones[int(head[1]), head[2]] = [int(count) for count in counts]
+        zones[int(head[1]), head[2]] = _numbers(counts, f"buddyinfo line {number}")
     return zones
 
 
@@ -287,29 +299,35 @@ def parse_vmstat(text: str) -> dict[str, int]:
     counters = {}
     for number, line in enumerate(text.splitlines(), 1):
         name, _, value = line.partition(" ")
-        if not re.fullmatch(r"-?\d+", value.strip()) or not name:
+        if not re.fullmatch(r"-?[0-9]{1,20}", value.strip()) or not name:
             raise SnapshotError(f"vmstat line {number}: not a name and a number: {line[:60]!r}")
         counters[name] = int(value)
     return counters
 
 
-_TYPED = re.compile(r"Node\s+(\d+), zone\s+(\S+), type\s+(\S+)\s+(.*)")
+_TYPED = re.compile(r"Node\s+([0-9]{1,9}), zone\s+(\S+), type\s+(\S+)\s+(.*)")
 
 
 def parse_pagetypeinfo(text: str) -> tuple[dict[tuple[int, str], dict[str, list[int]]], dict[Any, dict[str, int]]]:
-    """Free blocks by type and order, and pageblocks by type, of each (node, zone name)."""
+    """Free blocks by type and order, and pageblocks by type, of each (node, zone name).
+
+    Raises:
+        SnapshotError: A count that is no number; names the line.
+    """
     need("text", text, str)
     free: dict[tuple[int, str], dict[str, list[int]]] = {}
     blocks: dict[Any, dict[str, int]] = {}
     names: list[str] = []
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"pagetypeinfo line {number}"
         if typed := _TYPED.match(line):
-            counts = [int(n) for n in re.findall(r"\d+", typed[4])]
+            # The kernel stops counting at 100,000 and writes ">100000".
+            counts = _numbers(typed[4].replace(">", " ").split(), where)
             free.setdefault((int(typed[1]), typed[2]), {})[typed[3]] = counts
         elif line.startswith("Number of blocks type"):
             names = line.split()[4:]
         elif names and (head := _HEAD.match(line)):
-            counts = [int(n) for n in line[head.end() :].split()]
+            counts = _numbers(line[head.end() :].split(), where)
             blocks[int(head[1]), head[2]] = dict(zip(names, counts, strict=False))
     return free, blocks
 
@@ -362,16 +380,24 @@ class _Layout:
         last = (self.end - 1) // BLOCK
         left = {t: wanted.get(t, 0) - sum(1 for x in self.types.values() if x == t) for t in range(len(TYPES))}
         runs: list[list[int]] = []
-        for block in range(self.first_block, last + 1):
-            migratetype = self.types.get(block)
-            if migratetype is None:
-                migratetype = next((t for t in (0, 2, 3, 1) if left[t] > 0), 1)
-                left[migratetype] -= 1
-                self.types[block] = migratetype
+
+        def add(migratetype: int, count: int) -> None:
             if runs and runs[-1][0] == migratetype:
-                runs[-1][1] += 1
-            else:
-                runs.append([migratetype, 1])
+                runs[-1][1] += count
+            elif count > 0:
+                runs.append([migratetype, count])
+
+        at = self.first_block
+        for block in [*sorted(self.types), last + 1]:
+            for migratetype in (0, 2, 3):
+                count = max(min(left[migratetype], block - at), 0)
+                left[migratetype] -= count
+                at += count
+                add(migratetype, count)
+            add(1, block - at)
+            if block <= last:
+                add(self.types[block], 1)
+            at = block + 1
         return runs
 
 
@@ -485,13 +511,17 @@ def _zone(
             f"zoneinfo: node {nid} zone {name}: managed {managed} <= present {zone['present']} <= spanned {spanned} "
             "does not hold"
         )
+    if not 0 <= start <= MAX_FRAMES - spanned:
+        raise SnapshotError(
+            f"zoneinfo: node {nid} zone {name}: start_pfn {start} + spanned {spanned} is more than {MAX_FRAMES} frames"
+        )
     layout = _Layout(start, start + spanned, managed)
     if start % BLOCK:
         layout.types[start // BLOCK] = 0
     free: dict[str, dict[str, list[int]]] = {}
     lost = 0
     for order, migratetype, number in _wanted(key, counts, typed, notes):
-        for _ in range(number):
+        for done in range(number):
             at = layout.place(order, migratetype)
             kind = migratetype
             if at is None:
@@ -503,8 +533,9 @@ def _zone(
                     if at is not None:
                         break
             if at is None:
-                lost += 1 << order
-                continue
+                # Nor is there for the next one.
+                lost += number - done << order
+                break
             free.setdefault(str(order), {}).setdefault(str(kind), []).append(at)
     for lists in free.values():
         for frames in lists.values():
@@ -517,13 +548,14 @@ def _zone(
         of_cpu = zone["cpus"].get(cpu, {})
         high_min, high_max = _pcp_limits(zone, of_cpu, of_node)
         pages = []
-        for _ in range(of_cpu.get("count", 0)):
+        count = of_cpu.get("count", 0)
+        for done in range(count):
             kind, at = next(
                 ((t, at) for t in (1, 0, 2) if (at := layout.place(0, t, alone=False)) is not None), (1, None)
             )
             if at is None:
-                short += 1
-                continue
+                short += count - done
+                break
             pages.append((at, kind))
         on_lists: dict[str, list[list[int]]] = {}
         for at, kind in pages:

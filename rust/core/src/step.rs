@@ -6,7 +6,6 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::error::{Error, Result};
 use crate::fallback::RmqueueMode;
 use crate::fault::{Ctx, NoFault};
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
@@ -131,30 +130,46 @@ impl<L: Locking> Machine<L> {
     }
 
     /// Makes the block of `order` at `pfn` owned, wherever it is; says where it was. Of a larger free block the rest
-    /// stays free. Nothing changes when the kernel or a caller has part of it under another order, except that it is
-    /// owned with this order from now on.
-    pub fn force_take(&self, cpu: usize, pfn: Pfn, order: u8) -> Whereabouts {
-        let Some(zone) = self.zone_of(pfn) else { return Whereabouts::Kernel };
-        let mut first = None;
+    /// stays free; the rest of a block on a list, or owned, becomes the kernel's own. `None`, and nothing changes, when
+    /// the block is not in one zone, or when that zone's lists and owners leave fewer pages for the kernel's own than the
+    /// block needs: then the frame is none of those that the zone manages.
+    pub fn force_take(&mut self, cpu: usize, pfn: Pfn, order: u8) -> Option<Whereabouts> {
+        let index = self.zone_index_of(pfn)?;
+        let (kernel, wanted) = (self.zones[index].kernel_pages, 1u64 << order);
+        let end = pfn.add(1 << order);
+        if !self.zones[index].spans(pfn.add((1 << order) - 1)) {
+            return None;
+        }
+        let frames = || (pfn.0..end.0).map(Pfn);
+        if kernel < wanted && frames().filter(|&at| self.whereabouts(at) == Whereabouts::Kernel).count() as u64 > kernel
+        {
+            return None;
+        }
+        let first = self.whereabouts(pfn);
+        let zone = &self.zones[index];
+        let mut left_their_place = 0;
         // Each page of the block may be somewhere else.
         let mut at = pfn;
-        while at < pfn.add(1 << order) {
-            let was = self.whereabouts(at);
-            first.get_or_insert(was);
-            let step = match was {
-                Whereabouts::Buddy => self.carve(zone, cpu, at, pfn, order),
+        while at < end {
+            let step = match self.whereabouts(at) {
+                Whereabouts::Buddy => {
+                    let frames = self.carve(zone, cpu, at, pfn, order);
+                    left_their_place += u64::from(frames.min(end.0 - at.0));
+                    frames
+                }
                 Whereabouts::Pcp { cpu, pindex } => {
                     let o = pindex_to_order(pindex);
                     let head = Pfn(at.0 >> o << o);
                     let mut pcp = zone.pcp[cpu].0.lock();
                     if pcp.lists[pindex].remove(head) {
                         pcp.count -= 1 << o;
+                        left_their_place += 1 << o;
                     }
                     self.pages.clear_head(head);
                     (head.0 + (1 << o)) - at.0
                 }
                 Whereabouts::Owned => {
-                    self.disown(at);
+                    left_their_place += self.disown(at);
                     1
                 }
                 Whereabouts::Kernel => 1,
@@ -162,7 +177,8 @@ impl<L: Locking> Machine<L> {
             at = at.add(step.max(1));
         }
         self.pages.set_allocated(pfn, order);
-        first.unwrap_or(Whereabouts::Kernel)
+        self.zones[index].kernel_pages = kernel + left_their_place - wanted;
+        Some(first)
     }
 
     /// Takes the part of a free block that lies in the wanted one; how many frames from `at` on that settles.
@@ -198,18 +214,21 @@ impl<L: Locking> Machine<L> {
         (wanted.0 + (1 << order)) - at.0
     }
 
-    /// The owned block that holds this frame is nobody's any more.
-    fn disown(&self, at: Pfn) {
+    /// The owned block that holds this frame is nobody's any more; its pages.
+    fn disown(&self, at: Pfn) -> u64 {
         for up in 0..=MAX_PAGE_ORDER {
             let head = Pfn(at.0 >> up << up);
-            if matches!(self.pages.state(head), PageState::Allocated(o) if o >= up) {
+            if let PageState::Allocated(o) = self.pages.state(head)
+                && o >= up
+            {
                 self.pages.clear_head(head);
-                return;
+                return 1 << o;
             }
         }
+        0
     }
 
-    /// First frames of one CPU's list of this order and type, in list order.
+    /// First frames of one CPU's list of this order and type, in list order; none for orders that no list serves.
     pub fn with_list<R>(
         &self,
         zone: usize,
@@ -218,6 +237,9 @@ impl<L: Locking> Machine<L> {
         mt: Migratetype,
         f: impl FnOnce(&mut dyn Iterator<Item = Pfn>) -> R,
     ) -> R {
+        if !pcp_allowed_order(order) {
+            return f(&mut core::iter::empty());
+        }
         let pcp = self.zones[zone].pcp[cpu].0.lock();
         f(&mut pcp.lists[order_to_pindex(order, mt.pcp_type())].iter())
     }
@@ -232,8 +254,12 @@ impl<L: Locking> Machine<L> {
         Some(pfn)
     }
 
-    /// Puts an owned block on a list: at the tail as a refill does, or back at the head.
-    pub fn step_push(&self, zone: usize, cpu: usize, pfn: Pfn, order: u8, mt: Migratetype, tail: bool) {
+    /// Puts an owned block on a list: at the tail as a refill does, or back at the head. `false`, and nothing changes,
+    /// when nobody owns this block, because a line made it part of another one meanwhile.
+    pub fn step_push(&self, zone: usize, cpu: usize, pfn: Pfn, order: u8, mt: Migratetype, tail: bool) -> bool {
+        if self.pages.state(pfn) != PageState::Allocated(order) {
+            return false;
+        }
         let mut pcp = self.zones[zone].pcp[cpu].0.lock();
         self.pages.set_pcp(pfn, order);
         let list = &mut pcp.lists[order_to_pindex(order, mt.pcp_type())];
@@ -243,6 +269,7 @@ impl<L: Locking> Machine<L> {
             list.push_front(pfn);
         }
         pcp.count += 1 << order;
+        true
     }
 
     /// What a single-page request does to the lists before it takes: halves `free_count`.
@@ -288,14 +315,15 @@ impl<L: Locking> Machine<L> {
             .find_map(|i| pcp.lists[i].iter().next_back().map(|pfn| (i, pfn)))
     }
 
-    /// One page of a drain: off its list, wherever it is, and into the buddy lists. `by` executes.
-    pub fn step_drain(&self, by: usize, pfn: Pfn, order: u8) -> Whereabouts {
-        let was = self.force_take(by, pfn, order);
+    /// One page of a drain: off its list, wherever it is, and into the buddy lists. `by` executes. `None` as
+    /// [`Machine::force_take`] says.
+    pub fn step_drain(&mut self, by: usize, pfn: Pfn, order: u8) -> Option<Whereabouts> {
+        let was = self.force_take(by, pfn, order)?;
         if let Some(zone) = self.zone_of(pfn) {
             self.pages.clear_head(pfn);
             zone.lock(&self.pages, by).free_one_page(pfn, order, self.pages.migratetype(pfn), false);
         }
-        was
+        Some(was)
     }
 
     /// The end of a drain on the free path.
@@ -340,30 +368,6 @@ impl<L: Locking> Machine<L> {
         let least = (pcp.count + batch + got).min(pcp.high_max);
         pcp.high = pcp.high.max(least);
         true
-    }
-
-    /// After a trace was followed: pages that were freed without having been taken were the kernel's own, and pages that
-    /// nobody can account for are its own now. Adjusts how many those are.
-    ///
-    /// # Errors
-    ///
-    /// When more pages are on lists or owned than the zone has.
-    pub fn settle(&mut self) -> Result<()> {
-        for i in 0..self.zones.len() {
-            let zone = &self.zones[i];
-            let free = self.free_pages_exact(zone).max(0) as u64;
-            let pcp: u64 = zone.pcp.iter().map(|p| p.0.lock().count.max(0) as u64).sum();
-            let (_, allocated) = self.pages.count_allocated(zone.start..zone.end());
-            let known = free + pcp + allocated;
-            let Some(kernel) = zone.managed.checked_sub(known) else {
-                return Err(Error::Audit(format!(
-                    "zone {}.{}: {known} pages are free, on lists or owned, {} are managed",
-                    zone.nid, zone.idx, zone.managed
-                )));
-            };
-            self.zones[i].kernel_pages = kernel;
-        }
-        Ok(())
     }
 
     /// Length of one CPU's list.

@@ -126,9 +126,9 @@ impl TraceRequests {
     /// what they cost, as JSON text.
     fn run(&self, py: Python<'_>, snapshot: &str, api: &str) -> PyResult<String> {
         let api = bulk_api(api)?;
-        let machine = load(py, snapshot)?;
+        let mut machine = load(py, snapshot)?;
         let requests = &self.requests;
-        let costs = py.detach(move || what_if::run(&machine, requests, api));
+        let costs = py.detach(move || what_if::run(&mut machine, requests, api));
         serde_json::to_string(&costs).map_err(|e| BulkpagesError::new_err(e.to_string()))
     }
 }

@@ -169,9 +169,17 @@ impl Habit {
 /// What a line asked for: order, type and flags.
 type Ask = (u8, u8, u32);
 
+/// A free whose line was read.
+#[derive(Clone, Copy, Debug)]
+struct Pending {
+    number: u64,
+    pfn: Pfn,
+    order: u8,
+}
+
 #[derive(Debug, Default)]
 struct Cpu {
-    pending: Vec<(Pfn, u8)>,
+    pending: Vec<Pending>,
     batch: bool,
     session: Option<Session>,
     drain: Option<Draining>,
@@ -244,8 +252,7 @@ impl Follower {
             self.end_session(cpu);
             self.end_drain(cpu);
         }
-        let sound = self.machine.settle().and_then(|()| self.machine.audit().map(|_| ()));
-        self.report.unsound = sound.err().map(|e| e.to_string());
+        self.report.unsound = self.machine.audit().err().map(|e| e.to_string());
         (self.report, self.machine)
     }
 
@@ -294,18 +301,18 @@ impl Follower {
             What::Free { pfn, order } => {
                 self.end_session(cpu);
                 self.end_drain(cpu);
-                self.cpus[cpu].pending.push((pfn, order));
+                self.cpus[cpu].pending.push(Pending { number, pfn, order });
             }
             What::FreeBatched { pfn } => self.free_batched(cpu, pfn),
             What::ZoneLocked { pfn, order, migratetype, .. } => {
                 let mt = Migratetype::from_bits(migratetype.into());
-                self.refilled(cpu, pfn, order, mt, false);
+                self.refilled(number, cpu, (pfn, order, mt), false);
             }
             What::Extfrag { pfn, alloc_order, alloc_type, .. } => {
                 let mt = Migratetype::from_bits(alloc_type.into());
-                self.refilled(cpu, pfn, alloc_order, mt, true);
+                self.refilled(number, cpu, (pfn, alloc_order, mt), true);
             }
-            What::Drain { pfn, order, .. } => self.drained(cpu, pfn, order),
+            What::Drain { pfn, order, .. } => self.drained(number, cpu, pfn, order),
             _ => {}
         }
     }
@@ -315,6 +322,22 @@ impl Follower {
         if self.report.outside_lines.len() < MAX_NOTES {
             self.report.outside_lines.push((number, why));
         }
+    }
+
+    /// The page is owned from now on, as a line says that it is.
+    fn take(&mut self, number: u64, cpu: usize, pfn: Pfn, order: u8) -> Option<Whereabouts> {
+        let was = self.machine.force_take(cpu, pfn, order);
+        if was.is_none() {
+            self.unmanaged(number, pfn);
+        }
+        was
+    }
+
+    fn unmanaged(&mut self, number: u64, pfn: Pfn) {
+        self.put_outside(
+            number,
+            format!("pfn {:#x} is no page that a zone manages: all of those are elsewhere", pfn.0),
+        );
     }
 
     /// What a line names that the machine does not have.
@@ -351,29 +374,25 @@ impl Follower {
     fn free_batched(&mut self, cpu: usize, pfn: Pfn) {
         self.end_session(cpu);
         self.end_drain(cpu);
-        let Some(at) = self.cpus[cpu].pending.iter().position(|p| p.0 == pfn) else { return };
+        let Some(at) = self.cpus[cpu].pending.iter().position(|p| p.pfn == pfn) else { return };
         let done: Vec<_> = self.cpus[cpu].pending.drain(..=at).collect();
-        for (pfn, order) in done {
+        for free in done {
             self.end_drain(cpu);
-            self.free(cpu, pfn, order);
+            self.free(cpu, free);
         }
         self.cpus[cpu].batch = !self.cpus[cpu].pending.is_empty();
     }
 
     /// The frees that a batch line did not come for.
     fn flush(&mut self, cpu: usize) {
-        for (pfn, order) in std::mem::take(&mut self.cpus[cpu].pending) {
+        for free in std::mem::take(&mut self.cpus[cpu].pending) {
             self.end_drain(cpu);
-            self.free(cpu, pfn, order);
+            self.free(cpu, free);
         }
         self.cpus[cpu].batch = false;
     }
 
-    fn free(&mut self, cpu: usize, pfn: Pfn, order: u8) {
-        self.report.frees += 1;
-        if let Some(requests) = &mut self.requests {
-            requests.push(Request::Free { cpu: cpu as u32, pfn, order });
-        }
+    fn free(&mut self, cpu: usize, Pending { number, pfn, order }: Pending) {
         // A refill of another CPU whose pages come back already has ended, though that CPU wrote no line since.
         for other in 0..self.cpus.len() {
             if self.cpus[other].session.as_ref().is_some_and(|s| s.pages.contains(&pfn)) {
@@ -381,11 +400,16 @@ impl Follower {
             }
         }
         if self.machine.page_state(pfn) != bulkpages_core::PageState::Allocated(order) {
-            match self.machine.force_take(cpu, pfn, order) {
-                Whereabouts::Kernel => self.report.frees_of_kernel_pages += 1,
-                Whereabouts::Owned => {}
-                _ => self.report.frees_of_free_pages += 1,
+            match self.take(number, cpu, pfn, order) {
+                None => return,
+                Some(Whereabouts::Kernel) => self.report.frees_of_kernel_pages += 1,
+                Some(Whereabouts::Owned) => {}
+                Some(_) => self.report.frees_of_free_pages += 1,
             }
+        }
+        self.report.frees += 1;
+        if let Some(requests) = &mut self.requests {
+            requests.push(Request::Free { cpu: cpu as u32, pfn, order });
         }
         self.unseen.remove(&pfn.0);
         let Some(zone) = self.machine.zone_index_of(pfn) else { return };
@@ -394,7 +418,7 @@ impl Follower {
         self.cpus[cpu].drain = self.machine.step_free(cpu, pfn, order).map(|drain| Draining::Free(zone, drain));
     }
 
-    fn drained(&mut self, cpu: usize, pfn: Pfn, order: u8) {
+    fn drained(&mut self, number: u64, cpu: usize, pfn: Pfn, order: u8) {
         if !self.cpus[cpu].batch {
             self.flush(cpu);
         }
@@ -435,7 +459,9 @@ impl Follower {
         if expected.map(|f| f.1) == Some(pfn) {
             self.report.drained_predicted += 1;
         }
-        self.machine.step_drain(cpu, pfn, order);
+        if self.machine.step_drain(cpu, pfn, order).is_none() {
+            self.unmanaged(number, pfn);
+        }
     }
 
     /// Nobody freed: the periodic worker drains, or another CPU does.
@@ -456,7 +482,7 @@ impl Follower {
 
     // Refills
 
-    fn refilled(&mut self, cpu: usize, pfn: Pfn, order: u8, mt: Migratetype, extfrag: bool) {
+    fn refilled(&mut self, number: u64, cpu: usize, (pfn, order, mt): (Pfn, u8, Migratetype), extfrag: bool) {
         if !self.cpus[cpu].batch {
             self.flush(cpu);
         }
@@ -481,19 +507,22 @@ impl Follower {
         self.report.refilled += 1;
         self.cx.probe.clear();
         let expected = self.machine.step_take(&mut self.cx, zone, order, mt, &mut session.series);
-        if expected == Some(pfn) {
+        let there = if expected == Some(pfn) {
             self.report.refilled_predicted += 1;
+            true
         } else {
             if let Some(expected) = expected {
                 self.machine.step_untake(cpu, expected, order);
             }
-            self.machine.force_take(cpu, pfn, order);
-        }
+            self.take(number, cpu, pfn, order).is_some()
+        };
         // A claim of half a block has two lines for one page.
         let both = self.cx.probe.iter().any(|e| matches!(e, Event::ZoneLocked { .. }))
             && self.cx.probe.iter().any(|e| matches!(e, Event::Extfrag { .. }));
         session.extfrag = (both && !extfrag).then_some(pfn);
-        session.pages.push(pfn);
+        if there {
+            session.pages.push(pfn);
+        }
         self.cpus[cpu].session = Some(session);
     }
 
@@ -616,7 +645,7 @@ impl Follower {
                 self.report.matched += 1;
             } else {
                 self.miss(number, cpu, pfn, expected, order, migratetype, Verdict::Buddy);
-                self.machine.force_take(cpu, pfn, order);
+                self.take(number, cpu, pfn, order);
             }
             self.asked_for(cpu, gfp, order, pfn);
             return;
@@ -660,7 +689,7 @@ impl Follower {
             }
         }
         let actual = match self.machine.whereabouts(pfn) {
-            Whereabouts::Pcp { cpu: c, pindex } if c == cpu && pindex == order_to_pindex(order, mt) => {
+            Whereabouts::Pcp { cpu: c, pindex } if c == cpu && pindex == order_to_pindex(order, mt.pcp_type()) => {
                 let z = self.machine.zone_index_of(pfn).unwrap_or(0);
                 let depth =
                     self.machine.with_list(z, cpu, order, mt, |mut l| (&mut l).position(|p| p == pfn)).unwrap_or(0);
@@ -700,7 +729,7 @@ impl Follower {
             }
             None => {
                 self.put_back(cpu, pfn);
-                self.machine.force_take(cpu, pfn, order);
+                self.take(number, cpu, pfn, order);
             }
         }
         self.unseen.remove(&pfn.0);

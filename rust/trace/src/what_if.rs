@@ -75,7 +75,7 @@ impl Probe for Costs {
 }
 
 /// Makes the requests of `machine`, bulk calls with `api`.
-pub fn run(machine: &Machine<Local>, requests: &[Request], api: Api) -> Costs {
+pub fn run(machine: &mut Machine<Local>, requests: &[Request], api: Api) -> Costs {
     let mut cx = Ctx { cpu: 0, probe: Costs::default(), fault: NoFault };
     // Where a block of the trace is in this machine; what was never had here is left out.
     let mut at: HashMap<Pfn, Option<Pfn>> = HashMap::new();
@@ -124,8 +124,7 @@ pub fn run(machine: &Machine<Local>, requests: &[Request], api: Api) -> Costs {
                     Some(page) => page,
                     // From before the trace: the kernel's own, where the trace has it.
                     None if machine.page_state(*pfn) == PageState::None => {
-                        machine.force_take(cx.cpu, *pfn, *order);
-                        Some(*pfn)
+                        machine.force_take(cx.cpu, *pfn, *order).map(|_| *pfn)
                     }
                     None => None,
                 };
