@@ -12,8 +12,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 REMAP  := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python bench figures instructions docs wheels lint format sanitize fuzz soak \
-        mutants clean
+.PHONY: help compare test test-rust test-python bench figures instructions docs wheels lint format explore sanitize fuzz \
+        soak mutants clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ wheels: $(STAMP) ## Build a wheel and an sdist into dist/, and try each in an en
 	CARGO_TARGET_DIR=$(CURDIR)/target/wheels RUSTFLAGS="$(REMAP)" \
 		$(BIN)/maturin build --quiet --release --strip --sdist --out dist $(ARGS)
 	CARGO_TARGET_DIR=$(CURDIR)/target/wheels RUSTFLAGS="$(REMAP)" $(BIN)/python tests/packaging/try_dist.py dist
+
+explore: ## Run the larger scenarios of locks and threads in every order too.
+	cargo test --release --locked --quiet -p bulkpages-explore --test schedules -- --include-ignored --nocapture
 
 sanitize: ## Run the Rust tests of the allocator and the callers under AddressSanitizer (x86-64 Linux).
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --quiet --target-dir target/address \
