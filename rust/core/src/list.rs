@@ -145,6 +145,21 @@ impl PfnDeque {
         Some(self.buf[self.slot(self.head.wrapping_add(self.len))])
     }
 
+    /// The first frames of a list that has some, as far as they lie side by side: all of them unless the ring's end is
+    /// among them.
+    #[inline]
+    pub(crate) fn front_run(&self) -> &[Pfn] {
+        let rest = &self.buf[self.slot(self.head)..];
+        &rest[..rest.len().min(self.len as usize)]
+    }
+
+    /// Takes so many off the front.
+    #[inline]
+    pub(crate) fn advance(&mut self, frames: u32) {
+        self.head = self.head.wrapping_add(frames);
+        self.len -= frames;
+    }
+
     /// Takes a frame out, wherever it is; `false` when it is not here. Only replayed traces need this.
     pub(crate) fn remove(&mut self, pfn: Pfn) -> bool {
         let Some(at) = self.iter().position(|p| p == pfn) else { return false };
@@ -182,14 +197,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn deque_is_a_deque(ops in proptest::collection::vec((0u8..5, 1u32..40), 0..400)) {
+        fn deque_is_a_deque(ops in proptest::collection::vec((0u8..6, 1u32..40), 0..400)) {
             let (mut ours, mut std) = (PfnDeque::default(), VecDeque::new());
             for (op, x) in ops {
+                let run = if ours.is_empty() { Vec::new() } else { ours.front_run().to_vec() };
+                prop_assert!(run.is_empty() == std.is_empty() && run.iter().eq(std.range(..run.len())));
                 match op {
                     0 => { ours.push_front(Pfn(x)); std.push_front(Pfn(x)); }
                     1 => { ours.push_back(Pfn(x)); std.push_back(Pfn(x)); }
                     2 => prop_assert_eq!(ours.pop_front(), std.pop_front()),
                     3 => prop_assert_eq!(ours.pop_back(), std.pop_back()),
+                    4 => {
+                        let frames = run.len().min(x as usize / 8);
+                        ours.advance(frames as u32);
+                        std.drain(..frames);
+                    }
                     _ => prop_assert_eq!(ours.is_empty(), std.is_empty()),
                 }
                 prop_assert!(ours.iter().eq(std.iter().copied()));

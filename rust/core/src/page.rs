@@ -166,6 +166,13 @@ impl PageMap {
         self.state[pfn.index()].store(ALLOC | order, Relaxed);
     }
 
+    /// [`PageMap::set_allocated`] for many blocks: where the table is, is looked up once.
+    #[inline(always)]
+    pub(crate) fn setting_allocated(&self, order: u8) -> impl Fn(Pfn) + use<'_> {
+        let state = &self.state[..];
+        move |pfn| state[pfn.index()].store(ALLOC | order, Relaxed)
+    }
+
     /// The block at this frame is nobody's any more and not yet on a list.
     #[inline]
     pub(crate) fn clear_head(&self, pfn: Pfn) {

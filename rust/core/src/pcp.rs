@@ -228,6 +228,48 @@ impl<L: Locking> Zone<L> {
     }
 }
 
+impl<L: Locking> Zone<L> {
+    /// `rmqueue_bulk()` by way of `nr_pcp_alloc()`: refills an empty list of `pcp`, which the caller has locked; whether it
+    /// holds anything now, and whether the watermark was boosted for a request that may wake kswapd.
+    #[cold]
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "a struct of them would keep the caller's lists out of registers")]
+    pub(crate) fn refill<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        pages: &PageMap,
+        pcp: &mut PerCpuPages,
+        rules: &FallbackRules,
+        order: u8,
+        mt: Migratetype,
+        flags: AllocFlags,
+    ) -> (bool, bool) {
+        let want = pcp.nr_pcp_alloc(order, self.below_high.load(Relaxed));
+        if P::ON {
+            cx.probe.event(Event::ZoneLock { zone: self.index });
+        }
+        let list = &mut pcp.lists[order_to_pindex(order, mt)];
+        let mut got = 0;
+        let boosted = {
+            let mut locked = self.lock(pages, cx.cpu);
+            let mut mode = RmqueueMode::Normal;
+            while got < want {
+                let Some(pfn) = locked.rmqueue(cx, *rules, order, mt, flags, &mut mode) else { break };
+                pages.set_pcp(pfn, order);
+                list.push_back(pfn);
+                got += 1;
+            }
+            locked.boosted
+        };
+        pcp.count += got << order;
+        if P::ON {
+            cx.probe.event(Event::ZoneUnlock { zone: self.index, pages: (got as u32) << order });
+            cx.probe.event(Event::Refill { zone: self.index, want: want as u32, got: got as u32 });
+        }
+        (got > 0, boosted)
+    }
+}
+
 impl<L: Locking> LockedPcp<'_, L> {
     /// [`Machine::count_alloc`] for pages that came off these lists.
     #[inline]
@@ -244,43 +286,6 @@ impl<L: Locking> LockedPcp<'_, L> {
         if P::ON {
             cx.probe.event(Event::PcpUnlock { zone: zone.index });
         }
-    }
-
-    /// `rmqueue_bulk()` by way of `nr_pcp_alloc()`: refills an empty list; whether it holds anything now.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn refill<P: Probe, F: Fault>(
-        &mut self,
-        cx: &mut Ctx<P, F>,
-        rules: &FallbackRules,
-        order: u8,
-        mt: Migratetype,
-        flags: AllocFlags,
-    ) -> (bool, bool) {
-        let pcp = &mut *self.pcp;
-        let want = pcp.nr_pcp_alloc(order, self.zone.below_high.load(Relaxed));
-        if P::ON {
-            cx.probe.event(Event::ZoneLock { zone: self.zone.index });
-        }
-        let list = &mut pcp.lists[order_to_pindex(order, mt)];
-        let mut got = 0;
-        let boosted = {
-            let mut locked = self.zone.lock(self.pages, cx.cpu);
-            let mut mode = RmqueueMode::Normal;
-            while got < want {
-                let Some(pfn) = locked.rmqueue(cx, *rules, order, mt, flags, &mut mode) else { break };
-                self.pages.set_pcp(pfn, order);
-                list.push_back(pfn);
-                got += 1;
-            }
-            locked.boosted
-        };
-        pcp.count += got << order;
-        if P::ON {
-            cx.probe.event(Event::ZoneUnlock { zone: self.zone.index, pages: (got as u32) << order });
-            cx.probe.event(Event::Refill { zone: self.zone.index, want: want as u32, got: got as u32 });
-        }
-        (got > 0, boosted)
     }
 
     /// `__rmqueue_pcplist()`: one block off the list of this order and type, refilled when empty (spec 4.4). The flag
@@ -301,7 +306,7 @@ impl<L: Locking> LockedPcp<'_, L> {
         let mut boosted = false;
         if self.pcp.lists[pindex].is_empty() {
             let got;
-            (got, boosted) = self.refill(cx, rules, order, mt, flags);
+            (got, boosted) = self.zone.refill(cx, self.pages, &mut self.pcp, rules, order, mt, flags);
             if !got {
                 return (None, boosted);
             }

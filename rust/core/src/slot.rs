@@ -80,25 +80,24 @@ impl Slot {
         if !next.test(cx, from) {
             return from;
         }
-        let mut i = from + 1;
-        let rest = &slots[i..];
+        let rest = &slots[from + 1..];
         // Four at a time, so that the end of the array is asked for once in four slots.
         let (fours, last) = rest.as_chunks::<4>();
+        let mut at = from + 1;
         for four in fours {
-            for slot in four {
-                if !slot.test(cx, i) {
-                    return i;
+            for (i, slot) in four.iter().enumerate() {
+                if !slot.test(cx, at + i) {
+                    return at + i;
                 }
-                i += 1;
+            }
+            at += 4;
+        }
+        for (i, slot) in last.iter().enumerate() {
+            if !slot.test(cx, at + i) {
+                return at + i;
             }
         }
-        for slot in last {
-            if !slot.test(cx, i) {
-                return i;
-            }
-            i += 1;
-        }
-        i
+        slots.len()
     }
 
     /// Stores a page, told to the observer as a slot write.

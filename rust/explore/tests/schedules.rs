@@ -180,6 +180,7 @@ fn free_against_refill() {
 }
 
 /// Runs a scenario in every order of its lock operations; how many those were.
+#[expect(clippy::print_stdout, reason = "what docs/threads.md has is what this prints")]
 fn every_order(name: &str, scenario: impl Fn() + Send + Sync + 'static) -> usize {
     let mut config = config();
     config.silence_warnings = true;

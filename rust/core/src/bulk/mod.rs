@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fault::{Ctx, Fault};
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
-use crate::pcp::LockedPcp;
+use crate::pcp::{LockedPcp, order_to_pindex};
 use crate::pfn::Pfn;
 use crate::probe::{Event, Probe, SingleReason};
 use crate::slot::Slot;
@@ -61,13 +61,48 @@ pub struct PageSource<'a, L: Locking> {
 }
 
 impl<L: Locking> PageSource<'_, L> {
-    /// `__rmqueue_pcplist()` and `prep_new_page()`: one page, or nothing left.
-    #[inline]
-    pub fn take<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>) -> Option<Pfn> {
-        let (page, _) = self.pcp.rmqueue(cx, self.rules, 0, self.migratetype, self.flags);
-        let page = page?;
-        self.pcp.pages.set_allocated(page, 0);
-        Some(page)
+    /// `__rmqueue_pcplist()` and `prep_new_page()`, page by page: gives each to `put` until it wants no more or nothing is
+    /// left; how many those were. A part of its caller always, so that what it counts with stays in registers.
+    #[inline(always)]
+    pub fn each<P: Probe, F: Fault>(
+        &mut self,
+        cx: &mut Ctx<P, F>,
+        mut put: impl FnMut(&mut Ctx<P, F>, Pfn) -> bool,
+    ) -> usize {
+        let LockedPcp { zone, pages, .. } = self.pcp;
+        let pindex = order_to_pindex(0, self.migratetype);
+        let allocated = pages.setting_allocated(0);
+        let mut all = 0;
+        loop {
+            if F::ON && cx.fault.take_fails(1) {
+                return all;
+            }
+            let pcp = &mut *self.pcp.pcp;
+            if pcp.lists[pindex].is_empty()
+                && !zone.refill(cx, pages, pcp, self.rules, 0, self.migratetype, self.flags).0
+            {
+                return all;
+            }
+            let run = pcp.lists[pindex].front_run();
+            let (mut taken, mut more) = (0, true);
+            for &page in if F::ON { &run[..1] } else { run } {
+                if P::ON {
+                    cx.probe.event(Event::ListTake { zone: zone.index, page, order: 0 });
+                }
+                allocated(page);
+                taken += 1;
+                more = put(cx, page);
+                if !more {
+                    break;
+                }
+            }
+            pcp.lists[pindex].advance(taken);
+            pcp.count -= taken as i32;
+            all += taken as usize;
+            if !more {
+                return all;
+            }
+        }
     }
 }
 

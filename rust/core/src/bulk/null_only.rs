@@ -24,7 +24,7 @@ impl Semantics for NullOnly {
         Slot::first_null(cx, slots, 0)
     }
 
-    #[inline]
+    #[inline(always)]
     fn fill<L: Locking, P: Probe, F: Fault>(
         cx: &mut Ctx<P, F>,
         slots: &[Slot],
@@ -32,12 +32,13 @@ impl Semantics for NullOnly {
         source: &mut PageSource<'_, L>,
     ) -> Filled {
         let (mut i, mut taken) = (Slot::first_null(cx, slots, first), 0);
-        while let Some(slot) = slots.get(i) {
-            let Some(page) = source.take(cx) else { return Filled { pos: i, taken } };
-            slot.write(cx, i, page);
-            taken += 1;
-            i = Slot::first_null(cx, slots, i + 1);
+        if i < slots.len() {
+            taken = source.each(cx, |cx, page| {
+                slots[i].write(cx, i, page);
+                i = Slot::first_null(cx, slots, i + 1);
+                i < slots.len()
+            });
         }
-        Filled { pos: slots.len(), taken }
+        Filled { pos: i, taken }
     }
 }
