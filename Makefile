@@ -66,9 +66,9 @@ wheels: $(STAMP) ## Build a wheel and an sdist into dist/, and try each in an en
 explore: ## Run the larger scenarios of locks and threads in every order too.
 	cargo test --release --locked --quiet -p bulkpages-explore --test schedules -- --include-ignored --nocapture
 
-sanitize: ## Run the Rust tests of the allocator and the callers under AddressSanitizer (x86-64 Linux).
+sanitize: ## Run the Rust tests of the allocator, the callers and the traces under AddressSanitizer (x86-64 Linux).
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test --locked --quiet --target-dir target/address \
-		--target x86_64-unknown-linux-gnu -p bulkpages-core -p bulkpages-callers --lib --tests
+		--target x86_64-unknown-linux-gnu -p bulkpages-core -p bulkpages-callers -p bulkpages-trace --lib --tests
 
 soak: $(STAMP) ## See whether memory grows in a long session (an hour; ARGS="--seconds 60").
 	$(BIN)/python benches/soak.py $(ARGS)
