@@ -12,8 +12,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 REMAP  := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python bench figures instructions docs wheels lint format explore sanitize fuzz \
-        soak mutants clean
+.PHONY: help compare test test-rust test-python bench face figures instructions docs wheels lint format \
+        explore sanitize fuzz soak mutants clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -31,8 +31,12 @@ test-python: $(STAMP)
 
 bench: $(STAMP) ## Time the core (criterion), the Python face (pytest-benchmark) and every row of the kernel's timings.
 	cargo bench -p bulkpages-core --locked
-	$(BIN)/python -m pytest -q benches/face $(ARGS)
+	$(MAKE) face
 	$(BIN)/bulkpages bench core
+
+face: $(STAMP) ## Time the calls from Python beside the stored times (ARGS="--benchmark-save=baseline" stores new ones).
+	$(BIN)/python -m pytest -q benches/face --benchmark-storage=file://benches/face/baseline --benchmark-compare \
+		--benchmark-columns=min,median,rounds --benchmark-group-by=name --benchmark-time-unit=ns $(ARGS)
 
 figures: $(STAMP) ## Print every figure that has a bound, measured now (ARGS="--large --kernel COMMAND").
 	$(BIN)/python benches/native/figures.py $(ARGS)
