@@ -75,15 +75,19 @@ impl Slot {
     /// is looked at by itself, up to the NULL one.
     #[inline]
     pub fn first_null<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot], from: usize) -> usize {
-        // The very next slot is most often the one.
+        // The very next slot is most often the one, or the one behind it.
         let Some(next) = slots.get(from) else { return slots.len() };
         if !next.test(cx, from) {
             return from;
         }
-        let rest = &slots[from + 1..];
+        let Some(next) = slots.get(from + 1) else { return slots.len() };
+        if !next.test(cx, from + 1) {
+            return from + 1;
+        }
+        let mut at = from + 2;
+        let rest = &slots[at..];
         // Four at a time, so that the end of the array is asked for once in four slots.
         let (fours, last) = rest.as_chunks::<4>();
-        let mut at = from + 1;
         for four in fours {
             for (i, slot) in four.iter().enumerate() {
                 if !slot.test(cx, at + i) {
