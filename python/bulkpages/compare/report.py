@@ -84,7 +84,9 @@ def _sweep_plot() -> str | None:
 
 
 def write_parquet(results: dict[str, Any], folder: Path) -> Path | None:
-    """The trials as a Parquet file, where pyarrow (extra `parquet`) is there: a row for each trial."""
+    """The trials, if any, as a Parquet file, where pyarrow (extra `parquet`) is there: a row for each trial."""
+    if not results["rows"]:
+        return None
     try:
         import pyarrow as pa  # type: ignore[import-not-found,import-untyped,unused-ignore]
         import pyarrow.parquet as pq  # type: ignore[import-not-found,import-untyped,unused-ignore]
