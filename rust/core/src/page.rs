@@ -163,7 +163,7 @@ impl PageMap {
 
     #[inline]
     pub(crate) fn set_allocated(&self, pfn: Pfn, order: u8) {
-        self.state[pfn.index()].store(ALLOC | order, Relaxed);
+        self.setting_allocated(order)(pfn);
     }
 
     /// [`PageMap::set_allocated`] for many blocks: where the table is, is looked up once.

@@ -226,9 +226,7 @@ impl<L: Locking> Zone<L> {
             }
         }
     }
-}
 
-impl<L: Locking> Zone<L> {
     /// `rmqueue_bulk()` by way of `nr_pcp_alloc()`: refills an empty list of `pcp`, which the caller has locked; whether it
     /// holds anything now, and whether the watermark was boosted for a request that may wake kswapd.
     #[cold]
