@@ -12,7 +12,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 REMAP  := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-rust test-python bench face figures instructions docs wheels lint format \
+.PHONY: help compare test test-kernel test-rust test-python bench face figures instructions docs wheels lint format \
         explore sanitize fuzz soak mutants clean
 
 help: ## Show this list.
@@ -25,6 +25,9 @@ test: test-rust test-python ## Run the Rust and the Python tests.
 
 test-rust: $(STAMP)
 	cargo test --workspace --locked --quiet
+
+test-kernel: $(STAMP) ## Build a real kernel and try everything that needs one (takes long; KERNEL=tree or tarball, else the package).
+	BULKPAGES_KERNEL_TREE=$(KERNEL) $(BIN)/python -m pytest -q -m kernel tests/kernel $(ARGS)
 
 test-python: $(STAMP)
 	$(BIN)/python -m pytest -q $(ARGS)

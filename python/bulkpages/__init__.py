@@ -9,7 +9,7 @@ from bulkpages import callers
 from bulkpages import gfp as _gfp
 from bulkpages._core import DEBUG_BUILD as _DEBUG_BUILD
 from bulkpages._core import PageArray, __version__
-from bulkpages.errors import ApiMisuse, AuditError, BulkpagesError, InvalidArgument, SnapshotError
+from bulkpages.errors import ApiMisuse, AuditError, BulkpagesError, InvalidArgument, KernelError, SnapshotError
 from bulkpages.gfp import *  # noqa: F403
 from bulkpages.interrupts import Exploration, explore
 from bulkpages.machine import Audit, Machine, PerCpuPages, Reclaim, Zone
@@ -25,6 +25,7 @@ __all__ = [
     "BulkpagesError",
     "Exploration",
     "InvalidArgument",
+    "KernelError",
     "Machine",
     "PageArray",
     "PerCpuPages",

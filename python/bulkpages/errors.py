@@ -1,6 +1,6 @@
 """What bulkpages raises. Every message carries the offending value and the limit."""
 
-__all__ = ["ApiMisuse", "AuditError", "BulkpagesError", "InvalidArgument", "SnapshotError"]
+__all__ = ["ApiMisuse", "AuditError", "BulkpagesError", "InvalidArgument", "KernelError", "SnapshotError"]
 
 
 class BulkpagesError(Exception):
@@ -21,3 +21,7 @@ class SnapshotError(BulkpagesError, ValueError):
 
 class AuditError(BulkpagesError):
     """An invariant of the allocator is broken."""
+
+
+class KernelError(BulkpagesError):
+    """A real kernel that cannot be built, started or measured, or a patch that does not apply to its tree."""

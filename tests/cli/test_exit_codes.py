@@ -22,6 +22,7 @@ TRACE = Path(__file__).parents[1] / "trace"
 FIRST = Path(__file__).parents[1] / "conformance" / "recordings" / "first-60-ops.jsonl.gz"
 SPEC = Path(__file__).parents[2] / "examples" / "sweeps" / "return-values.toml"
 REPLAY = [str(TRACE / "kmem-trace.txt.gz"), "--snapshot", str(TRACE / "kmem-states.json.gz")]
+PATCHES = Path(__file__).parents[1] / "kernel" / "patches"
 SMALL = ["--only", "xfs", "--largest", "4", "--threads", "1"]
 
 # What ends well, quickly, and prints JSON when told to.
@@ -37,6 +38,7 @@ DONE: dict[str, list[str]] = {
     "doctor": [],
     "explore": ["up:drain"],
     "replay": REPLAY,
+    "review": [str(PATCHES / "elsewhere.mbox"), "--output", "OUT"],
     "show": ["--memory", "64MiB"],
     "stress": ["--seconds", "0.2", "--memory", "64MiB"],
     "sweep": [str(SPEC), "--output", "OUT"],
@@ -55,7 +57,11 @@ WRONG: dict[str, list[str]] = {
     "conform": [],
     "doctor": ["now"],
     "explore": ["up:dance"],
+    "kernel bench": [],
+    "kernel build": ["--jobs", "0"],
+    "kernel check": [],
     "replay": ["missing.txt", "--snapshot", "missing.json"],
+    "review": ["--rounds", "-1"],
     "show": ["--memory", "much"],
     "stress": ["--mix", "chaos"],
     "sweep": [],
@@ -85,8 +91,9 @@ def _run(command: str, *arguments: str) -> tuple[int, str, str]:
 
 def test_every_command_is_tried() -> None:
     assert set(WRONG) == set(LEAVES)
-    # claims measures for 20 s, and is tried where there are results; a script is no data.
-    assert set(DONE) | {"claims", "completion"} == set(LEAVES)
+    # claims measures for 20 s, and is tried where there are results; a script is no data; a kernel takes minutes.
+    elsewhere = {"claims", "completion", "kernel bench", "kernel build", "kernel check"}
+    assert set(DONE) | elsewhere == set(LEAVES)
     assert sorted(COMMANDS) == main.list_commands(click.Context(main))
 
 
@@ -113,7 +120,12 @@ def test_interrupted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(LEAVES[command], "callback", interrupt)
-    needed = {"callers run": ["svc", "--form", "before"], "completion": ["bash"]}
+    needed = {
+        "callers run": ["svc", "--form", "before"],
+        "completion": ["bash"],
+        "kernel bench": ["."],
+        "kernel check": ["."],
+    }
     code, _, err = _run(command, *needed.get(command, DONE.get(command, [])))
     assert code == 130
     assert err == "interrupted\n"

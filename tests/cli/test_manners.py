@@ -37,7 +37,7 @@ def test_help_teaches(words: list[str]) -> None:
     # An example, on a line of its own.
     examples = re.findall(rf"^  (?:echo '.*|bulkpages {' '.join(words)}.*)$", text, re.MULTILINE)
     assert examples, text
-    if len(words) and words[0] != "completion" and words not in (["callers"], ["bench"]):
+    if len(words) and words[0] != "completion" and words not in (["callers"], ["bench"], ["kernel"]):
         assert re.search(r"\bprints?\b|stdout|--output", text, re.IGNORECASE)
 
 

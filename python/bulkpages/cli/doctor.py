@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from bulkpages.cli.output import put_json
+from bulkpages.kernel.tools import missing
 from bulkpages.machine import Machine
 from bulkpages.processes import processors
 from bulkpages.provenance import provenance
@@ -223,6 +224,18 @@ def _items(found: Mapping[str, Any]) -> list[Item]:
             "" if valgrind else "install it from the distribution, for instance apt install valgrind",
         )
     )
+    lacking = found["kernel_tools"]
+    items.append(
+        Item(
+            "kernel",
+            f"not found: {', '.join(lacking)}" if lacking else "all tools found",
+            "note" if lacking else "good",
+            "`bulkpages kernel` and `review` need them to build and run a kernel"
+            if lacking
+            else "`bulkpages kernel build` can build one, and qemu run it",
+            f"apt install {' '.join(dict.fromkeys(lacking.values()))}" if lacking else "",
+        )
+    )
     noisy = found["noise"] > NOISY
     items.append(
         Item(
@@ -235,14 +248,14 @@ def _items(found: Mapping[str, Any]) -> list[Item]:
         )
     )
     extras = found["extras"]
-    missing = [name for name, there in extras.items() if not there]
+    not_there = [name for name, there in extras.items() if not there]
     items.append(
         Item(
             "extras",
             ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in extras.items()),
             "good",
             "arrow writes Parquet, dask runs sweeps on a cluster",
-            f"pip install 'bulkpages[{','.join(missing)}]'" if missing else "",
+            f"pip install 'bulkpages[{','.join(not_there)}]'" if not_there else "",
         )
     )
     return items
@@ -263,6 +276,7 @@ def doctor(as_json: bool) -> None:
     found = provenance()
     found["noise"] = _noise(Machine("256MiB", cpus=1))
     found["perf_events"] = counts_instructions()
+    found["kernel_tools"] = {tool.name: tool.package for tool in missing("build", "run")}
     found["extras"] = {"arrow": find_spec("pyarrow") is not None, "dask": find_spec("distributed") is not None}
     items = _items(found)
     if as_json:

@@ -1,0 +1,200 @@
+"""Is the emulator exact for this kernel? Random operations, recorded there and replayed here."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bulkpages.conform import Difference, Verdict, conform
+from bulkpages.errors import KernelError
+from bulkpages.kernel.build import Kernel
+from bulkpages.kernel.record import record, write_recording
+from bulkpages.kernel.streams import Operation, Stream, random_stream
+
+__all__ = ["Check", "check", "shrink"]
+
+Say = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found.
+
+    Attributes:
+        kernel: The kernel.
+        machines: Machines that were recorded whole.
+        operations: Operations compared.
+        pages: Pages compared.
+        seconds: It took.
+        difference: The first difference, shrunk; None when there was none.
+        seed: Of the stream that differed.
+        recording: Where the shrunk recording is.
+        remaining: Operations of the shrunk recording.
+    """
+
+    kernel: Kernel
+    machines: int
+    operations: int
+    pages: int
+    seconds: float
+    difference: Difference | None = None
+    seed: int | None = None
+    recording: Path | None = None
+    remaining: int = 0
+
+    @property
+    def exact(self) -> bool:
+        """Whether everything was equal."""
+        return self.difference is None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "schema": "bulkpages-kernel-check-1",
+            "kernel": {"folder": str(self.kernel.folder), "version": self.kernel.version,
+                       "patches": list(self.kernel.patches)},
+            "exact": self.exact,
+            "machines": self.machines,
+            "operations": self.operations,
+            "pages": self.pages,
+            "seconds": round(self.seconds, 1),
+            "difference": self.difference
+            and {"what": self.difference.what, "picture": self.difference.picture, "seed": self.seed,
+                 "operations": self.remaining, "recording": str(self.recording)},
+        }  # fmt: skip
+
+
+def check(
+    kernel: Kernel,
+    *,
+    seconds: float = 120.0,
+    machines: int | None = None,
+    seed: int = 1,
+    shrink_seconds: float = 180.0,
+    output: str | Path | None = None,
+    say: Say = lambda _what, _share: None,
+) -> Check:
+    """Records random machines in a kernel and replays them, until the first difference or the time is over.
+
+    Args:
+        kernel: With the lists that the emulator knows.
+        seconds: No machine is begun after this time.
+        machines: At most so many.
+        seed: Of the first machine; the next ones follow.
+        shrink_seconds: For making a difference smaller.
+        output: Where the recording of a difference is left; `difference-SEED.jsonl.gz` in the working directory when
+            None.
+        say: Told what is being done, and the share that is done.
+
+    Raises:
+        KernelError: The kernel cannot be recorded.
+    """
+    if not kernel.records:
+        raise KernelError(f"{kernel.folder} cannot be checked: {kernel.why_not}")
+    start = time.perf_counter()
+    operations = pages = done = 0
+    for number in itertools.count(seed):
+        spent = time.perf_counter() - start
+        if (machines is not None and done >= machines) or (done and spent >= seconds):
+            break
+        stream = random_stream(number)
+        share = done / machines if machines else min(1.0, spent / seconds)
+        shape = stream.shape
+        say(f"seed {number}: {stream.family}, {shape.megabytes} MiB, {shape.cpus} CPUs; {operations} equal", share)
+        verdict = _recorded(kernel, stream, None)
+        operations += verdict.operations[0]
+        pages += verdict.pages[0]
+        if not verdict.ok:
+            place = Path(output) if output else Path(f"difference-{number}.jsonl.gz")
+            least = shrink(kernel, stream, verdict, shrink_seconds, say)
+            final = _recorded(kernel, stream, least, keep=place) if least is not None else verdict
+            if final.ok or least is None:
+                final = _recorded(kernel, stream, None, keep=place, counted=False)
+            if final.ok:
+                final = verdict
+            taken = time.perf_counter() - start
+            remaining = final.operations[1]
+            return Check(kernel, done, operations, pages, taken, final.difference, number, place, remaining)
+        done += 1
+    return Check(kernel, done, operations, pages, time.perf_counter() - start)
+
+
+def _recorded(
+    kernel: Kernel,
+    stream: Stream,
+    operations: Sequence[Operation] | None,
+    *,
+    keep: Path | None = None,
+    counted: bool | None = None,
+) -> Verdict:
+    """Records and replays; leaves the recording when told where."""
+    lines = record(kernel, stream, operations, counted=operations is not None if counted is None else counted)
+    with tempfile.TemporaryDirectory(prefix="bulkpages-") as place:
+        path = keep or Path(place) / "recording.jsonl.gz"
+        write_recording(path, lines)
+        verdict = conform(path)
+    if verdict.error:
+        raise KernelError(f"the recording of seed {stream.seed} cannot be replayed: {verdict.error}")
+    return verdict
+
+
+def shrink(kernel: Kernel, stream: Stream, verdict: Verdict, seconds: float, say: Say) -> list[Operation] | None:
+    """The fewest operations that still differ, by running the kernel again and again without some of them.
+
+    Args:
+        kernel: The kernel.
+        stream: What differed.
+        verdict: How.
+        seconds: The kernel is not started again after this time.
+        say: Told what is being done.
+
+    Returns:
+        None when the difference does not come again.
+    """
+    end = time.perf_counter() + seconds
+    at = verdict.difference.operation if verdict.difference else None
+    kept = list(stream.operations if at is None else stream.operations[: at + 1])
+
+    def differs(candidate: list[Operation]) -> bool:
+        candidate = _without_dangling(candidate)
+        return not _recorded(kernel, stream, candidate).ok
+
+    if not differs(kept):
+        return None
+    parts = 2
+    while len(kept) > 1 and time.perf_counter() < end:
+        size = -(-len(kept) // parts)
+        # The last operation is the one that shows it: what went before is tried first, in large pieces.
+        for first in range(0, len(kept), size):
+            candidate = kept[:first] + kept[first + size :]
+            say(f"shrinking: {len(kept)} operations", -1.0)
+            if candidate and time.perf_counter() < end and differs(candidate):
+                kept, parts = candidate, max(2, parts - 1)
+                break
+        else:
+            if size == 1:
+                break
+            parts = min(len(kept), parts * 2)
+    return _without_dangling(kept)
+
+
+def _without_dangling(operations: Sequence[Operation]) -> list[Operation]:
+    """The same without locks that are taken and not let go of, or the other way round, and frees of nothing."""
+    held: list[Operation] = []
+    kept: list[Operation] = []
+    for operation in operations:
+        lock = (operation.cpu, operation.gfp, operation.nid, operation.n)
+        if operation.kind == "h":
+            held.append(operation)
+        elif operation.kind == "u":
+            match = next((one for one in held if (one.cpu, one.gfp, one.nid, one.n) == lock), None)
+            if match is None:
+                continue
+            held.remove(match)
+        kept.append(operation)
+    return kept + [Operation("u", one.cpu, one.gfp, one.nid, one.n, 0) for one in held]

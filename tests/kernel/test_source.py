@@ -1,0 +1,166 @@
+"""The copy that is built: the user's tree is only read, and only what changed is written."""
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from bulkpages.errors import KernelError
+from bulkpages.kernel.locks import folder_lock
+from bulkpages.kernel.source import SourceCopy, left_out
+from bulkpages.kernel.tree import find_tree, read_facts, tree_version
+
+FILES = {
+    "Makefile": "VERSION = 6\nPATCHLEVEL = 12\nSUBLEVEL = 3\nEXTRAVERSION =\n",
+    "Kbuild": "",
+    "mm/page_alloc.c": "int a;\n",
+    "mm/slab.c": "int b;\n",
+    "arch/x86/Kconfig": "",
+    "arch/arm/mach.c": "int c;\n",
+    "arch/arm/crypto/Kconfig": "",
+    "Documentation/mm/index.rst": "text\n",
+}
+
+
+def quiet(_what: str, _share: float) -> None:
+    return None
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    top = tmp_path / "tree"
+    for path, text in FILES.items():
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_text(text)
+    return top
+
+
+@pytest.fixture
+def copy(tree: Path, tmp_path: Path) -> SourceCopy:
+    made = SourceCopy(tmp_path / "work", tree)
+    made.update(quiet)
+    return made
+
+
+def times(copy: SourceCopy) -> dict[str, int]:
+    return {str(p.relative_to(copy.top)): p.stat().st_mtime_ns for p in copy.top.rglob("*") if p.is_file()}
+
+
+def test_what_is_built_is_copied(copy: SourceCopy) -> None:
+    assert set(times(copy)) == set(FILES) - {"arch/arm/mach.c", "Documentation/mm/index.rst"}
+    assert left_out("arch/arm/mach.c")
+    assert not left_out("arch/arm/crypto/Kconfig")
+
+
+def test_a_change_comes_and_goes_and_nothing_else_is_touched(copy: SourceCopy, tree: Path) -> None:
+    before = times(copy)
+    assert set(copy.change({"mm/page_alloc.c": b"int z;\n", "new.h": b"x\n"})) == {"mm/page_alloc.c", "new.h"}
+    assert copy.read("mm/page_alloc.c") == b"int a;\n"
+    assert copy.read("new.h") is None
+    assert copy.change({"mm/page_alloc.c": b"int z;\n", "new.h": b"x\n"}) == []
+    assert {path for path, time in times(copy).items() if before.get(path) != time} == {"mm/page_alloc.c", "new.h"}
+    copy.change({})
+    assert (copy.top / "mm/page_alloc.c").read_text() == "int a;\n"
+    assert not (copy.top / "new.h").exists()
+    assert {path: (tree / path).read_text() for path in FILES} == FILES
+
+
+def test_what_the_user_changes_follows_even_below_a_patch(copy: SourceCopy, tree: Path) -> None:
+    copy.change({"mm/page_alloc.c": b"patched\n"})
+    for path in ("mm/page_alloc.c", "mm/slab.c"):
+        (tree / path).write_text("int new_one;\n")
+    (tree / "Kbuild").unlink()
+    copy.update(quiet)
+    assert (copy.top / "mm/page_alloc.c").read_text() == "patched\n"
+    assert copy.read("mm/page_alloc.c") == b"int new_one;\n"
+    assert (copy.top / "mm/slab.c").read_text() == "int new_one;\n"
+    assert not (copy.top / "Kbuild").exists()
+    copy.change({})
+    assert (copy.top / "mm/page_alloc.c").read_text() == "int new_one;\n"
+
+
+def test_the_digest_names_what_is_built(copy: SourceCopy, tree: Path) -> None:
+    first = copy.digest([("a", b"1")])
+    assert first == copy.digest([("a", b"1")])
+    assert first != copy.digest([("a", b"2")])
+    (tree / "mm/slab.c").write_text("int other;\n")
+    copy.update(quiet)
+    assert first != copy.digest([("a", b"1")])
+
+
+def test_a_tarball(tree: Path, tmp_path: Path) -> None:
+    path = tmp_path / "linux-6.12.tar.gz"
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(tree, "linux-6.12")
+    copy = SourceCopy(tmp_path / "other", find_tree(path))
+    copy.update(quiet)
+    assert copy.version() == "6.12.3"
+    copy.change({"mm/page_alloc.c": b"patched\n"})
+    copy.update(quiet)
+    assert copy.read("mm/page_alloc.c") == b"int a;\n"
+
+
+def test_a_tarball_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "other.tar"
+    with tarfile.open(path, "w") as tar:
+        tar.add(__file__, "other/file")
+    with pytest.raises(KernelError, match=r"holds no tree of kernel sources"):
+        SourceCopy(tmp_path / "work", path).update(quiet)
+
+
+def test_what_is_no_tree(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match=r"is no tree of kernel sources: it has no mm/page_alloc\.c"):
+        find_tree(tmp_path)
+    with pytest.raises(KernelError, match=r"no such directory or tarball"):
+        find_tree(tmp_path / "absent")
+
+
+def test_two_in_one_folder(tmp_path: Path) -> None:
+    with (
+        folder_lock(tmp_path, "a kernel is being built there"),
+        pytest.raises(KernelError, match=rf"is in use: a kernel is being built there by process {os.getpid()}"),
+        folder_lock(tmp_path, "another"),
+    ):
+        pass
+    with folder_lock(tmp_path, "again"):
+        pass
+
+
+GFP = {
+    "6.1": "unsigned long __alloc_pages_bulk(gfp_t gfp, int preferred_nid,\n\tstruct list_head *page_list);\n",
+    "6.12": "unsigned long alloc_pages_bulk_noprof(gfp_t gfp,\n\tstruct list_head *l);\n__alloc_pages_noprof(",
+    "7.3": "unsigned long alloc_pages_bulk_noprof(gfp_t gfp, int nid,\n\tstruct page **a);\n__alloc_pages_noprof(",
+}
+
+
+@pytest.mark.parametrize(
+    ("version", "bulk", "single"),
+    [
+        ("6.1", "__alloc_pages_bulk(gfp, nid, NULL, n, NULL, array)", "__alloc_pages(gfp, order, nid, NULL)"),
+        (
+            "6.12",
+            "alloc_pages_bulk_noprof(gfp, nid, NULL, n, NULL, array)",
+            "__alloc_pages_noprof(gfp, order, nid, NULL)",
+        ),
+        ("7.3", "alloc_pages_bulk_noprof(gfp, nid, NULL, n, array)", "__alloc_pages_noprof(gfp, order, nid, NULL)"),
+    ],
+)
+def test_how_the_functions_are_called(tree: Path, version: str, bulk: str, single: str) -> None:
+    facts = read_facts(tree, {"include/linux/gfp.h": GFP[version]}.get)
+    assert facts.defines["BULKPAGES_BULK(gfp, nid, n, array)"] == bulk
+    assert facts.defines["BULKPAGES_ALLOC(gfp, order, nid)"] == single
+    assert not facts.records
+    assert "other rules" in facts.why_not
+    assert facts.absent["svc_alloc_arg"] == "this tree has no net/sunrpc/svc_xprt.c"
+
+
+def test_a_tree_without_the_function(tree: Path) -> None:
+    with pytest.raises(KernelError, match=r"Linux 6\.12\.3 has no bulk function"):
+        read_facts(tree, lambda _path: None)
+
+
+def test_no_version(tree: Path) -> None:
+    (tree / "Makefile").write_text("all:\n")
+    with pytest.raises(KernelError, match=r"names no version"):
+        tree_version(tree)
