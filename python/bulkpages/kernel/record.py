@@ -56,8 +56,9 @@ def read_state(lines: Iterable[str]) -> dict[str, Any]:
             case "free":
                 zone["free"].setdefault(values["o"], {})[values["mt"]] = [int(word) for word in words[3:]]
             case "pcp":
-                lists: dict[str, Any] = {k: int(v) for k, v in values.items()}
-                zone["pcp"][str(lists.pop("cpu"))] = lists | {"lists": {}}
+                lists: dict[str, Any] = {k: int(v) for k, v in values.items()} | {"lists": {}}
+                zone["pcp"][values["cpu"]] = lists
+                del lists["cpu"]
             case "plist":
                 zone["pcp"][values["cpu"]]["lists"][values["i"]] = _pairs(words[3:])
             case "zonelist":

@@ -230,11 +230,14 @@ def random_stream(seed: int, *, operations: int | None = None, family: str | Non
         operations: How many, about; by the seed when None.
         family: One of `FAMILIES`; by the seed when None.
     """
-    rng = random.Random(seed)
-    family_drawn = rng.choice(FAMILIES)
+    rng = random.Random(f"machine {seed}")
+    drawn = rng.choice(FAMILIES)
+    family = family or drawn
     nodes = rng.choice((1, 1, 1, 2, 2, 3))
     cpus = max(nodes, rng.choice((1, 2, 2, 3, 4)))
-    megabytes = rng.choice((112, 128, 160, 208, 256, 320, 384, 512, 768)) * (1 if nodes == 1 else 2)
+    # What a stream holds at most is a matter of its family: memory must be little enough to be short of.
+    sizes = {"plain": (128, 208, 256, 384, 512, 768), "pressure": (112, 128, 144, 160), "exhaust": (112, 160, 256, 320)}
+    megabytes = rng.choice(sizes[family]) * (1 if nodes == 1 else 2)
     megabytes -= megabytes % (16 * nodes)
     settings: dict[str, int] = {}
     if rng.random() < 0.3:
@@ -244,7 +247,6 @@ def random_stream(seed: int, *, operations: int | None = None, family: str | Non
     if rng.random() < 0.15:
         settings["percpu_pagelist_high_fraction"] = rng.choice((8, 50, 1000))
     count = rng.choice((300, 800, 1500, 2500))
-    family = family or family_drawn
     shape = Shape(megabytes, cpus, nodes)
     generator = _Generator(rng, shape, family, 160 if family == "exhaust" else 48)
     _FILL[family](generator, operations or count)
