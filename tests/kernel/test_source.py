@@ -127,10 +127,11 @@ def test_two_in_one_folder(tmp_path: Path) -> None:
         pass
 
 
+SINGLE = "struct page *__alloc_pages_noprof(gfp_t gfp"
 GFP = {
-    "6.1": "unsigned long __alloc_pages_bulk(gfp_t gfp, int preferred_nid,\n\tstruct list_head *page_list);\n",
-    "6.12": "unsigned long alloc_pages_bulk_noprof(gfp_t gfp,\n\tstruct list_head *l);\n__alloc_pages_noprof(",
-    "7.3": "unsigned long alloc_pages_bulk_noprof(gfp_t gfp, int nid,\n\tstruct page **a);\n__alloc_pages_noprof(",
+    "6.1": "unsigned long __alloc_pages_bulk(gfp_t gfp, int nid,\n\tstruct list_head *page_list);\n",
+    "6.12": f"unsigned long alloc_pages_bulk_noprof(gfp_t gfp,\n\tstruct list_head *l);\n{SINGLE});\n",
+    "7.3": f"unsigned long alloc_pages_bulk_noprof(gfp_t gfp,\n\tstruct page **a);\n{SINGLE}, int alloc_flags);\n",
 }
 
 
@@ -143,7 +144,11 @@ GFP = {
             "alloc_pages_bulk_noprof(gfp, nid, NULL, n, NULL, array)",
             "__alloc_pages_noprof(gfp, order, nid, NULL)",
         ),
-        ("7.3", "alloc_pages_bulk_noprof(gfp, nid, NULL, n, array)", "__alloc_pages_noprof(gfp, order, nid, NULL)"),
+        (
+            "7.3",
+            "alloc_pages_bulk_noprof(gfp, nid, NULL, n, array)",
+            "__alloc_pages_noprof(gfp, order, nid, NULL, ALLOC_DEFAULT)",
+        ),
     ],
 )
 def test_how_the_functions_are_called(tree: Path, version: str, bulk: str, single: str) -> None:

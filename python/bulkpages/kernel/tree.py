@@ -110,13 +110,14 @@ def read_facts(top: Path, read: Callable[[str], str | None]) -> Facts:
             f"the tree of Linux {version} has no bulk function of the page allocator (5.13 and later have)"
         )
     takes_list = "struct list_head" in bulk[0]
-    single = "__alloc_pages_noprof" if "__alloc_pages_noprof" in gfp else "__alloc_pages"
+    single = re.search(r"\b(__alloc_pages_noprof)\(gfp_t[^;]*;", gfp + (read("mm/page_alloc.h") or ""))
+    flags = ", ALLOC_DEFAULT" if single and "alloc_flags" in single[0] else ""
     defines = {
         "BULKPAGES_BULK(gfp, nid, n, array)": f"{bulk[1]}(gfp, nid, NULL, n, {'NULL, ' if takes_list else ''}array)",
-        "BULKPAGES_ALLOC(gfp, order, nid)": f"{single}(gfp, order, nid, NULL)",
+        "BULKPAGES_ALLOC(gfp, order, nid)": f"{single[1] if single else '__alloc_pages'}(gfp, order, nid, NULL{flags})",
     }
-    flags = read("include/linux/page-flags.h") or ""
-    movable = "__PageMovable(page)" if re.search(r"\b__PageMovable\(", flags) else "page_has_movable_ops(page)"
+    page_flags = read("include/linux/page-flags.h") or ""
+    movable = "__PageMovable(page)" if re.search(r"\b__PageMovable\(", page_flags) else "page_has_movable_ops(page)"
     defines["BULKPAGES_MOVABLE(page)"] = movable
     records = all(name in mmzone for name in ("high_min", "alloc_factor", "free_count", "nr_free_highatomic"))
     why_not = ""

@@ -1,0 +1,67 @@
+"""The cells of `compare` as lines of a job, and what a real kernel answered (stored)."""
+
+from pathlib import Path
+
+import pytest
+
+from bulkpages.errors import KernelError
+from bulkpages.kernel.cells import REPEATS, answers, job, measured_cells, slots
+from bulkpages.kernel.run import _result, initramfs
+
+OUTPUT = (Path(__file__).parent / "outputs" / "native-6.12.txt").read_text()
+
+
+def test_lines_of_a_job() -> None:
+    cells = {cell.name: cell for cell in measured_cells()}
+    lines = job([cells["null-8"], cells["btrfs-full-64"], cells["page_pool03_slow"]], times=10).splitlines()
+    assert lines == [
+        "room 1",
+        "cell frame empty warm 10 .",
+        "cell null-8 core warm 10 ........",
+        f"cell btrfs-full-64 btrfs_alloc_page_array warm 10 {'x' * 64}",
+        "pool page_pool03_slow 3 640",
+    ]
+    assert len(job([cells["null-8"]], repeats=REPEATS).splitlines()) == 1 + 2 * REPEATS
+
+
+def test_every_cell_has_the_holes_that_compare_gives_it() -> None:
+    for cell in measured_cells():
+        if not cell.bench:
+            assert slots(cell).count(".") == cell.holes, cell.name
+
+
+def test_what_a_real_kernel_answered() -> None:
+    found, reasons = answers(OUTPUT)
+    for cell in measured_cells():
+        if cell.name in reasons:
+            continue
+        assert len(found[cell.name]) == 2, "the job went through its list twice"
+        for one in found[cell.name]:
+            assert one.mean > 0
+            assert cell.bench or one.filled == cell.nr_pages, cell.name
+    # The kernel from which this is had been built without its erofs.
+    assert set(reasons) == {cell.name for cell in measured_cells() if cell.filler == "z_erofs_gbuf_growsize"}
+    assert set(reasons.values()) == {"z_erofs_gbuf_growsize() is not in this kernel"}
+
+
+def test_the_frame_is_subtracted() -> None:
+    text = "cell frame times=4 filled=1 sum=44 least=10 block=2 median=22\n"
+    text += "cell a times=4 filled=8 sum=440 least=100 block=2 median=202\n"
+    found, _ = answers(text)
+    assert [(one.mean, one.median, one.least) for one in found["a"]] == [(100, 91, 90)]
+
+
+def test_a_kernel_that_stops_says_its_last_words() -> None:
+    with pytest.raises(KernelError, match=r"(?s)the kernel did not finish its job; its last words:\nKernel panic"):
+        _result("bulkpages begins\n", "Kernel panic - not syncing\n", "the kernel")
+    with pytest.raises(KernelError, match=r"unknown line: dance"):
+        _result("bulkpages begins\nerror unknown line: dance\n\nbulkpages ends\n", "", "the kernel")
+
+
+def test_the_archive_that_a_kernel_starts_from() -> None:
+    archive = initramfs(b"program", "a job\n")
+    assert archive.startswith(b"070701")
+    assert len(archive) % 4 == 0
+    for name, content in ((b"init\0", b"program"), (b"job\0", b"a job\n")):
+        at = archive.index(name)
+        assert content in archive[at : at + 32]
