@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from bulkpages.errors import KernelError
+from bulkpages.kernel.b4 import base_of, series_of
+
 HERE = Path(__file__).parent / "patches"
 COMMAND = [sys.executable, "-m", "bulkpages", "review", "--b4"]
 
@@ -31,6 +34,29 @@ def test_what_fails_is_a_row_too(tmp_path: Path) -> None:
     (row,) = run((HERE / "slower.mbox").read_bytes(), tmp_path)
     assert row["status"] == "fail"
     assert "is no tree of kernel sources" in row["summary"] or "not installed" in row["summary"]
+
+
+def git(tree: Path, *words: str, text: bytes = b"") -> str:
+    done = subprocess.run(["git", *words], input=text, capture_output=True, cwd=tree, check=True)
+    return done.stdout.decode().strip()
+
+
+def test_a_series_of_which_only_the_cover_letter_comes(tmp_path: Path) -> None:
+    git(tmp_path, "init", "-q")
+    cover = b"From: a@example.org\nSubject: [PATCH 0/2] both\nMessage-Id: <0@x>\n\nTwo.\n"
+    second, first = (
+        (HERE / name).read_bytes().replace(b"[PATCH]", b"[PATCH %d/2]" % number)
+        for number, name in ((2, "slower.mbox"), (1, "elsewhere.mbox"))
+    )
+    thread = b"From mboxrd@z Thu Jan  1 00:00:00 1970\n" + cover + b"\n" + second + b"\n" + first
+    blob = git(tmp_path, "hash-object", "-w", "--stdin", text=thread)
+    tracking = tmp_path / "tracking.json"
+    tracking.write_text(json.dumps({"series": {"thread-blob": blob, "base-commit": "0" * 40}}))
+    patches = series_of(cover, tmp_path, {"B4_TRACKING_FILE": str(tracking)})
+    assert [patch.subject[:11] for patch in patches] == ["[PATCH 1/2]", "[PATCH 2/2]"]
+    assert base_of(tmp_path, {"B4_TRACKING_FILE": str(tracking)}) is None
+    with pytest.raises(KernelError, match=r"holds no patch"):
+        series_of(cover, tmp_path, {})
 
 
 def test_b4_itself_reads_it(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulkpages.cli.kernel import progress_of
+from bulkpages.cli.output import put_json
 from bulkpages.errors import BulkpagesError, KernelError
 
 if TYPE_CHECKING:
+    from bulkpages.kernel.patches import Patch
     from bulkpages.kernel.review import Review
 
 __all__ = ["review"]
@@ -45,9 +48,7 @@ def _patch_text(patch: str, tree: Path | None) -> tuple[bytes, str | None]:
 @click.option(
     "--work", type=click.Path(file_okay=False), help="Folder of the copy and the kernels; in the cache when left out."
 )
-@click.option(
-    "--output", type=click.Path(file_okay=False), default="review", show_default=True, help="Folder of the results."
-)
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of the results; review when left out.")
 @click.option(
     "--rounds",
     type=click.IntRange(0, 1000),
@@ -67,22 +68,12 @@ def _patch_text(patch: str, tree: Path | None) -> tuple[bytes, str | None]:
     "--b4", is_flag=True, help="For b4: the patch on stdin, the tree in the working directory, JSON on stdout."
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def review(
-    patch: str,
-    tree: str | None,
-    work: str | None,
-    output: str,
-    rounds: int,
-    machines: int,
-    jobs: int | None,
-    b4: bool,
-    as_json: bool,
-) -> None:
+def review(patch: str, output: str | None, b4: bool, as_json: bool, **options: Any) -> None:
     r"""Measure a PATCH: build the tree without and with it, and compare what their callers cost and do.
 
-    PATCH is a mail, a mailbox, a diff, a range of commits of the tree (A..B), or - for stdin. Writes reply.txt (75
-    columns, for the answer to the mail), report.html and review.json into the folder of the results. Says in a second
-    when nothing is touched that is measured or modelled.
+    PATCH is a mail, a mailbox, a diff, a range of commits of the tree (A..B), or - for stdin. Prints the reply to the
+    mail (75 columns), and writes reply.txt, report.html and review.json into the folder of the results. Says in a
+    second when nothing is touched that is measured or modelled.
 
     Exit codes: 0 nothing to remark, 1 something costs more or behaves differently, or an error.
 
@@ -93,53 +84,71 @@ def review(
     """
     if b4:
         # A result is no failure of the command: b4 reads it from the list.
-        click.echo(json.dumps([_for_b4(patch, tree, work, output, rounds, machines, jobs)]))
+        click.echo(json.dumps([_for_b4(patch, output, options)]))
         return
-    found = _reviewed(patch, tree, work, output, rounds, machines, jobs)
+    folder = Path(output or "review")
+    found = _reviewed(_read(patch, options), folder, options)
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        put_json(found.to_json())
     else:
         from bulkpages.kernel.reply import reply
 
         click.echo(reply(found), nl=False)
-        click.echo(f"{output}/reply.txt, report.html, review.json", err=True)
+        click.echo(f"{folder}/reply.txt, report.html, review.json", err=True)
     sys.exit(0 if found.status == "pass" else 1)
 
 
-def _reviewed(
-    patch: str, tree: str | None, work: str | None, output: str, rounds: int, machines: int, jobs: int | None
-) -> Review:
-    from bulkpages.kernel.build import default_work
+def _read(patch: str, options: dict[str, Any]) -> list[Patch]:
+    """The patches; where they are commits, the tree becomes the one that they begin from."""
     from bulkpages.kernel.patches import read_patches
+
+    tree = Path(options["tree"]) if options["tree"] else None
+    raw, base = _patch_text(patch, tree)
+    patches = read_patches(raw, "stdin" if patch == "-" else patch)
+    if base:
+        _begin_from(base, options)
+    return patches
+
+
+def _begin_from(commit: str, options: dict[str, Any]) -> None:
+    from bulkpages.kernel.build import default_work
+    from bulkpages.kernel.review import tree_of_commit
+
+    tree = Path(options["tree"])
+    place = Path(options["work"] or default_work(tree.resolve()))
+    options["tree"] = tree_of_commit(tree, commit, place / "commits")
+    options["work"] = place / "commit"
+
+
+def _reviewed(patches: list[Patch], folder: Path | None, options: dict[str, Any]) -> Review:
+    """Reviews, and writes what was found where a folder is named."""
     from bulkpages.kernel.reply import write_review
     from bulkpages.kernel.review import review as review_patches
-    from bulkpages.kernel.review import touched_files, tree_of_commit
 
-    raw, base = _patch_text(patch, Path(tree) if tree else None)
-    patches = read_patches(raw, "stdin" if patch == "-" else patch)
-    source: str | Path | None = tree
-    if base and touched_files(patches):
-        place = Path(work) if work else default_work(Path(tree or ".").resolve())
-        source = tree_of_commit(Path(tree or "."), base, place / "commits")
-        work = work or str(place / "commit")
-    folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
     with progress_of() as say:
-        found = review_patches(
-            patches, tree=source, work=work, rounds=rounds, machines=machines, jobs=jobs, output=folder, say=say
-        )
-    write_review(found, folder)
+        found = review_patches(patches, output=folder, say=say, **options)
+    if folder:
+        write_review(found, folder)
     return found
 
 
-def _for_b4(
-    patch: str, tree: str | None, work: str | None, output: str, rounds: int, machines: int, jobs: int | None
-) -> dict[str, str]:
-    """One row of b4's list of checks."""
-    try:
-        found = _reviewed(patch, tree or ".", work, output, rounds, machines, jobs)
-    except BulkpagesError as error:
-        return {"tool": "bulkpages", "status": "fail", "summary": str(error).splitlines()[0], "details": str(error)}
+def _for_b4(patch: str, output: str | None, options: dict[str, Any]) -> dict[str, str]:
+    """One row of b4's list of checks; the tree is the working directory, in which nothing is written."""
+    from bulkpages.kernel.b4 import base_of, series_of
+    from bulkpages.kernel.build import default_work
     from bulkpages.kernel.reply import reply
 
+    tree = Path(options["tree"] or ".")
+    options["tree"] = str(tree)
+    try:
+        raw, base = _patch_text(patch, tree)
+        patches = series_of(raw, tree, os.environ)
+        if base := base or base_of(tree, os.environ):
+            _begin_from(base, options)
+        folder = Path(output) if output else default_work(tree.resolve()) / "review"
+        found = _reviewed(patches, folder, options)
+    except BulkpagesError as error:
+        return {"tool": "bulkpages", "status": "fail", "summary": str(error).splitlines()[0], "details": str(error)}
     return {"tool": "bulkpages", "status": found.status, "summary": found.verdict, "details": reply(found)}

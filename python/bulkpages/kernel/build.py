@@ -18,7 +18,7 @@ from typing import Any
 
 from bulkpages.errors import KernelError
 from bulkpages.files import write_whole
-from bulkpages.kernel.locks import folder_lock
+from bulkpages.kernel.locks import folder_lock, one_at_a_time
 from bulkpages.kernel.patches import Patch, apply
 from bulkpages.kernel.source import SourceCopy, left_out
 from bulkpages.kernel.tools import need_tools
@@ -305,37 +305,37 @@ def _publish(
     """Puts the kernel in its place whole: beside it first, then renamed."""
     from bulkpages.kernel.run import ask_semantics
 
-    with folder_lock(folder.parent / f".{folder.name}.building", "a kernel is being put there"):
-        fresh = folder.parent / f".{folder.name}.{os.getpid()}"
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir()
-        try:
-            for kind, name in (("native", NATIVE), ("emulated", EMULATED)):
-                shutil.copy(copy.folder / kind / _TARGETS[kind][2], fresh / name)
-                shutil.copyfile(copy.folder / kind / ".config", fresh / f"{kind}.config")
-            if debug_info:
-                shutil.copyfile(copy.folder / "emulated" / "vmlinux", fresh / SYMBOLS)
-            shutil.copyfile(copy.folder / LOG, fresh / LOG)
-            _build_init(fresh)
-            about: dict[str, Any] = {
-                "version": facts.version,
-                "tree": str(copy.tree),
-                "patches": [patch.name for patch in patches],
-                "semantics": ask_semantics(fresh),
-                "absent": facts.absent,
-                "records": facts.records,
-                "why_not": facts.why_not,
-                "key": key,
-                "compiler": _compiler(),
-            }
-            write_whole(fresh / ABOUT, json.dumps({"schema": SCHEMA, **about}, indent=1) + "\n")
-            old = folder.parent / f".{folder.name}.{os.getpid()}.old"
+    fresh = folder.parent / f".{folder.name}.{os.getpid()}"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        for kind, name in (("native", NATIVE), ("emulated", EMULATED)):
+            shutil.copy(copy.folder / kind / _TARGETS[kind][2], fresh / name)
+            shutil.copyfile(copy.folder / kind / ".config", fresh / f"{kind}.config")
+        if debug_info:
+            shutil.copyfile(copy.folder / "emulated" / "vmlinux", fresh / SYMBOLS)
+        shutil.copyfile(copy.folder / LOG, fresh / LOG)
+        _build_init(fresh)
+        about: dict[str, Any] = {
+            "version": facts.version,
+            "tree": str(copy.tree),
+            "patches": [patch.name for patch in patches],
+            "semantics": ask_semantics(fresh),
+            "absent": facts.absent,
+            "records": facts.records,
+            "why_not": facts.why_not,
+            "key": key,
+            "compiler": _compiler(),
+        }
+        write_whole(fresh / ABOUT, json.dumps({"schema": SCHEMA, **about}, indent=1) + "\n")
+        old = folder.parent / f".{folder.name}.{os.getpid()}.old"
+        with one_at_a_time(folder.parent):
             if folder.exists():
                 folder.rename(old)
             fresh.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
     return open_kernel(folder)
 
 

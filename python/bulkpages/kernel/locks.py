@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bulkpages.errors import KernelError
 
-__all__ = ["folder_lock"]
+__all__ = ["folder_lock", "one_at_a_time"]
 
 
 @contextlib.contextmanager
@@ -42,3 +42,18 @@ def folder_lock(folder: Path, what: str) -> Iterator[None]:
         finally:
             file.seek(0)
             file.truncate()
+
+
+@contextlib.contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Waits until nobody else is in such a block with this folder, and leaves nothing in it.
+
+    Args:
+        folder: An existing one.
+    """
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
