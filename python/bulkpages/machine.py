@@ -339,10 +339,10 @@ class Machine(_core.Machine):
         """Builds a machine from another machine's `zoneinfo`, `buddyinfo` and, if they can be read, `pagetypeinfo`.
 
         Zones, marks, reserves, per-CPU limits and free blocks by order and type are the files'. Where things are is
-        chosen by the rule that `bulkpages.formats.proc` states. What is not known is skipped.
+        chosen by the rule that `bulkpages.formats.state.told` states. What is not known is skipped.
 
         Args:
-            directory: Where the files are.
+            directory: Where the files are, or a file that holds several of them one after the other.
             notes: What was skipped or chosen is added here; a warning each when left out.
 
         Raises:

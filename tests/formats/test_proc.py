@@ -61,7 +61,8 @@ def test_machine_from_texts(path: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     notes: list[str] = []
     m = bp.Machine.from_proc(tmp_path, notes=notes)
-    assert notes == []
+    # A kernel goes on between the reading of one file and the next.
+    assert [note for note in notes if "different moments" not in note] == []
     m.audit()
     assert m.buddyinfo() == kernel["buddyinfo"]
     ours, theirs = proc.parse_zoneinfo(m.zoneinfo()), proc.parse_zoneinfo(kernel["zoneinfo"])
@@ -85,7 +86,7 @@ def test_this_machine() -> None:
     m = bp.Machine.from_proc("/proc", notes=notes)
     zones = proc.parse_zoneinfo(Path("/proc/zoneinfo").read_text())
     assert {(z.nid, z.name): z.managed for z in m.zones} == {
-        name: zone["managed"] for name, zone in zones.items() if zone["managed"] and name[1] in proc.ZONES
+        name: zone["managed"] for name, zone in zones.items() if zone["managed"] and name[1] != "Device"
     }
     m.audit()
 
