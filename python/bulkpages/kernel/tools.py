@@ -31,6 +31,8 @@ class Tool:
 
     def found(self) -> bool:
         """Whether it is here."""
+        if self.name[0] in "<-" and shutil.which("gcc") is None:
+            return False
         if self.name.startswith("<"):
             return _compiles(f"#include {self.name}\nint main(void) {{ return 0; }}\n", ())
         if self.name.startswith("-"):
@@ -57,8 +59,6 @@ TOOLS = (
 @cache
 def _compiles(text: str, options: tuple[str, ...]) -> bool:
     """Whether the C compiler makes a program of this."""
-    if shutil.which("gcc") is None:
-        return False
     command = ["gcc", "-x", "c", "-o", "/dev/null", *options, "-"]
     return subprocess.run(command, input=text.encode(), capture_output=True, check=False).returncode == 0
 

@@ -1,0 +1,120 @@
+"""Building, up to the compiler: what is said, what is kept, what is refused."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from bulkpages.errors import KernelError
+from bulkpages.kernel import build, open_kernel
+from bulkpages.kernel.build import _first_error, _make
+from bulkpages.kernel.source import SourceCopy
+from bulkpages.kernel.tools import TOOLS, missing, need_tools
+
+MAKEFILE = """
+vmlinux:
+\t@echo "  CC      a.o"
+\t@echo $$$$ > $(O)/started
+\t@{rest}
+\t@echo "  CC      b.o"
+\t@echo "  LD      vmlinux"
+"""
+
+
+def quiet(_what: str, _share: float) -> None:
+    return None
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> SourceCopy:
+    made = SourceCopy(tmp_path, tmp_path)
+    (tmp_path / "source").mkdir()
+    (tmp_path / "native").mkdir()
+    return made
+
+
+def make(copy: SourceCopy, rest: str, say: object = quiet) -> None:
+    (copy.top / "Makefile").write_text(MAKEFILE.format(rest=rest))
+    with (copy.folder / "build.log").open("wb") as log:
+        _make(copy, "native", 1, log, say)  # type: ignore[arg-type]
+
+
+def test_progress_and_log(copy: SourceCopy) -> None:
+    said: list[float] = []
+    make(copy, "true", lambda _what, share: said.append(share))
+    assert said == sorted(said)
+    assert len(said) == 3
+    assert "CC      b.o" in (copy.folder / "build.log").read_text()
+
+
+def test_the_first_error_and_where_the_log_is(copy: SourceCopy) -> None:
+    with pytest.raises(KernelError, match=rf"(?s)mm/x.c:3:1: error: first\nall of it: {copy.folder}/build.log"):
+        make(copy, "echo 'mm/x.c:3:1: error: first'; echo 'mm/y.c:4:1: error: second'; false")
+
+
+def test_an_error_is_shown_with_its_line_of_source() -> None:
+    lines = [
+        "  CC      mm/x.o",
+        "mm/x.c:3:5: error: 'b' undeclared",
+        "    3 |     b = 1;",
+        "      |     ^",
+        "make: Error 1",
+    ]
+    assert _first_error(lines, Path("log")).splitlines()[1:4] == lines[1:4]
+
+
+def test_an_interrupt_ends_the_compilers(copy: SourceCopy) -> None:
+    def interrupt(_what: str, _share: float) -> None:
+        for _ in range(100):
+            if (copy.folder / "native" / "started").exists():
+                raise KeyboardInterrupt
+            time.sleep(0.05)
+
+    with pytest.raises(KeyboardInterrupt):
+        make(copy, "sleep 60", interrupt)
+    started = (copy.folder / "native" / "started").read_text().strip()
+    assert not Path(f"/proc/{started}").exists()
+
+
+def test_what_is_no_kernel(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match=r"holds no kernel of `bulkpages kernel build`: No such file"):
+        open_kernel(tmp_path)
+    (tmp_path / "kernel.json").write_text("{")
+    with pytest.raises(KernelError, match=r"is not JSON"):
+        open_kernel(tmp_path)
+    (tmp_path / "kernel.json").write_text(json.dumps({"schema": "bulkpages-kernel-0"}))
+    with pytest.raises(KernelError, match=r"has the schema 'bulkpages-kernel-0', and this version reads"):
+        open_kernel(tmp_path)
+    names = ("version", "tree", "semantics", "why_not", "key", "compiler")
+    about = {"schema": "bulkpages-kernel-1", **dict.fromkeys(names, ""), "patches": [], "absent": {}, "records": True}
+    (tmp_path / "kernel.json").write_text(json.dumps(about))
+    with pytest.raises(KernelError, match=r"is not whole: native is missing; build it again"):
+        open_kernel(tmp_path)
+
+
+def test_what_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert {tool.name for tool in missing("build")} >= {"gcc", "make", "flex", "bison", "bc", "patch"}
+    with pytest.raises(KernelError, match=r"not installed: qemu-system-x86_64; .*: apt install qemu-system-x86$"):
+        need_tools("run")
+    with pytest.raises(KernelError, match=r"not installed: gcc, .*flex.*: apt install gcc .*flex"):
+        build(tmp_path)
+    assert all(tool.package for tool in TOOLS)
+
+
+def test_something_else_is_never_overwritten(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for path in ("mm/page_alloc.c", "Kbuild", "include/linux/gfp.h", "Makefile"):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / path).touch()
+    (tree / "Makefile").write_text("VERSION = 6\nPATCHLEVEL = 12\n")
+    (tree / "include/linux/gfp.h").write_text("unsigned long alloc_pages_bulk_noprof(gfp_t gfp);\n")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    if missing("build"):
+        pytest.skip("not all tools are here")
+    with pytest.raises(KernelError, match=r"exists and holds something else than a kernel"):
+        build(tree, output=tmp_path / "mine", work=tmp_path / "work")
+    assert os.listdir(tmp_path / "mine") == ["file"]
