@@ -106,73 +106,78 @@ def check(
         share = done / machines if machines else min(1.0, spent / seconds)
         shape = stream.shape
         say(f"seed {number}: {stream.family}, {shape.megabytes} MiB, {shape.cpus} CPUs; {operations} equal", share)
-        verdict = _recorded(kernel, stream, None)
+        verdict, lines = _recorded(kernel, stream, stream.operations)
         operations += verdict.operations[0]
         pages += verdict.pages[0]
         if not verdict.ok:
             place = Path(output) if output else Path(f"difference-{number}.jsonl.gz")
-            least = shrink(kernel, stream, verdict, shrink_seconds, say)
-            final = _recorded(kernel, stream, least, keep=place) if least is not None else verdict
-            if final.ok or least is None:
-                final = _recorded(kernel, stream, None, keep=place, counted=False)
-            if final.ok:
-                final = verdict
+            write_recording(place, lines)
+            verdict = shrink(kernel, stream, verdict, place, shrink_seconds, say)
             taken = time.perf_counter() - start
-            remaining = final.operations[1]
-            return Check(kernel, done, operations, pages, taken, final.difference, number, place, remaining)
+            left = verdict.operations[1]
+            return Check(kernel, done, operations, pages, taken, verdict.difference, number, place, left)
         done += 1
     return Check(kernel, done, operations, pages, time.perf_counter() - start)
 
 
-def _recorded(
-    kernel: Kernel,
-    stream: Stream,
-    operations: Sequence[Operation] | None,
-    *,
-    keep: Path | None = None,
-    counted: bool | None = None,
-) -> Verdict:
-    """Records and replays; leaves the recording when told where."""
-    lines = record(kernel, stream, operations, counted=operations is not None if counted is None else counted)
+def _recorded(kernel: Kernel, stream: Stream, operations: Sequence[Operation]) -> tuple[Verdict, list[dict[str, Any]]]:
+    """Records and replays: what was equal, and the lines of the recording."""
+    lines = record(kernel, stream, operations)
     with tempfile.TemporaryDirectory(prefix="bulkpages-") as place:
-        path = keep or Path(place) / "recording.jsonl.gz"
+        path = Path(place) / "recording.jsonl.gz"
         write_recording(path, lines)
         verdict = conform(path)
     if verdict.error:
         raise KernelError(f"the recording of seed {stream.seed} cannot be replayed: {verdict.error}")
-    return verdict
+    return verdict, lines
 
 
-def shrink(kernel: Kernel, stream: Stream, verdict: Verdict, seconds: float, say: Say) -> list[Operation] | None:
+def shrink(kernel: Kernel, stream: Stream, verdict: Verdict, place: Path, seconds: float, say: Say) -> Verdict:
     """The fewest operations that still differ, by running the kernel again and again without some of them.
+
+    A difference mostly shows in what the last operations do to the state that the kernel has when it starts: the last
+    one alone is tried first, then twice as many each time. Then parts of what is left are left out.
 
     Args:
         kernel: The kernel.
         stream: What differed.
         verdict: How.
+        place: The recording; replaced by each smaller one that still differs.
         seconds: The kernel is not started again after this time.
         say: Told what is being done.
 
     Returns:
-        None when the difference does not come again.
+        What the smallest recording shows; `verdict` when the difference did not come again.
     """
     end = time.perf_counter() + seconds
     at = verdict.difference.operation if verdict.difference else None
     kept = list(stream.operations if at is None else stream.operations[: at + 1])
+    tried = 0
 
     def differs(candidate: list[Operation]) -> bool:
-        candidate = _without_dangling(candidate)
-        return not _recorded(kernel, stream, candidate).ok
+        nonlocal tried, verdict
+        tried += 1
+        say(f"shrinking: {len(candidate)} of {len(kept)} operations, try {tried}", -1.0)
+        found, lines = _recorded(kernel, stream, _without_dangling(candidate))
+        if not found.ok:
+            verdict = found
+            write_recording(place, lines)
+        return not found.ok
 
-    if not differs(kept):
-        return None
+    last = 1
+    while last < len(kept) and time.perf_counter() < end:
+        if differs(kept[-last:]):
+            kept = kept[-last:]
+            break
+        last *= 2
+    else:
+        if not differs(kept):
+            return verdict
     parts = 2
     while len(kept) > 1 and time.perf_counter() < end:
         size = -(-len(kept) // parts)
-        # The last operation is the one that shows it: what went before is tried first, in large pieces.
         for first in range(0, len(kept), size):
             candidate = kept[:first] + kept[first + size :]
-            say(f"shrinking: {len(kept)} operations", -1.0)
             if candidate and time.perf_counter() < end and differs(candidate):
                 kept, parts = candidate, max(2, parts - 1)
                 break
@@ -180,7 +185,7 @@ def shrink(kernel: Kernel, stream: Stream, verdict: Verdict, seconds: float, say
             if size == 1:
                 break
             parts = min(len(kept), parts * 2)
-    return _without_dangling(kept)
+    return verdict
 
 
 def _without_dangling(operations: Sequence[Operation]) -> list[Operation]:

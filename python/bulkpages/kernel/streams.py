@@ -246,7 +246,7 @@ def random_stream(seed: int, *, operations: int | None = None, family: str | Non
         settings["min_free_kbytes"] = rng.choice((512, 1024, 4096, 8192))
     if rng.random() < 0.15:
         settings["percpu_pagelist_high_fraction"] = rng.choice((8, 50, 1000))
-    count = rng.choice((300, 800, 1500, 2500))
+    count = rng.choice((800, 1500, 2500, 4000))
     shape = Shape(megabytes, cpus, nodes)
     generator = _Generator(rng, shape, family, 160 if family == "exhaust" else 48)
     _FILL[family](generator, operations or count)
