@@ -1,5 +1,6 @@
 """A real kernel in the loop: built from the user's tree, measured by the same cells, compared with the emulator."""
 
+from pathlib import Path
 from typing import Any
 
 from bulkpages.kernel.build import Kernel, build, open_kernel
@@ -7,7 +8,7 @@ from bulkpages.kernel.build import Kernel, build, open_kernel
 __all__ = ["Kernel", "build", "open_kernel", "rows"]
 
 
-def rows(folder: str) -> list[dict[str, Any]]:
+def rows(folder: str | Path) -> list[dict[str, Any]]:
     """What fills cost in a kernel, for fits and comparisons.
 
     Args:
