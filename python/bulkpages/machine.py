@@ -358,6 +358,32 @@ class Machine(_core.Machine):
             notes += state.notes
         return cls.from_snapshot(state.snapshot)
 
+    @classmethod
+    def from_report(cls, report: str | Path, *, notes: list[str] | None = None, nth: int = 1) -> Self:
+        """Builds a machine from a report of the kernel log: of the OOM killer, a failed allocation, or sysrq-m.
+
+        Zones, marks, reserves and free blocks by order are the report's, and types where it has letters for them. What
+        it does not tell, such as where frames are, is chosen by the rule that `bulkpages.formats.state.told` states.
+
+        Args:
+            report: The text, or the path of a file with it, as dmesg, syslog or journald have it.
+            notes: What was not told or chosen is added here; a warning each when left out.
+            nth: Which report, where the log has several; from 1.
+
+        Raises:
+            SnapshotError: There is no report, or it cannot be read; names the line.
+            InvalidArgument: The log has not so many reports.
+        """
+        from bulkpages.formats.report import read_report
+
+        state = read_report(report, nth)
+        for note in state.notes:
+            if notes is None:
+                warnings.warn(f"report: {note}", stacklevel=2)
+        if notes is not None:
+            notes += state.notes
+        return cls.from_snapshot(state.snapshot)
+
     def zoneinfo(self) -> str:
         """`/proc/zoneinfo` as Linux 6.12 prints it; what the emulator does not model is 0."""
         from bulkpages.formats import proc

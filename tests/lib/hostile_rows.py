@@ -11,6 +11,8 @@ import bulkpages as bp
 from bulkpages import callers, conform, sweep, testing, what_if
 from bulkpages.callers import explain, own_caller
 from bulkpages.formats import llfree, proc, recording, trace
+from bulkpages.formats.report import read_report
+from bulkpages.formats.state import Told, state_of
 
 HERE = Path(__file__).parent.parent
 RECORDING = HERE / "conformance" / "recordings" / "first-60-ops.jsonl.gz"
@@ -170,6 +172,17 @@ def _proc_files(w: World) -> Mapping[str, str]:
     return {"zoneinfo": w.m.zoneinfo(), "buddyinfo": w.m.buddyinfo(), "pagetypeinfo": w.m.pagetypeinfo()}
 
 
+def _report(w: World) -> str:
+    marks = "min:128kB low:160kB high:192kB present:4096kB managed:4096kB free_pcp:0kB local_pcp:0kB"
+    blocks = " ".join(f"{int(order == 10)}*{4 << order}kB" for order in range(11))
+    return f"Mem-Info:\nNormal free:4096kB {marks}\nlowmem_reserve[]: 0 0\nNormal: {blocks} = 4096kB\n"
+
+
+def _told(w: World) -> Told:
+    sizes = {"spanned": 1024, "present": 1024, "managed": 1024, "min": 8, "low": 10, "high": 12}
+    return Told(0, "Normal", "line 1", sizes, counts=[0] * 10 + [1])
+
+
 def _proc_folder(w: World) -> Path:
     folder = w.folder / "proc"
     folder.mkdir(exist_ok=True)
@@ -281,6 +294,7 @@ ROWS: dict[str, Row] = {
     f"{B}Machine.free_bulk": lambda w: (w.m.free_bulk, [w.a], {"cpu": 1}),
     f"{B}Machine.free_pages": lambda w: (w.m.free_pages, [w.page, 0], {"cpu": 1}),
     f"{B}Machine.from_proc": lambda w: (bp.Machine.from_proc, [_proc_folder(w)], {"notes": []}),
+    f"{B}Machine.from_report": lambda w: (bp.Machine.from_report, [_report(w)], {"notes": [], "nth": 1}),
     f"{B}Machine.from_snapshot": lambda w: (
         bp.Machine.from_snapshot,
         [w.state, "before"],
@@ -408,6 +422,12 @@ ROWS: dict[str, Row] = {
     f"{B}formats.proc.parse_vmstat": lambda w: (proc.parse_vmstat, [w.m.vmstat_text()], {}),
     f"{B}formats.proc.parse_zoneinfo": lambda w: (proc.parse_zoneinfo, [w.m.zoneinfo(), []], {}),
     f"{B}formats.proc.read_proc": lambda w: (proc.read_proc, [_proc_files(w)], {}),
+    f"{B}formats.report.read_report": lambda w: (read_report, [_report(w)], {"nth": 1, "cma": False}),
+    f"{B}formats.state.state_of": lambda w: (
+        state_of,
+        [[_told(w)], ("Normal", "Movable"), "a text", []],
+        {"cma": True},
+    ),
     f"{B}formats.recording.load_snapshot": lambda w: (recording.load_snapshot, [RECORDING, "before"], {}),
     f"{B}formats.recording.read_recording": lambda w: (recording.read_recording, [RECORDING], {}),
     f"{B}formats.trace.follow": lambda w: (

@@ -15,6 +15,8 @@ MODULES = [
     "bulkpages.formats.llfree",
     "bulkpages.formats.proc",
     "bulkpages.formats.recording",
+    "bulkpages.formats.report",
+    "bulkpages.formats.state",
     "bulkpages.formats.trace",
     "bulkpages.sweep",
     "bulkpages.testing",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,6 +21,18 @@ def make_machine(snapshot: str | None, which: str, memory: str, cpus: int, nodes
         raise click.UsageError(str(error)) from error
 
 
+def from_report(path: str, nth: int = 1) -> Machine:
+    """The machine of a report. What was not told goes to stderr; what is wrong is a usage error."""
+    notes: list[str] = []
+    try:
+        machine = Machine.from_report(Path(path), notes=notes, nth=nth)
+    except BulkpagesError as error:
+        raise click.UsageError(str(error)) from error
+    for note in notes:
+        click.echo(f"{path}: {note}", err=True)
+    return machine
+
+
 def from_proc(directory: str) -> Machine:
     """The machine of a directory's files. What was skipped goes to stderr; what is wrong is a usage error."""
     notes: list[str] = []
@@ -34,7 +47,9 @@ def from_proc(directory: str) -> Machine:
 
 @click.command()
 @click.argument("what", required=False, type=click.Choice(["zoneinfo", "buddyinfo", "vmstat", "pagetypeinfo"]))
-@click.option("--proc", type=click.Path(), help="Build the machine from the files of this directory (see from_proc).")
+@click.option("--proc", type=click.Path(), help="Build it from the files of this directory (see from_proc).")
+@click.option("--report", type=click.Path(), help="Build it from a report of the kernel log (see from_report).")
+@click.option("--nth", type=click.IntRange(min=1), default=1, help="Which report, where the log has several; from 1.")
 @click.option("--snapshot", type=click.Path(), help="A recording or a snapshot; a booted machine when left out.")
 @click.option("--which", type=click.Choice(["before", "after"]), default="before", help="Which state of a recording.")
 @click.option("--memory", default="1GiB", show_default=True, help="RAM of a booted machine.")
@@ -44,6 +59,8 @@ def from_proc(directory: str) -> Machine:
 def show(
     what: str | None,
     proc: str | None,
+    report: str | None,
+    nth: int,
     snapshot: str | None,
     which: str,
     memory: str,
@@ -53,15 +70,23 @@ def show(
 ) -> None:
     r"""Show a machine: zones with their marks and lists, and free blocks by order; or as the file WHAT of /proc.
 
-    The machine is booted, or loaded from a recording, a snapshot, or the /proc files of another machine. It goes to
-    stdout.
+    The machine is booted, or loaded from a recording, a snapshot, the /proc files of another machine, or a report of
+    its kernel log: of the OOM killer, a failed allocation, or sysrq-m. It goes to stdout.
 
     \b
     bulkpages show --memory 4GiB --nodes 2
     bulkpages show buddyinfo --snapshot recording.jsonl.gz --which after
     bulkpages show zoneinfo --proc /proc
+    bulkpages show --report dmesg.txt
     """
-    machine = from_proc(proc) if proc is not None else make_machine(snapshot, which, memory, cpus, nodes)
+    if sum(source is not None for source in (proc, report, snapshot)) > 1:
+        raise click.UsageError("--proc, --report and --snapshot: one machine is shown, give one of them")
+    if report is not None:
+        machine = from_report(report, nth)
+    elif proc is not None:
+        machine = from_proc(proc)
+    else:
+        machine = make_machine(snapshot, which, memory, cpus, nodes)
     if what is not None:
         texts = {
             "zoneinfo": machine.zoneinfo,

@@ -10,7 +10,7 @@ from typing import Any
 from bulkpages.errors import SnapshotError
 from bulkpages.formats.proc.read import Key, PageTypes, read_buddyinfo, read_pagetypeinfo, read_zoneinfo
 from bulkpages.formats.proc.texts import FILES, Lines, sort_lines
-from bulkpages.formats.state.place import BLOCK, ORDERS, TYPES
+from bulkpages.formats.state.place import BLOCK, ORDERS
 from bulkpages.formats.state.told import Told, state_of
 from bulkpages.formats.state.zones import NAMES, columns
 from bulkpages.kinds import need
@@ -104,7 +104,11 @@ class _Counts:
             by_type = sum(count << order for of_type in typed.values() for order, count in enumerate(of_type))
             if by_type != pages:
                 self.odd.append(f"{title}: buddyinfo has {pages} free pages, pagetypeinfo {by_type}")
-        self._not_modelled(title, zone, typed)
+        if not typed and (cma := zone.get("nr_free_cma", 0)):
+            self.notes.append(
+                f"{title}: {cma} of its free pages are CMA, which is not modelled; which blocks is not told: "
+                "taken as Movable"
+            )
         return counts, {name: of_type for name, of_type in typed.items() if name != "Movable"}
 
     def _uncapped(self, key: Key, title: str, counts: list[int], typed: dict[str, list[int]]) -> dict[str, list[int]]:
@@ -123,20 +127,6 @@ class _Counts:
             for i, name in enumerate(capped):
                 typed[name][order] += missing * (i + 1) // len(capped) - missing * i // len(capped)
         return typed
-
-    def _not_modelled(self, title: str, zone: Mapping[str, Any], typed: Mapping[str, list[int]]) -> None:
-        """Says which free pages are of types that the emulator does not have."""
-        for name, of_type in typed.items():
-            pages = sum(count << order for order, count in enumerate(of_type))
-            if name not in TYPES and pages:
-                self.notes.append(
-                    f"{title}: {pages} free pages of type {name}, which is not modelled, taken as Movable"
-                )
-        if not typed and (cma := zone.get("nr_free_cma", 0)):
-            self.notes.append(
-                f"{title}: {cma} of its free pages are CMA, which is not modelled; which blocks is not told: "
-                "taken as Movable"
-            )
 
 
 def _told(key: Key, zone: dict[str, Any], build: tuple[str, ...], counts: _Counts) -> Told:
@@ -187,11 +177,13 @@ def _managed(zones: Mapping[Key, dict[str, Any]], notes: list[str]) -> None:
         notes.append(f"zoneinfo has no 'managed' line for {named}{more} (kernels before 3.9): 'present' is taken")
 
 
-def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
+def read_proc(source: str | Path | Mapping[str, str], *, cma: bool = True) -> ProcState:
     """The machine that `zoneinfo`, `buddyinfo` and, if they can be read, `pagetypeinfo` tell of.
 
     Args:
         source: A directory ("/proc"), a file that holds several texts, or the texts by file name.
+        cma: Whether free blocks of CMA, as pagetypeinfo tells them, count as free ones (Movable) or as in use, as they
+            are for a request that may not have them.
 
     Raises:
         SnapshotError: A file is missing or cannot be read; names it and the line.
@@ -221,8 +213,6 @@ def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
     for key in sorted((counts.buddy.keys() | counts.types.free.keys()) - zones.keys()):
         pages = sum(count << order for order, count in enumerate(counts.buddy.get(key, ())))
         notes.append(f"node {key[0]} zone {key[1]} is not in zoneinfo: its {pages} free pages (buddyinfo) are left out")
-    if not told:
-        raise SnapshotError("zoneinfo: no zone has memory: at least one zone must")
     if counts.odd:
         more = f"; and {len(counts.odd) - 4} more" if len(counts.odd) > 4 else ""
         notes.append(
@@ -230,4 +220,4 @@ def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
             f"{'; '.join(counts.odd[:4])}{more}. Free blocks are taken from "
             f"{'buddyinfo' if counts.buddy else 'pagetypeinfo'}"
         )
-    return ProcState(state_of(told, build, "zoneinfo", notes), notes)
+    return ProcState(state_of(told, build, "zoneinfo", notes, cma=cma), notes)

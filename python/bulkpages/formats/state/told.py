@@ -18,6 +18,7 @@ from typing import Any
 from bulkpages.errors import SnapshotError
 from bulkpages.formats.state.place import BLOCK, ORDERS, TYPES, Layout
 from bulkpages.formats.state.zones import indices
+from bulkpages.kinds import each
 
 __all__ = ["MODELLED_ORDERS", "Told", "check_orders", "state_of"]
 
@@ -248,7 +249,23 @@ def _zone(
     }
 
 
-def state_of(zones: Sequence[Told], build: Sequence[str], where: str, notes: list[str]) -> dict[str, Any]:
+def _not_modelled(zones: Sequence[Told], cma: bool, notes: list[str]) -> None:
+    """Takes free blocks of types that the emulator does not have as Movable or as in use, and says so."""
+    for zone in zones:
+        for name, counts in zone.typed.items():
+            pages = sum(count << order for order, count in enumerate(counts))
+            if name in TYPES or not pages:
+                continue
+            in_use = name == "Isolate" or (name == "CMA" and not cma)
+            if in_use:
+                zone.counts = [a - b for a, b in zip(zone.counts, counts, strict=True)]
+            how = "in use" if in_use else "Movable"
+            notes.append(f"{zone.title}: {pages} free pages of type {name}, which is not modelled, are taken as {how}")
+
+
+def state_of(
+    zones: Sequence[Told], build: Sequence[str], where: str, notes: list[str], *, cma: bool = True
+) -> dict[str, Any]:
     """The snapshot of a machine with these zones.
 
     Args:
@@ -256,18 +273,22 @@ def state_of(zones: Sequence[Told], build: Sequence[str], where: str, notes: lis
         build: The zones that the kernel was built with, populated or not.
         where: Names the text in an error.
         notes: What was chosen or left out is added here.
+        cma: Whether free blocks of CMA are Movable ones; they are in use otherwise.
 
     Raises:
         SnapshotError: The zones cannot be.
     """
-    names = indices(build, where)
-    for zone in zones:
+    names = indices(list(each("a zone that the kernel has", build, str)), where)
+    for zone in each("what is told", zones, Told):
         _checked(zone)
         if zone.name not in names:
             raise SnapshotError(
                 f"{zone.where}: {zone.title} has memory: beside {' and '.join(filter(None, names))} it is not modelled"
             )
         check_orders(len(zone.counts), zone.where)
+    if not zones:
+        raise SnapshotError(f"{where}: no zone has memory: at least one zone must")
+    _not_modelled(zones, cma, notes)
     cpus = sorted({cpu for zone in zones for cpu in zone.cpus}) or [0]
     with_memory = sorted({zone.nid for zone in zones})
     nodes = range(with_memory[-1] + 1)
