@@ -50,7 +50,7 @@ impl<L: Locking> Machine<L> {
     /// `__alloc_pages()` of order 0, arguments checked: nearly all requests, and most of the path folds away.
     #[inline]
     pub fn alloc_page<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, gfp: Gfp, nid: usize) -> Option<Pfn> {
-        self.alloc_single(cx, gfp, 0, nid)
+        self.__alloc_pages(cx, gfp, 0, nid)
     }
 
     /// A request of an order above 0.
@@ -62,12 +62,12 @@ impl<L: Locking> Machine<L> {
         order: u8,
         nid: usize,
     ) -> Option<Pfn> {
-        self.alloc_single(cx, gfp, order, nid)
+        self.__alloc_pages(cx, gfp, order, nid)
     }
 
     /// The same, arguments checked.
     #[inline(always)]
-    pub(crate) fn alloc_single<P: Probe, F: Fault>(
+    pub(crate) fn __alloc_pages<P: Probe, F: Fault>(
         &self,
         cx: &mut Ctx<P, F>,
         gfp: Gfp,
@@ -85,8 +85,11 @@ impl<L: Locking> Machine<L> {
             Some(page) => Some(page),
             None => self.alloc_pages_slowpath(cx, gfp, order, &ac),
         };
-        let page =
-            if F::ON && self.config.memcg && gfp.has(Gfp::ACCOUNT) { self.charge(cx, page, order) } else { page };
+        let page = if F::ON && self.config.memcg && gfp.has(Gfp::ACCOUNT) {
+            self.memcg_kmem_charge_page(cx, page, order)
+        } else {
+            page
+        };
         if P::ON {
             cx.probe.event(Event::PageAlloc {
                 page: page.unwrap_or(Pfn::NULL),
@@ -100,7 +103,12 @@ impl<L: Locking> Machine<L> {
 
     /// `__memcg_kmem_charge_page()`: a page that cannot be charged goes back. Without a fault plan every charge succeeds.
     #[cold]
-    fn charge<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, page: Option<Pfn>, order: u8) -> Option<Pfn> {
+    fn memcg_kmem_charge_page<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        page: Option<Pfn>,
+        order: u8,
+    ) -> Option<Pfn> {
         let page = page?;
         if !cx.fault.charge_fails() {
             return Some(page);
@@ -190,12 +198,13 @@ impl<L: Locking> Machine<L> {
     pub(crate) fn zone_usable(&self, zone: &Zone<L>, order: u8, flags: AllocFlags, ac: &AllocContext<'_>) -> bool {
         let hz = ac.highest_zoneidx;
         if !zone.below_high.load(Relaxed) {
-            if zone.watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags) {
+            if zone.zone_watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags) {
                 return true;
             }
             zone.below_high.store(true, Relaxed);
         }
-        zone.watermark_fast(order, zone.wmark_pages(flags.wmark()), hz, flags) || flags.has(AllocFlags::NO_WATERMARKS)
+        zone.zone_watermark_fast(order, zone.wmark_pages(flags.wmark()), hz, flags)
+            || flags.has(AllocFlags::NO_WATERMARKS)
     }
 
     /// `rmqueue()`: from the per-CPU list, else from the buddy lists.
@@ -209,27 +218,42 @@ impl<L: Locking> Machine<L> {
         flags: AllocFlags,
         mt: Migratetype,
     ) -> Option<Pfn> {
-        let mut boosted = false;
-        let mut page = None;
-        if pcp_allowed_order(order)
-            && let Some(mut pcp) = zone.pcp_trylock(cx, &self.pages)
-        {
-            // Bulk calls leave this alone.
-            pcp.pcp.free_count >>= 1;
-            (page, boosted) = pcp.rmqueue(cx, &self.config.rules, order, mt, flags);
-            if let Some(pfn) = page {
-                self.pages.set_allocated(pfn, order);
-                pcp.count_alloc(self, preferred, 1 << order, 1);
-            }
-            pcp.unlock(cx);
-        }
+        let (mut page, mut boosted) = if pcp_allowed_order(order) {
+            self.rmqueue_pcplist(cx, zone, preferred, order, flags, mt)
+        } else {
+            (None, false)
+        };
         if page.is_none() {
             page = self.rmqueue_buddy(cx, zone, preferred, order, flags, mt, &mut boosted);
         }
         if boosted {
-            self.wake_kswapd(cx, zone.nid);
+            self.wakeup_kswapd(cx, zone.nid);
         }
         page
+    }
+
+    /// `rmqueue_pcplist()`: from the executing CPU's lists, if their lock is free. The flag is that of
+    /// [`LockedPcp::__rmqueue_pcplist`](crate::pcp::LockedPcp::__rmqueue_pcplist).
+    #[inline(always)]
+    fn rmqueue_pcplist<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        zone: &Zone<L>,
+        preferred: &ZoneRef,
+        order: u8,
+        flags: AllocFlags,
+        mt: Migratetype,
+    ) -> (Option<Pfn>, bool) {
+        let Some(mut pcp) = zone.pcp_spin_trylock(cx, &self.pages) else { return (None, false) };
+        // A run of frees is over; bulk calls leave this alone.
+        pcp.pcp.free_count >>= 1;
+        let (page, boosted) = pcp.__rmqueue_pcplist(cx, &self.config.rules, order, mt, flags);
+        if let Some(pfn) = page {
+            self.pages.set_allocated(pfn, order);
+            pcp.count_alloc(self, preferred, 1 << order, 1);
+        }
+        pcp.unlock(cx);
+        (page, boosted)
     }
 
     /// `rmqueue_buddy()`: straight from the buddy lists under one lock hold.
@@ -259,7 +283,7 @@ impl<L: Locking> Machine<L> {
                 page = locked.rmqueue_smallest(cx, order, Migratetype::HighAtomic);
             }
             if page.is_none() {
-                page = locked.rmqueue(cx, self.config.rules, order, mt, flags, &mut RmqueueMode::default());
+                page = locked.__rmqueue(cx, self.config.rules, order, mt, flags, &mut RmqueueMode::default());
             }
             if page.is_none() && flags.has(AllocFlags(AllocFlags::OOM.0 | AllocFlags::NON_BLOCK.0)) {
                 page = locked.rmqueue_smallest(cx, order, Migratetype::HighAtomic);
@@ -268,7 +292,8 @@ impl<L: Locking> Machine<L> {
                 self.pages.set_allocated(pfn, order);
                 let mut events = locked.area.direct[cx.cpu];
                 let local = self.cpus[cx.cpu].node == zone.nid;
-                self.count_alloc(&mut events, zone, preferred, local, 1 << order, 1);
+                events.pgalloc += 1 << order;
+                self.zone_statistics(&mut events, zone, preferred, local, 1);
                 locked.area.direct[cx.cpu] = events;
             }
             *boosted |= locked.boosted;
@@ -281,19 +306,17 @@ impl<L: Locking> Machine<L> {
         page
     }
 
-    /// `__count_zid_vm_events(PGALLOC)` and `zone_statistics()`: `pages` pages in `requests` requests (spec 7.3).
-    /// `local`: the executing CPU is of the zone's node.
+    /// `zone_statistics()`: where `requests` requests were served that preferred another zone or this one. `local`: the
+    /// executing CPU is of the zone's node.
     #[inline]
-    pub(crate) fn count_alloc(
+    pub(crate) fn zone_statistics(
         &self,
         events: &mut Events,
         zone: &Zone<L>,
         preferred: &ZoneRef,
         local: bool,
-        pages: u64,
         requests: u64,
     ) {
-        events.pgalloc += pages;
         if zone.nid == preferred.nid {
             events.numa_hit += requests;
         } else {

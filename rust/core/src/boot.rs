@@ -17,10 +17,10 @@ use crate::pfn::{MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
 use crate::snapshot::{Facts, MAX_CPUS, MAX_PFN, PcpState, Snapshot, ZoneState};
 use crate::sync::Locking;
 use crate::watermark::{
-    LOWMEM_RESERVE_RATIO, Marks, THP_MIN_PAGES, is_lowmem, khugepaged_min_free_kbytes, lowmem_reserve, min_free_kbytes,
-    normal_threshold, zone_marks,
+    LOWMEM_RESERVE_RATIO, Marks, THP_MIN_PAGES, calculate_min_free_kbytes, calculate_normal_threshold, is_lowmem,
+    set_recommended_min_free_kbytes, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks,
 };
-use crate::zonelist::node_order;
+use crate::zonelist::build_zonelists;
 
 /// First frame of ZONE_DMA32: 16 MiB.
 const DMA_END: u64 = 4096;
@@ -141,7 +141,7 @@ impl BootSpec {
     }
 
     /// `find_zone_movable_pfns_for_nodes()`: where ZONE_MOVABLE begins in each node, 0 for nowhere.
-    fn movable_starts(&self, ranges: &[Vec<(u64, u64)>]) -> Vec<u64> {
+    fn find_zone_movable_pfns_for_nodes(&self, ranges: &[Vec<(u64, u64)>]) -> Vec<u64> {
         let mut starts = vec![0; ranges.len()];
         let Some(movable) = self.movablecore_pages else { return starts };
         let total: u64 = ranges.iter().flatten().map(|r| r.1 - r.0).sum();
@@ -206,7 +206,7 @@ impl BootSpec {
 
     fn zones(&self) -> Vec<BootZone> {
         let ranges = self.node_ranges();
-        let movable = self.movable_starts(&ranges);
+        let movable = self.find_zone_movable_pfns_for_nodes(&ranges);
         let bounds = [(1, DMA_END), (DMA_END, DMA32_END), (DMA32_END, u64::MAX), (0, u64::MAX)];
         let mut zones = Vec::new();
         for (nid, node) in ranges.iter().enumerate() {
@@ -250,7 +250,7 @@ struct Limits {
 fn limits(spec: &BootSpec, zones: &[BootZone], fallback: &[Vec<usize>]) -> Limits {
     let sizes: Vec<(u8, u64)> = zones.iter().map(|z| (z.idx, z.managed())).collect();
     let cpus = spec.cpus as u64;
-    let thresholds: Vec<u64> = sizes.iter().map(|s| normal_threshold(cpus, s.1)).collect();
+    let thresholds: Vec<u64> = sizes.iter().map(|s| calculate_normal_threshold(cpus, s.1)).collect();
     // Free memory of the local node's zonelist up to Normal, above HIGH.
     let above_high = |marks: &[Marks]| -> u64 {
         fallback[0]
@@ -260,8 +260,8 @@ fn limits(spec: &BootSpec, zones: &[BootZone], fallback: &[Vec<usize>]) -> Limit
             .sum()
     };
     // Early initcall: the marks that the square root gives.
-    let mut kbytes = min_free_kbytes(above_high(&[]));
-    let mut marks = zone_marks(&sizes, kbytes, WATERMARK_SCALE_FACTOR);
+    let mut kbytes = calculate_min_free_kbytes(above_high(&[]));
+    let mut marks = setup_per_zone_wmarks(&sizes, kbytes, WATERMARK_SCALE_FACTOR);
     // The second CPU came up before any mark existed, so its refresh set a drift mark everywhere; this one overwrites
     // it where the band between MIN and LOW is narrow.
     let drift = (0..zones.len())
@@ -280,8 +280,8 @@ fn limits(spec: &BootSpec, zones: &[BootZone], fallback: &[Vec<usize>]) -> Limit
     let total: u64 = sizes.iter().map(|s| s.1).sum();
     if spec.thp && total >= THP_MIN_PAGES {
         let populated = zones.iter().filter(|z| is_lowmem(z.idx)).count() as u64;
-        kbytes = kbytes.max(khugepaged_min_free_kbytes(populated, above_high(&marks)));
-        marks = zone_marks(&sizes, kbytes, WATERMARK_SCALE_FACTOR);
+        kbytes = kbytes.max(set_recommended_min_free_kbytes(populated, above_high(&marks)));
+        marks = setup_per_zone_wmarks(&sizes, kbytes, WATERMARK_SCALE_FACTOR);
     }
     Limits { marks, drift, thresholds }
 }
@@ -300,7 +300,7 @@ fn zone_state(
     for other in zones.iter().filter(|o| o.nid == zone.nid) {
         managed[usize::from(other.idx)] = other.managed();
     }
-    let reserve = lowmem_reserve(managed, LOWMEM_RESERVE_RATIO)[usize::from(zone.idx)];
+    let reserve = setup_per_zone_lowmem_reserve(managed, LOWMEM_RESERVE_RATIO)[usize::from(zone.idx)];
     let batch = zone_batchsize(zone.managed());
     let local = cpu_node.values().filter(|&&node| node == zone.nid).count() as u64;
     let cpus = if local == 0 { spec.cpus as u64 } else { local };
@@ -348,6 +348,24 @@ fn zone_state(
     }
 }
 
+/// `build_all_zonelists()`: the zones that each node falls back to, best first, and whether there is too little memory to
+/// keep pages apart by mobility (`page_group_by_mobility_disabled`).
+fn build_all_zonelists(
+    spec: &BootSpec,
+    zones: &[BootZone],
+    cpu_node: &BTreeMap<usize, usize>,
+) -> (Vec<Vec<usize>>, bool) {
+    let with_cpus: Vec<bool> = (0..spec.nodes).map(|n| cpu_node.values().any(|&node| node == n)).collect();
+    // Within a node zones come in descending index.
+    let of_node = |nid: usize| (0..zones.len()).rev().filter(move |&z| zones[z].nid == nid);
+    let fallback = build_zonelists(&vec![true; spec.nodes], &with_cpus)
+        .into_iter()
+        .map(|order| order.into_iter().flat_map(of_node).collect())
+        .collect();
+    let present: u64 = zones.iter().map(|z| z.present).sum();
+    (fallback, present < u64::from(PAGEBLOCK_NR_PAGES) * MIGRATE_TYPES as u64)
+}
+
 /// Types of the pageblocks: MOVABLE, but UNMOVABLE for a first block that the zone does not begin with, and 9 where a
 /// block lies in a hole between ranges of RAM.
 fn pageblocks(zone: &BootZone, mobility_disabled: bool) -> Vec<(u32, u64)> {
@@ -382,21 +400,8 @@ impl<L: Locking> Machine<L> {
         spec.check()?;
         let zones = spec.zones();
         let cpu_node: BTreeMap<usize, usize> = (0..spec.cpus).map(|c| (c, c * spec.nodes / spec.cpus)).collect();
-        let with_cpus: Vec<bool> = (0..spec.nodes).map(|n| cpu_node.values().any(|&node| node == n)).collect();
-        let orders = node_order(&vec![true; spec.nodes], &with_cpus);
-        // Within a node zones come in descending index.
-        let fallback: Vec<Vec<usize>> = orders
-            .iter()
-            .map(|order| {
-                order
-                    .iter()
-                    .flat_map(|&nid| (0..zones.len()).rev().filter(|&z| zones[z].nid == nid).collect::<Vec<_>>())
-                    .collect()
-            })
-            .collect();
+        let (fallback, mobility_disabled) = build_all_zonelists(spec, &zones, &cpu_node);
         let limits = limits(spec, &zones, &fallback);
-        let mobility_disabled =
-            zones.iter().map(|z| z.present).sum::<u64>() < u64::from(PAGEBLOCK_NR_PAGES) * MIGRATE_TYPES as u64;
         let states =
             (0..zones.len()).map(|z| zone_state(spec, &zones, z, &limits, &cpu_node, mobility_disabled)).collect();
         let snapshot = Snapshot {
@@ -438,7 +443,7 @@ impl<L: Locking> Machine<L> {
                         order -= 1;
                     }
                     let pfn = Pfn(at as u32);
-                    locked.free_one_page(pfn, order, self.pages.migratetype(pfn), true);
+                    locked.__free_one_page(pfn, order, self.pages.migratetype(pfn), true);
                     at += 1 << order;
                 }
             }

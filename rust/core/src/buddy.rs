@@ -26,7 +26,7 @@ impl<L: Locking> LockedZone<'_, L> {
     }
 
     /// `__free_one_page()`: puts a block on its list, merged with its free buddies (spec 3.3).
-    pub(crate) fn free_one_page(&mut self, mut pfn: Pfn, mut order: u8, mt: Migratetype, to_tail: bool) {
+    pub(crate) fn __free_one_page(&mut self, mut pfn: Pfn, mut order: u8, mt: Migratetype, to_tail: bool) {
         self.account_freepages(1 << order, mt);
         while order < MAX_PAGE_ORDER {
             let buddy = pfn.buddy(order);
@@ -99,11 +99,11 @@ impl<L: Locking> LockedZone<'_, L> {
     }
 
     /// `split_large_buddy()`: a block larger than a pageblock goes back in pageblock pieces, each by its own type.
-    pub(crate) fn free_block(&mut self, pfn: Pfn, order: u8) {
+    pub(crate) fn split_large_buddy(&mut self, pfn: Pfn, order: u8) {
         let piece = order.min(PAGEBLOCK_ORDER);
         for i in 0..1u32 << (order - piece) {
             let pfn = pfn.add(i << piece);
-            self.free_one_page(pfn, piece, self.pages.migratetype(pfn), false);
+            self.__free_one_page(pfn, piece, self.pages.migratetype(pfn), false);
         }
     }
 }
@@ -111,7 +111,7 @@ impl<L: Locking> LockedZone<'_, L> {
 impl<L: Locking> Zone<L> {
     /// `free_one_page()`: straight to the buddy lists under one lock hold, counted for the freeing CPU.
     #[cold]
-    pub(crate) fn free_direct<P: Probe, F: Fault>(
+    pub(crate) fn free_one_page<P: Probe, F: Fault>(
         &self,
         cx: &mut Ctx<P, F>,
         pages: &crate::page::PageMap,
@@ -124,7 +124,7 @@ impl<L: Locking> Zone<L> {
         {
             let mut locked = self.lock(pages, cx.cpu);
             pages.clear_head(pfn);
-            locked.free_block(pfn, order);
+            locked.split_large_buddy(pfn, order);
             locked.area.direct[cx.cpu].pgfree += 1 << order;
         }
         if P::ON {

@@ -43,7 +43,7 @@ const fn fallbacks(mt: Migratetype) -> [Migratetype; 2] {
 }
 
 /// `should_try_claim_block()`.
-fn stealable(order: u8, mt: Migratetype, rules: FallbackRules) -> bool {
+fn should_try_claim_block(order: u8, mt: Migratetype, rules: FallbackRules) -> bool {
     order >= PAGEBLOCK_ORDER / 2
         || matches!(mt, Migratetype::Reclaimable | Migratetype::Unmovable)
         || rules.mobility_disabled
@@ -52,7 +52,7 @@ fn stealable(order: u8, mt: Migratetype, rules: FallbackRules) -> bool {
 impl<L: Locking> LockedZone<'_, L> {
     /// `__rmqueue()`: one block of `order` and `mt`, from wherever it can be had in this zone (spec 3.6).
     #[inline]
-    pub(crate) fn rmqueue<P: Probe, F: Fault>(
+    pub(crate) fn __rmqueue<P: Probe, F: Fault>(
         &mut self,
         cx: &mut Ctx<P, F>,
         rules: FallbackRules,
@@ -66,12 +66,12 @@ impl<L: Locking> LockedZone<'_, L> {
         {
             return Some(pfn);
         }
-        self.rmqueue_fallback(cx, rules, order, mt, flags, mode)
+        self.claim_or_steal(cx, rules, order, mt, flags, mode)
     }
 
     #[cold]
     #[inline(never)]
-    fn rmqueue_fallback<P: Probe, F: Fault>(
+    fn claim_or_steal<P: Probe, F: Fault>(
         &mut self,
         cx: &mut Ctx<P, F>,
         rules: FallbackRules,
@@ -84,12 +84,12 @@ impl<L: Locking> LockedZone<'_, L> {
             return None;
         }
         if *mode == RmqueueMode::Normal
-            && let Some(pfn) = self.claim(cx, rules, order, mt, flags)
+            && let Some(pfn) = self.rmqueue_claim(cx, rules, order, mt, flags)
         {
             return Some(pfn);
         }
         if !flags.has(AllocFlags::NOFRAGMENT)
-            && let Some(pfn) = self.steal(cx, order, mt)
+            && let Some(pfn) = self.rmqueue_steal(cx, order, mt)
         {
             *mode = RmqueueMode::Steal;
             return Some(pfn);
@@ -98,12 +98,12 @@ impl<L: Locking> LockedZone<'_, L> {
     }
 
     /// `find_suitable_fallback()`: the type on whose list of order `c` a block is found.
-    fn find_fallback(&self, c: u8, mt: Migratetype) -> Option<Migratetype> {
+    fn find_suitable_fallback(&self, c: u8, mt: Migratetype) -> Option<Migratetype> {
         fallbacks(mt).into_iter().find(|&t| self.nonempty(t) & 1 << c != 0)
     }
 
     /// `__rmqueue_claim()`: from the largest order down, tries to make a block of another type one of ours.
-    fn claim<P: Probe, F: Fault>(
+    fn rmqueue_claim<P: Probe, F: Fault>(
         &mut self,
         cx: &mut Ctx<P, F>,
         rules: FallbackRules,
@@ -113,12 +113,12 @@ impl<L: Locking> LockedZone<'_, L> {
     ) -> Option<Pfn> {
         let min = if order < PAGEBLOCK_ORDER && flags.has(AllocFlags::NOFRAGMENT) { PAGEBLOCK_ORDER } else { order };
         for c in (min..=MAX_PAGE_ORDER).rev() {
-            let Some(from) = self.find_fallback(c, mt) else { continue };
-            if !stealable(c, mt, rules) {
+            let Some(from) = self.find_suitable_fallback(c, mt) else { continue };
+            if !should_try_claim_block(c, mt, rules) {
                 return None;
             }
             if let Some(pfn) = self.try_to_claim_block(cx, rules, c, order, mt, from, flags) {
-                self.extfrag(cx, pfn, order, c, mt, from);
+                self.trace_mm_page_alloc_extfrag(cx, pfn, order, c, mt, from);
                 return Some(pfn);
             }
         }
@@ -151,10 +151,7 @@ impl<L: Locking> LockedZone<'_, L> {
             return Some(pfn);
         }
         self.boost_watermark(rules, flags);
-        if !self.zone.spans_pageblock(pfn) {
-            return None;
-        }
-        let (free, movable) = self.count_block(pfn);
+        let (free, movable) = self.prep_move_freepages_block(pfn)?;
         let alike = match (mt, block_type) {
             (Migratetype::Movable, _) => movable,
             // A block that was movable holds nothing else that we could keep company.
@@ -187,8 +184,12 @@ impl<L: Locking> LockedZone<'_, L> {
         }
     }
 
-    /// Free pages and movable allocated pages of the pageblock of `pfn`. What is movable comes from the snapshot.
-    fn count_block(&self, pfn: Pfn) -> (u32, u32) {
+    /// `prep_move_freepages_block()`: free pages and movable allocated pages of the pageblock of `pfn`, if it is whole. What
+    /// is movable comes from the snapshot.
+    fn prep_move_freepages_block(&self, pfn: Pfn) -> Option<(u32, u32)> {
+        if !self.zone.spans_pageblock(pfn) {
+            return None;
+        }
         let start = pfn.pageblock_start();
         let mut free = 0;
         let mut at = start;
@@ -205,7 +206,7 @@ impl<L: Locking> LockedZone<'_, L> {
             Ok(i) => self.area.movable[i].1,
             Err(_) => 0,
         };
-        (free, movable)
+        Some((free, movable))
     }
 
     /// `__move_freepages_block()` and the new type: every free buddy of the pageblock goes to the tail of its new list.
@@ -231,20 +232,20 @@ impl<L: Locking> LockedZone<'_, L> {
     }
 
     /// `__rmqueue_steal()`: one block from the smallest order of another type, whose pageblock keeps its type.
-    fn steal<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, order: u8, mt: Migratetype) -> Option<Pfn> {
+    fn rmqueue_steal<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, order: u8, mt: Migratetype) -> Option<Pfn> {
         for c in order..=MAX_PAGE_ORDER {
-            let Some(from) = self.find_fallback(c, mt) else { continue };
+            let Some(from) = self.find_suitable_fallback(c, mt) else { continue };
             let pfn = self.area.lists[c as usize][from as usize].first();
             self.del_page_from_free_list(pfn, c, from);
             self.expand(pfn, order, c, from);
             self.account_freepages(-(1 << order), from);
-            self.extfrag(cx, pfn, order, c, mt, from);
+            self.trace_mm_page_alloc_extfrag(cx, pfn, order, c, mt, from);
             return Some(pfn);
         }
         None
     }
 
-    fn extfrag<P: Probe, F: Fault>(
+    fn trace_mm_page_alloc_extfrag<P: Probe, F: Fault>(
         &self,
         cx: &mut Ctx<P, F>,
         page: Pfn,

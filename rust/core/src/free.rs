@@ -156,13 +156,13 @@ impl<L: Locking> Machine<L> {
         let block = self.pages.block(pfn);
         let zone = self.zone_of_block(block, pfn);
         if pcp_allowed_order(order)
-            && let Some(mut pcp) = zone.pcp_trylock(cx, &self.pages)
+            && let Some(mut pcp) = zone.pcp_spin_trylock(cx, &self.pages)
         {
-            pcp.commit_free(cx, pfn, order, block.migratetype().pcp_type());
+            pcp.free_unref_page_commit(cx, pfn, order, block.migratetype().pcp_type());
             pcp.unlock(cx);
             return;
         }
-        zone.free_direct(cx, &self.pages, pfn, order);
+        zone.free_one_page(cx, &self.pages, pfn, order);
     }
 
     /// `release_pages()`, `free_unref_folios()`: frees owned pages of order 0 in batches of 31, each batch under one hold
@@ -188,14 +188,14 @@ impl<L: Locking> Machine<L> {
                     if let Some(other) = locked.take() {
                         other.unlock(cx);
                     }
-                    locked = zone.pcp_trylock(cx, &self.pages);
+                    locked = zone.pcp_spin_trylock(cx, &self.pages);
                 }
                 if P::ON {
                     cx.probe.event(Event::PageFreeBatched { page });
                 }
                 match &mut locked {
-                    Some(pcp) => pcp.commit_free(cx, page, 0, block.migratetype().pcp_type()),
-                    None => zone.free_direct(cx, &self.pages, page, 0),
+                    Some(pcp) => pcp.free_unref_page_commit(cx, page, 0, block.migratetype().pcp_type()),
+                    None => zone.free_one_page(cx, &self.pages, page, 0),
                 }
             }
             if let Some(pcp) = locked {
@@ -231,7 +231,7 @@ impl<L: Locking> Machine<L> {
             )));
         }
         for zone in &self.zones {
-            zone.drain_pages(cx, &self.pages, cpu);
+            zone.drain_pages_zone(cx, &self.pages, cpu);
         }
         Ok(())
     }

@@ -4,8 +4,11 @@
 //! takes the same branches as that kernel did. Both versions of `alloc_pages_bulk()` live in it side by side.
 //!
 //! A request flows one way: [`bulk`] chooses a zone (`watermark`), tries the lock of a per-CPU list (`pcp`), takes from
-//! it, refills it from the buddy lists (`buddy`, with `fallback` inside), and counts (`vmstat`). A reader who knows
-//! `mm/page_alloc.c` finds each function under its kernel name.
+//! it, refills it from the buddy lists (`buddy`, with `fallback` inside), and counts (`vmstat`).
+//!
+//! A reader who knows `mm/page_alloc.c` finds each function under its kernel name. Leading underscores and the suffix
+//! `_noprof` are dropped, unless two functions would have one name then: `__free_one_page` (under the zone lock) and
+//! `free_one_page` (takes it) are two functions there and here.
 //!
 //! The state is generic over three small traits that cost nothing when unused: [`sync::Locking`] (no locks for one
 //! thread, atomics for several), [`probe::Probe`] (observers), [`fault::Fault`] (injected failures).

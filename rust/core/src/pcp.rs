@@ -1,5 +1,5 @@
 //! Kernel: `mm/page_alloc.c`, `struct per_cpu_pages`, `rmqueue_bulk()`, `nr_pcp_alloc()`, `__rmqueue_pcplist()`,
-//! `nr_pcp_high()`, `nr_pcp_free()`, `free_frozen_page_commit()` in its 6.12 form, `free_pcppages_bulk()`,
+//! `nr_pcp_high()`, `nr_pcp_free()`, `free_unref_page_commit()`, `free_pcppages_bulk()`,
 //! `drain_pages_zone()`, `zone_batchsize()`, `zone_highsize()` (v6.12).
 //!
 //! The per-CPU page lists: taken from at the head, given to at the head, refilled and drained at the tail.
@@ -190,7 +190,7 @@ pub(crate) struct LockedPcp<'a, L: Locking> {
 impl<L: Locking> Zone<L> {
     /// `pcp_spin_trylock()` on the executing CPU's lists.
     #[inline]
-    pub(crate) fn pcp_trylock<'a, P: Probe, F: Fault>(
+    pub(crate) fn pcp_spin_trylock<'a, P: Probe, F: Fault>(
         &'a self,
         cx: &mut Ctx<P, F>,
         pages: &'a PageMap,
@@ -209,7 +209,7 @@ impl<L: Locking> Zone<L> {
 
 impl<L: Locking> Zone<L> {
     /// `drain_pages_zone()`: all lists of one CPU, in chunks, each under the lock (spec 4.10).
-    pub(crate) fn drain_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pages: &PageMap, cpu: usize) {
+    pub(crate) fn drain_pages_zone<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pages: &PageMap, cpu: usize) {
         loop {
             let mut locked = LockedPcp { zone: self, pages, pcp: self.pcp[cpu].0.lock() };
             if P::ON {
@@ -218,7 +218,7 @@ impl<L: Locking> Zone<L> {
             let count = locked.pcp.count;
             let chunk = count.min(locked.pcp.batch << PCP_BATCH_SCALE_MAX);
             if chunk > 0 {
-                locked.drain(cx, chunk, 0);
+                locked.free_pcppages_bulk(cx, chunk, 0);
             }
             locked.unlock(cx);
             if count <= chunk {
@@ -227,8 +227,8 @@ impl<L: Locking> Zone<L> {
         }
     }
 
-    /// `rmqueue_bulk()` by way of `nr_pcp_alloc()`: refills an empty list of `pcp`, which the caller has locked; whether it
-    /// holds anything now, and whether the watermark was boosted for a request that may wake kswapd.
+    /// What `__rmqueue_pcplist()` does when the list is empty: `nr_pcp_alloc()`, then `rmqueue_bulk()`. The caller has locked
+    /// `pcp`. Whether the list holds anything now, and whether the watermark was boosted for a request that may wake kswapd.
     #[cold]
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "a struct of them would keep the caller's lists out of registers")]
@@ -243,37 +243,59 @@ impl<L: Locking> Zone<L> {
         flags: AllocFlags,
     ) -> (bool, bool) {
         let want = pcp.nr_pcp_alloc(order, self.below_high.load(Relaxed));
+        let list = &mut pcp.lists[order_to_pindex(order, mt)];
+        let (got, boosted) = self.rmqueue_bulk(cx, pages, rules, order, want, list, mt, flags);
+        pcp.count += got << order;
+        if P::ON {
+            cx.probe.event(Event::Refill { zone: self.index, want: want as u32, got: got as u32 });
+        }
+        (got > 0, boosted)
+    }
+
+    /// `rmqueue_bulk()`: up to `count` blocks from the buddy lists to the tail of `list`, under one hold of the zone lock; how
+    /// many, and whether the watermark was boosted.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "those of the kernel's function")]
+    fn rmqueue_bulk<P: Probe, F: Fault>(
+        &self,
+        cx: &mut Ctx<P, F>,
+        pages: &PageMap,
+        rules: &FallbackRules,
+        order: u8,
+        count: i32,
+        list: &mut PfnDeque,
+        mt: Migratetype,
+        flags: AllocFlags,
+    ) -> (i32, bool) {
         if P::ON {
             cx.probe.event(Event::ZoneLock { zone: self.index });
         }
-        let list = &mut pcp.lists[order_to_pindex(order, mt)];
         let mut got = 0;
         let boosted = {
             let mut locked = self.lock(pages, cx.cpu);
             let mut mode = RmqueueMode::Normal;
-            while got < want {
-                let Some(pfn) = locked.rmqueue(cx, *rules, order, mt, flags, &mut mode) else { break };
+            while got < count {
+                let Some(pfn) = locked.__rmqueue(cx, *rules, order, mt, flags, &mut mode) else { break };
                 pages.set_pcp(pfn, order);
                 list.push_back(pfn);
                 got += 1;
             }
             locked.boosted
         };
-        pcp.count += got << order;
         if P::ON {
             cx.probe.event(Event::ZoneUnlock { zone: self.index, pages: (got as u32) << order });
-            cx.probe.event(Event::Refill { zone: self.index, want: want as u32, got: got as u32 });
         }
-        (got > 0, boosted)
+        (got, boosted)
     }
 }
 
 impl<L: Locking> LockedPcp<'_, L> {
-    /// [`Machine::count_alloc`] for pages that came off these lists.
+    /// `__count_zid_vm_events(PGALLOC)` and `zone_statistics()`: `pages` pages in `requests` requests came off these lists.
     #[inline]
     pub(crate) fn count_alloc(&mut self, machine: &Machine<L>, preferred: &ZoneRef, pages: u64, requests: u64) {
         let pcp = &mut *self.pcp;
-        machine.count_alloc(&mut pcp.events, self.zone, preferred, pcp.local, pages, requests);
+        pcp.events.pgalloc += pages;
+        machine.zone_statistics(&mut pcp.events, self.zone, preferred, pcp.local, requests);
     }
 
     /// Gives the lock back, and then says so: who runs on top of the observer finds it free.
@@ -289,7 +311,7 @@ impl<L: Locking> LockedPcp<'_, L> {
     /// `__rmqueue_pcplist()`: one block off the list of this order and type, refilled when empty (spec 4.4). The flag
     /// says whether a refill boosted the watermark for a request that may wake kswapd.
     #[inline]
-    pub(crate) fn rmqueue<P: Probe, F: Fault>(
+    pub(crate) fn __rmqueue_pcplist<P: Probe, F: Fault>(
         &mut self,
         cx: &mut Ctx<P, F>,
         rules: &FallbackRules,
@@ -321,7 +343,7 @@ impl<L: Locking> LockedPcp<'_, L> {
 
     /// `free_unref_page_commit()`: puts a block on its list and drains what is too much (spec 4.6.4).
     #[inline]
-    pub(crate) fn commit_free<P: Probe, F: Fault>(
+    pub(crate) fn free_unref_page_commit<P: Probe, F: Fault>(
         &mut self,
         cx: &mut Ctx<P, F>,
         pfn: Pfn,
@@ -329,7 +351,7 @@ impl<L: Locking> LockedPcp<'_, L> {
         list_type: Migratetype,
     ) {
         if let Some(excess) = self.put_free(pfn, order, list_type) {
-            self.drain(cx, excess.pages, excess.pindex);
+            self.free_pcppages_bulk(cx, excess.pages, excess.pindex);
             self.drained(excess.below_high);
         }
     }
@@ -367,7 +389,7 @@ impl<L: Locking> LockedPcp<'_, L> {
     #[inline]
     pub(crate) fn drained(&self, below_high: bool) {
         if below_high
-            && self.zone.watermark_ok(0, self.zone.wmark_pages(wmark::HIGH), ZONE_MOVABLE, AllocFlags::default())
+            && self.zone.zone_watermark_ok(0, self.zone.wmark_pages(wmark::HIGH), ZONE_MOVABLE, AllocFlags::default())
         {
             self.zone.below_high.store(false, Relaxed);
         }
@@ -376,7 +398,7 @@ impl<L: Locking> LockedPcp<'_, L> {
     /// `free_pcppages_bulk()`: `n` pages from the tails of the lists, beginning with list `pindex` (spec 4.9).
     #[cold]
     #[inline(never)]
-    pub(crate) fn drain<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, n: i32, mut pindex: usize) {
+    pub(crate) fn free_pcppages_bulk<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, n: i32, mut pindex: usize) {
         let pcp = &mut *self.pcp;
         let mut left = n.min(pcp.count);
         let total = left;
@@ -397,7 +419,7 @@ impl<L: Locking> LockedPcp<'_, L> {
                     pcp.count -= 1 << order;
                     left -= 1 << order;
                     self.pages.clear_head(pfn);
-                    locked.free_one_page(pfn, order, mt, false);
+                    locked.__free_one_page(pfn, order, mt, false);
                     if P::ON {
                         cx.probe.event(Event::PcpuDrain { page: pfn, order, migratetype: mt });
                     }

@@ -236,7 +236,7 @@ impl<L: Locking> Machine<L> {
             (0..reclaim.kswapd.len()).filter(|&nid| due(&reclaim.kswapd[nid])).collect()
         };
         for nid in due {
-            self.run_kswapd(cx, nid);
+            self.balance_pgdat(cx, nid);
         }
     }
 
@@ -280,7 +280,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `__alloc_pages_direct_reclaim()`: pages freed (spec 6.6).
-    pub(crate) fn direct_reclaim<P: Probe, F: Fault>(
+    pub(crate) fn try_to_free_pages<P: Probe, F: Fault>(
         &self,
         cx: &mut Ctx<P, F>,
         gfp: Gfp,
@@ -305,7 +305,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `zone_reclaimable_pages()`.
-    pub(crate) fn reclaimable_pages(&self, zone: &Zone<L>) -> i64 {
+    pub(crate) fn zone_reclaimable_pages(&self, zone: &Zone<L>) -> i64 {
         self.reclaim.lock().lru.get(zone.index).map_or(0, |lru| lru.len() as i64)
     }
 
@@ -315,7 +315,7 @@ impl<L: Locking> Machine<L> {
         managed.peek().is_none()
             || managed.any(|z| {
                 let free = self.free_pages_exact(z);
-                z.watermark_ok_with(
+                z.__zone_watermark_ok(
                     free,
                     0,
                     z.wmark_pages(wmark::HIGH),
@@ -326,7 +326,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `wakeup_kswapd()` (spec 6.3).
-    pub(crate) fn wake_kswapd<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, nid: usize) {
+    pub(crate) fn wakeup_kswapd<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, nid: usize) {
         if P::ON {
             cx.probe.event(Event::WakeKswapd { nid });
         }
@@ -349,7 +349,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `balance_pgdat()`, one run (spec 6.5).
-    fn run_kswapd<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, nid: usize) {
+    fn balance_pgdat<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, nid: usize) {
         let zones = || self.zones.iter().filter(move |z| z.nid == nid && z.managed > 0);
         {
             let mut reclaim = self.reclaim.lock();
@@ -395,7 +395,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `out_of_memory()`: kills the task with the most pages. Whether there was one.
-    pub(crate) fn oom_kill<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) -> bool {
+    pub(crate) fn out_of_memory<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) -> bool {
         let victim = {
             let mut reclaim = self.reclaim.lock();
             let Some(i) = (0..reclaim.tasks.len()).max_by_key(|&i| reclaim.tasks[i].len()) else { return false };
@@ -437,7 +437,7 @@ impl<L: Locking> Machine<L> {
                     !pcp.held && pcp.count > 0
                 };
                 if wanted {
-                    zone.drain_pages(cx, &self.pages, cpu);
+                    zone.drain_pages_zone(cx, &self.pages, cpu);
                 }
             }
         }

@@ -68,7 +68,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `__gfp_pfmemalloc_flags()` (spec 6.4.5).
-    fn reserve_flags(&self, gfp: Gfp) -> AllocFlags {
+    fn gfp_pfmemalloc_flags(&self, gfp: Gfp) -> AllocFlags {
         if gfp.has(Gfp::NOMEMALLOC) {
             AllocFlags::default()
         } else if gfp.has(Gfp::MEMALLOC) || self.config.task.memalloc {
@@ -101,7 +101,7 @@ impl<L: Locking> Machine<L> {
         if let Some(page) = self.attempt(cx, order, flags, ac) {
             return Some(page);
         }
-        let reserve = self.reserve_flags(gfp);
+        let reserve = self.gfp_pfmemalloc_flags(gfp);
         if reserve != AllocFlags::default() {
             flags = AllocFlags(reserve.0 | gfp.0 & AllocFlags::KSWAPD.0);
         }
@@ -116,7 +116,7 @@ impl<L: Locking> Machine<L> {
             if !may_reclaim || self.config.task.memalloc {
                 break;
             }
-            let progress = self.direct_reclaim(cx, gfp, ac);
+            let progress = self.try_to_free_pages(cx, gfp, ac);
             if progress > 0 {
                 if let Some(page) = self.attempt(cx, order, flags, ac) {
                     return Some(page);
@@ -184,7 +184,7 @@ impl<L: Locking> Machine<L> {
             return Oom::NoProgress;
         }
         // Without file systems nobody is killed, and the request goes on as if somebody had been.
-        let killed = gfp.has(Gfp::FS) && self.oom_kill(cx);
+        let killed = gfp.has(Gfp::FS) && self.out_of_memory(cx);
         if gfp.has(Gfp::NOFAIL)
             && let Some(page) = self.attempt(cx, order, AllocFlags::NO_WATERMARKS, ac)
         {
@@ -213,8 +213,8 @@ impl<L: Locking> Machine<L> {
         if no_progress_loops <= MAX_RECLAIM_RETRIES {
             let enough = ac.zonelist.iter().any(|zref| {
                 let zone = &self.zones[zref.zone];
-                let available = self.free_pages_exact(zone) + self.reclaimable_pages(zone);
-                zone.watermark_ok_with(available, order, zone.wmark_pages(0), ac.highest_zoneidx, flags)
+                let available = self.free_pages_exact(zone) + self.zone_reclaimable_pages(zone);
+                zone.__zone_watermark_ok(available, order, zone.wmark_pages(0), ac.highest_zoneidx, flags)
             });
             if enough {
                 return true;
@@ -228,7 +228,7 @@ impl<L: Locking> Machine<L> {
         let mut last = None;
         for zref in ac.zonelist {
             if last != Some(zref.nid) {
-                self.wake_kswapd(cx, zref.nid);
+                self.wakeup_kswapd(cx, zref.nid);
             }
             last = Some(zref.nid);
         }

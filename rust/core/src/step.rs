@@ -89,7 +89,7 @@ impl<L: Locking> Machine<L> {
     ) -> Option<Pfn> {
         let zone = &self.zones[zone];
         let flags = AllocFlags::WMARK_LOW;
-        let pfn = zone.lock(&self.pages, cx.cpu).rmqueue(cx, self.config.rules, order, mt, flags, &mut series.0)?;
+        let pfn = zone.lock(&self.pages, cx.cpu).__rmqueue(cx, self.config.rules, order, mt, flags, &mut series.0)?;
         self.pages.set_allocated(pfn, order);
         Some(pfn)
     }
@@ -98,7 +98,7 @@ impl<L: Locking> Machine<L> {
     pub fn step_untake(&self, cpu: usize, pfn: Pfn, order: u8) {
         let Some(zone) = self.zone_of(pfn) else { return };
         self.pages.clear_head(pfn);
-        zone.lock(&self.pages, cpu).free_one_page(pfn, order, self.pages.migratetype(pfn), false);
+        zone.lock(&self.pages, cpu).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
     }
 
     /// Where the page is.
@@ -299,7 +299,7 @@ impl<L: Locking> Machine<L> {
     pub fn step_free(&self, cpu: usize, pfn: Pfn, order: u8) -> Option<Drain> {
         let zone = self.zone_of(pfn)?;
         if !pcp_allowed_order(order) {
-            zone.free_direct(&mut Ctx::on(cpu), &self.pages, pfn, order);
+            zone.free_one_page(&mut Ctx::on(cpu), &self.pages, pfn, order);
             return None;
         }
         let mut pcp = LockedPcp { zone, pages: &self.pages, pcp: zone.pcp[cpu].0.lock() };
@@ -321,7 +321,7 @@ impl<L: Locking> Machine<L> {
         let was = self.force_take(by, pfn, order)?;
         if let Some(zone) = self.zone_of(pfn) {
             self.pages.clear_head(pfn);
-            zone.lock(&self.pages, by).free_one_page(pfn, order, self.pages.migratetype(pfn), false);
+            zone.lock(&self.pages, by).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
         }
         Some(was)
     }

@@ -29,17 +29,17 @@ impl<L: Locking> Zone<L> {
 
     /// `zone_watermark_fast()` (spec 2.6): whether `order` can be had above `mark`, which includes the boost.
     #[inline]
-    pub(crate) fn watermark_fast(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+    pub(crate) fn zone_watermark_fast(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
         if order == 0 && !flags.has(AllocFlags::RESERVES) {
             // Without reserve flags the fast and the full test of order 0 are one predicate.
             return self.free_for_tests() - self.nr_free_highatomic.get() > mark + self.lowmem_reserve[hz as usize];
         }
-        self.watermark_slow(order, mark, hz, flags)
+        self.zone_watermark_fast_slow(order, mark, hz, flags)
     }
 
     #[inline(never)]
-    fn watermark_slow(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
-        if self.watermark_ok(order, mark, hz, flags) {
+    fn zone_watermark_fast_slow(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+        if self.zone_watermark_ok(order, mark, hz, flags) {
             return true;
         }
         // Atomic order-0 requests see through the boost of MIN.
@@ -47,16 +47,16 @@ impl<L: Locking> Zone<L> {
             && flags.has(AllocFlags::MIN_RESERVE)
             && self.watermark_boost.get() != 0
             && flags.wmark() == wmark::MIN
-            && self.watermark_ok(order, self.watermark[wmark::MIN].get(), hz, flags)
+            && self.zone_watermark_ok(order, self.watermark[wmark::MIN].get(), hz, flags)
     }
 
     /// `__zone_watermark_ok()` on the free counter.
-    pub(crate) fn watermark_ok(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
-        self.watermark_ok_with(self.free_for_tests(), order, mark, hz, flags)
+    pub(crate) fn zone_watermark_ok(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+        self.__zone_watermark_ok(self.free_for_tests(), order, mark, hz, flags)
     }
 
     /// `__zone_watermark_ok()` on a given number of free pages.
-    pub(crate) fn watermark_ok_with(&self, free: i64, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+    pub(crate) fn __zone_watermark_ok(&self, free: i64, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
         let reserves = flags.has(AllocFlags::RESERVES);
         let unusable = (1i64 << order) - 1 + if reserves { 0 } else { self.nr_free_highatomic.get() };
         let mut min = mark;
@@ -100,7 +100,7 @@ pub struct Marks {
 }
 
 /// `__setup_per_zone_wmarks()` (spec 2.2). `zones` is (zone index, managed pages) of every zone of the machine.
-pub fn zone_marks(zones: &[(u8, u64)], min_free_kbytes: u64, watermark_scale_factor: u64) -> Vec<Marks> {
+pub fn setup_per_zone_wmarks(zones: &[(u8, u64)], min_free_kbytes: u64, watermark_scale_factor: u64) -> Vec<Marks> {
     let pages_min = min_free_kbytes >> 2;
     let lowmem: u64 = zones.iter().filter(|z| z.0 != ZONE_MOVABLE).map(|z| z.1).sum();
     zones
@@ -126,13 +126,13 @@ pub fn kernel_clamp<T: PartialOrd>(value: T, low: T, high: T) -> T {
 }
 
 /// `calculate_min_free_kbytes()` at boot (spec 2.1): from the free memory of the local node's zonelist up to Normal.
-pub fn min_free_kbytes(lowmem_pages: u64) -> u64 {
+pub fn calculate_min_free_kbytes(lowmem_pages: u64) -> u64 {
     ((lowmem_pages * 4 * 16).isqrt()).clamp(128, 262_144)
 }
 
 /// What starting khugepaged raises `min_free_kbytes` to (spec 2.1.4), for `zones` populated zones up to Normal and
 /// `above_high` pages above the HIGH marks in force.
-pub fn khugepaged_min_free_kbytes(zones: u64, above_high: u64) -> u64 {
+pub fn set_recommended_min_free_kbytes(zones: u64, above_high: u64) -> u64 {
     let pageblock = u64::from(crate::pfn::PAGEBLOCK_NR_PAGES);
     let recommended = pageblock * zones * 2 + pageblock * zones * 9;
     recommended.min(above_high / 20) * 4
@@ -145,7 +145,10 @@ pub const THP_MIN_PAGES: u64 = 131_072;
 pub const LOWMEM_RESERVE_RATIO: [u64; MAX_NR_ZONES] = [256, 256, 32, 0];
 
 /// `setup_per_zone_lowmem_reserve()` of one node (spec 2.3): `managed` by zone index.
-pub fn lowmem_reserve(managed: [u64; MAX_NR_ZONES], ratio: [u64; MAX_NR_ZONES]) -> [[u64; MAX_NR_ZONES]; MAX_NR_ZONES] {
+pub fn setup_per_zone_lowmem_reserve(
+    managed: [u64; MAX_NR_ZONES],
+    ratio: [u64; MAX_NR_ZONES],
+) -> [[u64; MAX_NR_ZONES]; MAX_NR_ZONES] {
     let mut reserve = [[0; MAX_NR_ZONES]; MAX_NR_ZONES];
     for i in 0..MAX_NR_ZONES {
         let mut above = 0;
@@ -160,12 +163,12 @@ pub fn lowmem_reserve(managed: [u64; MAX_NR_ZONES], ratio: [u64; MAX_NR_ZONES]) 
 }
 
 /// `calculate_normal_threshold()` (spec 2.7.2).
-pub fn normal_threshold(online_cpus: u64, managed: u64) -> u64 {
+pub fn calculate_normal_threshold(online_cpus: u64, managed: u64) -> u64 {
     (2 * fls(online_cpus) * (1 + fls(managed >> 15))).min(125)
 }
 
 /// `calculate_pressure_threshold()` (spec 2.7.3): while kswapd is awake.
-pub fn pressure_threshold(online_cpus: u64, low: u64, min: u64) -> u64 {
+pub fn calculate_pressure_threshold(online_cpus: u64, low: u64, min: u64) -> u64 {
     ((low - min) / online_cpus).clamp(1, 125)
 }
 

@@ -201,9 +201,18 @@ pub(crate) struct LockedZone<'a, L: Locking> {
 }
 
 impl<L: Locking> LockedZone<'_, L> {
-    /// `account_freepages()`: adds to the free counter by way of this CPU's difference.
+    /// `account_freepages()`: the free counter, and that of the high-atomic reserve.
     #[inline]
     pub(crate) fn account_freepages(&mut self, delta: i64, mt: Migratetype) {
+        self.mod_zone_page_state(delta);
+        if mt == Migratetype::HighAtomic {
+            self.zone.nr_free_highatomic.add(delta);
+        }
+    }
+
+    /// `__mod_zone_page_state()` of `NR_FREE_PAGES`: by way of this CPU's difference, folded in above its threshold.
+    #[inline]
+    fn mod_zone_page_state(&mut self, delta: i64) {
         let cpu = self.cpu;
         let Diff { diff, threshold } = self.area.diff[cpu];
         let x = diff + delta as i32;
@@ -213,9 +222,6 @@ impl<L: Locking> LockedZone<'_, L> {
         } else {
             x
         };
-        if mt == Migratetype::HighAtomic {
-            self.zone.nr_free_highatomic.add(delta);
-        }
     }
 
     /// `__add_to_free_list()`.

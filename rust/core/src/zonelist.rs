@@ -65,23 +65,18 @@ const MAX_NUMNODES: u64 = 1 << 10;
 
 /// `build_zonelists()`: for each node the order in which nodes with memory are tried (spec 1.5.2).
 /// `with_memory[n]` and `with_cpus[n]` say what node `n` has.
-pub fn node_order(with_memory: &[bool], with_cpus: &[bool]) -> Vec<Vec<usize>> {
-    let nodes = with_memory.len();
-    let mut load = vec![0u64; nodes];
-    (0..nodes)
+pub fn build_zonelists(with_memory: &[bool], with_cpus: &[bool]) -> Vec<Vec<usize>> {
+    let mut load = vec![0u64; with_memory.len()];
+    (0..with_memory.len())
         .map(|local| {
             let mut order: Vec<usize> = Vec::new();
             let mut previous = local;
             if with_memory[local] {
                 order.push(local);
             }
-            while let Some(next) = (0..nodes).filter(|&n| with_memory[n] && !order.contains(&n)).min_by_key(|&n| {
-                let distance = if n == local { LOCAL_DISTANCE } else { REMOTE_DISTANCE };
-                (distance + u64::from(n < local) + u64::from(with_cpus[n])) * MAX_NUMNODES + load[n]
-            }) {
+            while let Some(next) = find_next_best_node(local, with_memory, with_cpus, &order, &load) {
                 // A node that begins a new group of equally distant nodes gets its turn later for the next node.
-                let distance = |n: usize| if n == local { LOCAL_DISTANCE } else { REMOTE_DISTANCE };
-                if distance(next) != distance(previous) {
+                if node_distance(local, next) != node_distance(local, previous) {
                     load[next] += 1;
                 }
                 order.push(next);
@@ -90,4 +85,24 @@ pub fn node_order(with_memory: &[bool], with_cpus: &[bool]) -> Vec<Vec<usize>> {
             order
         })
         .collect()
+}
+
+/// `node_distance()`: all other nodes are equally far.
+fn node_distance(a: usize, b: usize) -> u64 {
+    if a == b { LOCAL_DISTANCE } else { REMOTE_DISTANCE }
+}
+
+/// `find_next_best_node()`: the nearest node with memory that is not in `used` yet; nodes with CPUs and nodes that others
+/// fall back to already come later.
+fn find_next_best_node(
+    local: usize,
+    with_memory: &[bool],
+    with_cpus: &[bool],
+    used: &[usize],
+    load: &[u64],
+) -> Option<usize> {
+    (0..load.len()).filter(|n| with_memory[*n] && !used.contains(n)).min_by_key(|&n| {
+        let distance = node_distance(local, n);
+        (distance + u64::from(n < local) + u64::from(with_cpus[n])) * MAX_NUMNODES + load[n]
+    })
 }

@@ -12,10 +12,11 @@ use bulkpages_core::gfp::ZONE_DMA;
 use bulkpages_core::pcp::{zone_batchsize, zone_highsize};
 use bulkpages_core::snapshot::{Snapshot, ZoneState};
 use bulkpages_core::watermark::{
-    LOWMEM_RESERVE_RATIO, Marks, THP_MIN_PAGES, is_lowmem, khugepaged_min_free_kbytes, lowmem_reserve, min_free_kbytes,
-    normal_threshold, pressure_threshold, zone_marks,
+    LOWMEM_RESERVE_RATIO, Marks, THP_MIN_PAGES, calculate_min_free_kbytes, calculate_normal_threshold,
+    calculate_pressure_threshold, is_lowmem, set_recommended_min_free_kbytes, setup_per_zone_lowmem_reserve,
+    setup_per_zone_wmarks,
 };
-use bulkpages_core::zonelist::node_order;
+use bulkpages_core::zonelist::build_zonelists;
 
 /// Pages that were freed after boot had computed its numbers.
 const FREED_LATE: u64 = 705;
@@ -75,11 +76,11 @@ impl Case {
     fn boot_marks(&self, managed: &[u64]) -> (Vec<Marks>, u64) {
         let sizes = self.sized(managed);
         let lowmem = || sizes.iter().zip(0..).filter(|(z, _)| is_lowmem(z.0));
-        let mut kbytes = min_free_kbytes(lowmem().map(|(z, _)| z.1).sum());
-        let early = zone_marks(&sizes, kbytes, SCALE_FACTOR);
+        let mut kbytes = calculate_min_free_kbytes(lowmem().map(|(z, _)| z.1).sum());
+        let early = setup_per_zone_wmarks(&sizes, kbytes, SCALE_FACTOR);
         if managed.iter().sum::<u64>() >= THP_MIN_PAGES {
             let above_high = lowmem().map(|(z, i): (_, usize)| z.1 - early[i].high).sum();
-            kbytes = kbytes.max(khugepaged_min_free_kbytes(lowmem().count() as u64, above_high));
+            kbytes = kbytes.max(set_recommended_min_free_kbytes(lowmem().count() as u64, above_high));
         }
         (early, kbytes)
     }
@@ -93,13 +94,14 @@ impl Case {
             for (other, &managed) in self.zones().iter().zip(boot).filter(|(o, _)| o.nid == zone.nid) {
                 node[usize::from(other.idx)] = managed;
             }
-            let reserve = lowmem_reserve(node, LOWMEM_RESERVE_RATIO)[usize::from(zone.idx)].map(|r| r as i64);
+            let reserve =
+                setup_per_zone_lowmem_reserve(node, LOWMEM_RESERVE_RATIO)[usize::from(zone.idx)].map(|r| r as i64);
             if zone.lowmem_reserve != reserve {
                 return Some(format!("{name}: reserve {reserve:?}, recorded {:?}", zone.lowmem_reserve));
             }
             // The second CPU's refresh set a drift mark before any mark existed; that of boot overwrites it where the
             // band between MIN and LOW is narrow, with the marks of that moment.
-            let normal = normal_threshold(self.cpus(), boot[i]);
+            let normal = calculate_normal_threshold(self.cpus(), boot[i]);
             let max_drift = self.cpus() * normal;
             let drift = match early[i] {
                 marks if max_drift > marks.low - marks.min => marks.high + max_drift,
@@ -111,7 +113,7 @@ impl Case {
             }
             let reclaim_active = zone.flags & 2 != 0;
             let threshold = match reclaim_active && zone.drift_mark != 0 {
-                true => pressure_threshold(self.cpus(), zone.low as u64, zone.min as u64),
+                true => calculate_pressure_threshold(self.cpus(), zone.low as u64, zone.min as u64),
                 false => normal,
             };
             if zone.thresh as u64 != threshold || zone.pcp.values().any(|p| p.thresh as u64 != threshold) {
@@ -125,7 +127,7 @@ impl Case {
         let fraction = self.sysctl("percpu_pagelist_high_fraction").unwrap_or(0);
         let kbytes = self.sysctl("min_free_kbytes").unwrap_or(boot_kbytes);
         let sizes = self.sized(if written { &now } else { boot });
-        let marks = zone_marks(&sizes, kbytes, scale.unwrap_or(SCALE_FACTOR));
+        let marks = setup_per_zone_wmarks(&sizes, kbytes, scale.unwrap_or(SCALE_FACTOR));
         for (i, zone) in self.zones().iter().enumerate() {
             let name = format!("zone {}.{}", zone.nid, zone.idx);
             let recorded = [zone.min, zone.low, zone.high, zone.promo].map(|m| m as u64);
@@ -253,7 +255,7 @@ fn zonelists_follow_from_the_node_order() {
         let nodes = case.before.zonelists.len();
         let memory: Vec<bool> = (0..nodes).map(|n| case.zones().iter().any(|z| z.nid == n)).collect();
         let cpus: Vec<bool> = (0..nodes).map(|n| case.before.cpu_node.values().any(|&c| c == n)).collect();
-        for (nid, order) in node_order(&memory, &cpus).into_iter().enumerate() {
+        for (nid, order) in build_zonelists(&memory, &cpus).into_iter().enumerate() {
             let zones_of = |n| case.zones().iter().rev().filter(move |z| z.nid == n).map(|z| (z.nid, z.idx));
             let list: Vec<_> = order.into_iter().flat_map(zones_of).collect();
             assert_eq!(list, case.before.zonelists[&nid], "{} node {nid}", case.header.case);

@@ -11,7 +11,10 @@ use bulkpages_core::probe::{Event, SingleReason};
 use bulkpages_core::slowpath::Task;
 use bulkpages_core::snapshot::ZoneState;
 use bulkpages_core::sync::Local;
-use bulkpages_core::watermark::{khugepaged_min_free_kbytes, min_free_kbytes, normal_threshold, pressure_threshold};
+use bulkpages_core::watermark::{
+    calculate_min_free_kbytes, calculate_normal_threshold, calculate_pressure_threshold,
+    set_recommended_min_free_kbytes,
+};
 use bulkpages_core::{Machine, Pfn, Slot};
 use small::{
     ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, array, block_type, bulk, compact, count, dma32, failing,
@@ -21,10 +24,10 @@ use small::{
 
 #[test]
 fn a1_bounds_of_min_free_kbytes() {
-    assert_eq!(min_free_kbytes(100), 128);
-    assert_eq!(min_free_kbytes(1 << 32), 262_144);
+    assert_eq!(calculate_min_free_kbytes(100), 128);
+    assert_eq!(calculate_min_free_kbytes(1 << 32), 262_144);
     // What khugepaged asks for is bounded by a twentieth of what is free above HIGH.
-    assert_eq!(khugepaged_min_free_kbytes(2, 100_000), 20_000);
+    assert_eq!(set_recommended_min_free_kbytes(2, 100_000), 20_000);
 }
 
 #[test]
@@ -43,10 +46,10 @@ fn a2_fixed_limits_follow_the_fraction() {
 
 #[test]
 fn a2_thresholds_have_bounds() {
-    assert_eq!(normal_threshold(256, 1 << 30), 125);
-    assert_eq!(pressure_threshold(2, 243, 195), 24);
-    assert_eq!(pressure_threshold(2, 1630, 1304), 125);
-    assert_eq!(pressure_threshold(8, 4, 1), 1);
+    assert_eq!(calculate_normal_threshold(256, 1 << 30), 125);
+    assert_eq!(calculate_pressure_threshold(2, 243, 195), 24);
+    assert_eq!(calculate_pressure_threshold(2, 1630, 1304), 125);
+    assert_eq!(calculate_pressure_threshold(8, 4, 1), 1);
 }
 
 fn take(m: &Machine<Local>, cx: &mut Ctx<Vec<Event>, NoFault>, n: usize) -> Vec<Pfn> {

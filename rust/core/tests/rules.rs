@@ -10,8 +10,8 @@ use bulkpages_core::probe::Event;
 use bulkpages_core::slowpath::Task;
 use bulkpages_core::snapshot::{Snapshot, ZoneState};
 use bulkpages_core::sync::Local;
-use bulkpages_core::watermark::{LOWMEM_RESERVE_RATIO, Marks, lowmem_reserve, zone_marks};
-use bulkpages_core::zonelist::node_order;
+use bulkpages_core::watermark::{LOWMEM_RESERVE_RATIO, Marks, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks};
+use bulkpages_core::zonelist::build_zonelists;
 use bulkpages_core::{Machine, Pfn, Slot};
 use small::{
     ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, failing, frames, free_list,
@@ -563,19 +563,19 @@ fn a_memory_cgroup_is_asked_only_for_accounted_pages() {
 fn node_order_weighs_cpus_and_load() {
     // Node 1 has no CPUs. A node below costs one more, a node with CPUs costs one more, and among equals the one that
     // began another node's remote group costs more: that decides between 1 and 3 for node 2.
-    let order = node_order(&[true; 4], &[true, false, true, true]);
+    let order = build_zonelists(&[true; 4], &[true, false, true, true]);
     assert_eq!(order, [[0, 1, 2, 3], [1, 2, 3, 0], [2, 3, 1, 0], [3, 1, 0, 2]]);
 }
 
 #[test]
 fn marks_and_reserves_of_odd_machines() {
     // MOVABLE has a clamped MIN, an unclamped step, and no part in what the others share.
-    let marks = zone_marks(&[(1, 100_000), (3, 100_000)], 40_000, 10);
+    let marks = setup_per_zone_wmarks(&[(1, 100_000), (3, 100_000)], 40_000, 10);
     assert_eq!(marks[0], Marks { min: 10_000, low: 12_500, high: 15_000, promo: 17_500 });
     assert_eq!(marks[1], Marks { min: 97, low: 2597, high: 5097, promo: 7597 });
     // A large scale factor outweighs the quarter.
-    assert_eq!(zone_marks(&[(1, 100_000)], 4000, 3000)[0].low, 1000 + 30_000);
-    let reserve = lowmem_reserve([0, 256_000, 32_000, 32_000], LOWMEM_RESERVE_RATIO);
+    assert_eq!(setup_per_zone_wmarks(&[(1, 100_000)], 4000, 3000)[0].low, 1000 + 30_000);
+    let reserve = setup_per_zone_lowmem_reserve([0, 256_000, 32_000, 32_000], LOWMEM_RESERVE_RATIO);
     assert_eq!(reserve, [[0; 4], [0, 0, 125, 250], [0, 0, 0, 1000], [0; 4]]);
 }
 

@@ -281,7 +281,7 @@ fn t26_the_watermark_comparison_is_strict() {
 
 #[test]
 fn t27_the_movable_zone_has_a_clamped_minimum_and_an_unclamped_step() {
-    let marks = bulkpages_core::watermark::zone_marks(&[(1, 100_000), (3, 100_000)], 40_000, 10);
+    let marks = bulkpages_core::watermark::setup_per_zone_wmarks(&[(1, 100_000), (3, 100_000)], 40_000, 10);
     assert_eq!((marks[1].min, marks[1].low - marks[1].min), (97, 2500));
 }
 
@@ -559,7 +559,7 @@ fn a_request_that_must_fragment_does_so_in_the_fast_attempt() {
 
 #[test]
 fn nodes_with_cpus_come_later() {
-    use bulkpages_core::zonelist::node_order;
-    assert_eq!(node_order(&[true; 3], &[true, true, false])[0], [0, 2, 1]);
-    assert_eq!(node_order(&[true; 3], &[true, false, true])[0], [0, 1, 2]);
+    use bulkpages_core::zonelist::build_zonelists;
+    assert_eq!(build_zonelists(&[true; 3], &[true, true, false])[0], [0, 2, 1]);
+    assert_eq!(build_zonelists(&[true; 3], &[true, false, true])[0], [0, 1, 2]);
 }

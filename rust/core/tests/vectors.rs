@@ -8,13 +8,14 @@ use bulkpages_core::gfp::Gfp;
 use bulkpages_core::pcp::{zone_batchsize, zone_highsize};
 use bulkpages_core::probe::Event;
 use bulkpages_core::watermark::{
-    LOWMEM_RESERVE_RATIO, khugepaged_min_free_kbytes, lowmem_reserve, min_free_kbytes, normal_threshold, zone_marks,
+    LOWMEM_RESERVE_RATIO, calculate_min_free_kbytes, calculate_normal_threshold, set_recommended_min_free_kbytes,
+    setup_per_zone_lowmem_reserve, setup_per_zone_wmarks,
 };
 use bulkpages_core::{Pfn, Slot};
 use common::{DMA32, alloc, machine, pages, set_marks, set_pcp, watch, watch_with};
 
 fn marks(zones: &[(u8, u64)], kbytes: u64) -> Vec<[u64; 4]> {
-    zone_marks(zones, kbytes, 10).into_iter().map(|m| [m.min, m.low, m.high, m.promo]).collect()
+    setup_per_zone_wmarks(zones, kbytes, 10).into_iter().map(|m| [m.min, m.low, m.high, m.promo]).collect()
 }
 
 const TWO: [(u8, u64); 2] = [(0, 3840), (1, 500_000)];
@@ -24,25 +25,25 @@ const THREE: [(u8, u64); 3] = [(0, 3840), (1, 765_000), (2, 240_000)];
 fn with_thp(zones: &[(u8, u64)], kbytes: u64) -> u64 {
     let high = marks(zones, kbytes);
     let above = zones.iter().zip(high).map(|(z, m)| z.1 - m[2]).sum();
-    kbytes.max(khugepaged_min_free_kbytes(zones.len() as u64, above))
+    kbytes.max(set_recommended_min_free_kbytes(zones.len() as u64, above))
 }
 
 #[test]
 fn a1_watermarks() {
-    let kbytes = min_free_kbytes(503_840);
+    let kbytes = calculate_min_free_kbytes(503_840);
     assert_eq!(kbytes, 5678);
     assert_eq!(marks(&TWO, kbytes), [[10, 13, 16, 19], [1408, 1908, 2408, 2908]]);
     assert_eq!(with_thp(&TWO, kbytes), 45056);
     assert_eq!(marks(&TWO, 45056), [[85, 106, 127, 148], [11178, 13972, 16766, 19560]]);
-    let kbytes = min_free_kbytes(3840 + 765_000 + 240_000);
+    let kbytes = calculate_min_free_kbytes(3840 + 765_000 + 240_000);
     assert_eq!(kbytes, 8035);
     assert_eq!(marks(&THREE, kbytes), [[7, 10, 13, 16], [1522, 2287, 3052, 3817], [477, 717, 957, 1197]]);
     assert_eq!(with_thp(&THREE, kbytes), 67584);
     assert_eq!(marks(&THREE, 67584), [[64, 80, 96, 112], [12812, 16015, 19218, 22421], [4019, 5023, 6027, 7031]]);
-    let reserve = lowmem_reserve([3840, 765_000, 240_000, 0], LOWMEM_RESERVE_RATIO);
+    let reserve = setup_per_zone_lowmem_reserve([3840, 765_000, 240_000, 0], LOWMEM_RESERVE_RATIO);
     assert_eq!(reserve[0], [0, 2988, 3925, 3925]);
     assert_eq!(reserve[1], [0, 0, 937, 937]);
-    assert_eq!(lowmem_reserve([3840, 500_000, 0, 0], LOWMEM_RESERVE_RATIO)[0], [0, 1953, 1953, 1953]);
+    assert_eq!(setup_per_zone_lowmem_reserve([3840, 500_000, 0, 0], LOWMEM_RESERVE_RATIO)[0], [0, 1953, 1953, 1953]);
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn a2_limits_and_thresholds() {
     ] {
         assert_eq!(zone_batchsize(managed), batch, "batch of {managed} pages");
         assert_eq!(zone_highsize(managed, low, cpus, batch, 0), (high_min, high_max), "{managed} pages, {cpus} CPUs");
-        assert_eq!(normal_threshold(cpus, managed), threshold, "threshold of {managed} pages, {cpus} CPUs");
+        assert_eq!(calculate_normal_threshold(cpus, managed), threshold, "threshold of {managed} pages, {cpus} CPUs");
     }
     assert_eq!(zone_batchsize(176_128), 63);
     assert_eq!(zone_batchsize(176_127), 31);

@@ -168,7 +168,7 @@ impl<L: Locking> Machine<L> {
         if P::ON {
             cx.probe.event(Event::BulkZone { zone: zone.index });
         }
-        let Some(pcp) = zone.pcp_trylock(cx, &self.pages) else {
+        let Some(pcp) = zone.pcp_spin_trylock(cx, &self.pages) else {
             return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::Trylock);
         };
         let mut source = PageSource { pcp, rules: &self.config.rules, migratetype: ac.migratetype, flags };
@@ -198,7 +198,7 @@ impl<L: Locking> Machine<L> {
             }
             let zone = &self.zones[zref.zone];
             let mark = zone.wmark_pages(wmark::LOW) + nr_pages as i64;
-            if zone.watermark_fast(0, mark, preferred.idx, flags) {
+            if zone.zone_watermark_fast(0, mark, preferred.idx, flags) {
                 return Ok((zone, preferred));
             }
         }

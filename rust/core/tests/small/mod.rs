@@ -9,7 +9,7 @@ use bulkpages_core::gfp::{Gfp, MAX_NR_ZONES, ZONE_NAMES};
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::snapshot::{Facts, PcpState, Snapshot, ZoneState};
 use bulkpages_core::sync::{Local, Locking};
-use bulkpages_core::zonelist::node_order;
+use bulkpages_core::zonelist::build_zonelists;
 use bulkpages_core::{Machine, Pfn, Slot};
 
 /// The flag words that the tests ask with.
@@ -149,7 +149,7 @@ pub(crate) fn snapshot(mut zones: Vec<ZoneState>, cpu_node: &[usize]) -> Snapsho
     }
     let memory: Vec<bool> = (0..nodes).map(|n| zones.iter().any(|z| z.nid == n)).collect();
     let cpus: Vec<bool> = (0..nodes).map(|n| cpu_node.contains(&n)).collect();
-    let zonelists = node_order(&memory, &cpus)
+    let zonelists = build_zonelists(&memory, &cpus)
         .into_iter()
         .map(|order| {
             let of = |nid| zones.iter().rev().filter(move |z: &&ZoneState| z.nid == nid).map(|z| (z.nid, z.idx));
