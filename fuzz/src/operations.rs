@@ -72,9 +72,9 @@ impl<L: Locking> World<L> {
         }
         let before: Vec<Pfn> = slots.iter().map(Slot::get).collect();
         let n = if v1 {
-            self.m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, gfp, nid, &slots)
+            self.m.alloc_pages_bulk::<NullOnly>(&mut cx, gfp, nid, &slots)
         } else {
-            self.m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, gfp, nid, &slots)
+            self.m.alloc_pages_bulk::<OutputOnly>(&mut cx, gfp, nid, &slots)
         }
         .expect("a legal request");
         let fresh: Vec<Pfn> =

@@ -21,8 +21,8 @@ pub(crate) fn one(data: &[u8]) {
     for cpu in 0..m.cpus().min(4) {
         let cx = &mut Ctx::on(cpu);
         let slots = Slot::array(40);
-        m.alloc_pages_bulk::<NullOnly, _, _>(cx, Gfp::KERNEL, None, &slots[..20]).expect("a legal request");
-        m.alloc_pages_bulk::<OutputOnly, _, _>(cx, Gfp::NOWAIT, None, &slots[20..]).expect("a legal request");
+        m.alloc_pages_bulk::<NullOnly>(cx, Gfp::KERNEL, None, &slots[..20]).expect("a legal request");
+        m.alloc_pages_bulk::<OutputOnly>(cx, Gfp::NOWAIT, None, &slots[20..]).expect("a legal request");
         let block = m.alloc_pages(cx, Gfp::KERNEL, 3, None).expect("a legal request");
         m.audit().expect("a sound machine");
         for slot in slots.iter().filter(|s| !s.get().is_null()) {

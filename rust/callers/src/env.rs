@@ -298,12 +298,12 @@ impl<'m, L: Locking, P: Probe, F: Fault, H: Hooks> Env<'m, L, P, F, H> {
         }
         let ret = if self.slips(Slip::OtherApi) {
             if S::NAME == OutputOnly::NAME {
-                self.machine.bulk::<NullOnly, P, F>(&mut self.cx, gfp, self.nid, part)
+                self.machine.bulk::<NullOnly>(&mut self.cx, gfp, self.nid, part)
             } else {
-                self.machine.bulk::<OutputOnly, P, F>(&mut self.cx, gfp, self.nid, part)
+                self.machine.bulk::<OutputOnly>(&mut self.cx, gfp, self.nid, part)
             }
         } else {
-            self.machine.bulk::<S, P, F>(&mut self.cx, gfp, self.nid, part)
+            self.machine.bulk::<S>(&mut self.cx, gfp, self.nid, part)
         };
         if P::ON {
             self.cx.probe.event(Event::BulkReturn { ret: ret as i64 });

@@ -76,10 +76,10 @@ impl Step {
         let part = |array: usize, base: usize, n: usize| -> &[Slot] { &arrays[array].as_ref()[base..base + n] };
         Ok(match *self {
             Step::Bulk { api: Api::V1, gfp, array, base, n } => {
-                machine.bulk::<NullOnly, P, F>(cx, gfp, nid, part(array, base, n)) as i64
+                machine.bulk::<NullOnly>(cx, gfp, nid, part(array, base, n)) as i64
             }
             Step::Bulk { api: Api::V2, gfp, array, base, n } => {
-                machine.bulk::<OutputOnly, P, F>(cx, gfp, nid, part(array, base, n)) as i64
+                machine.bulk::<OutputOnly>(cx, gfp, nid, part(array, base, n)) as i64
             }
             Step::Refill { gfp, array, base, n } => {
                 machine.alloc_pages_bulk_refill(cx, gfp, part(array, base, n))?.errno().into()

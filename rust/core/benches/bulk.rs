@@ -25,14 +25,14 @@ fn fill(c: &mut Criterion) {
         group.bench_with_input(BenchmarkId::new("v1", n), &n, |b, _| {
             b.iter_batched(
                 empty,
-                |()| m.bulk::<NullOnly, _, _>(&mut Ctx::on(0), Gfp::KERNEL, 0, &slots),
+                |()| m.bulk::<NullOnly>(&mut Ctx::on(0), Gfp::KERNEL, 0, &slots),
                 BatchSize::PerIteration,
             );
         });
         group.bench_with_input(BenchmarkId::new("v2", n), &n, |b, _| {
             b.iter_batched(
                 empty,
-                |()| m.bulk::<OutputOnly, _, _>(&mut Ctx::on(0), Gfp::KERNEL, 0, &slots),
+                |()| m.bulk::<OutputOnly>(&mut Ctx::on(0), Gfp::KERNEL, 0, &slots),
                 BatchSize::PerIteration,
             );
         });

@@ -6,15 +6,16 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::context::Context;
 use crate::error::Result;
 use crate::fallback::RmqueueMode;
-use crate::fault::{Ctx, Fault};
+use crate::fault::Fault;
 use crate::free::check_order;
 use crate::gfp::{AllocFlags, Gfp, Migratetype, ZONE_DMA32, ZONE_NORMAL};
 use crate::machine::Machine;
 use crate::pcp::pcp_allowed_order;
 use crate::pfn::Pfn;
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 use crate::sync::Locking;
 use crate::zone::{Events, Zone, wmark};
 use crate::zonelist::ZoneRef;
@@ -34,47 +35,29 @@ impl<L: Locking> Machine<L> {
     /// # Errors
     ///
     /// For a CPU, node or order that the machine does not have.
-    pub fn alloc_pages<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        gfp: Gfp,
-        order: u8,
-        nid: Option<usize>,
-    ) -> Result<Option<Pfn>> {
-        self.check_cpu(cx.cpu)?;
+    pub fn alloc_pages(&self, cx: &mut impl Context, gfp: Gfp, order: u8, nid: Option<usize>) -> Result<Option<Pfn>> {
+        self.check_cpu(cx.cpu())?;
         check_order(u64::from(order))?;
-        let nid = self.check_nid(nid, cx.cpu)?;
+        let nid = self.check_nid(nid, cx.cpu())?;
         Ok(if order == 0 { self.alloc_page(cx, gfp, nid) } else { self.alloc_order(cx, gfp, order, nid) })
     }
 
     /// `__alloc_pages()` of order 0, arguments checked: nearly all requests, and most of the path folds away.
     #[inline]
-    pub fn alloc_page<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, gfp: Gfp, nid: usize) -> Option<Pfn> {
+    pub fn alloc_page(&self, cx: &mut impl Context, gfp: Gfp, nid: usize) -> Option<Pfn> {
         self.__alloc_pages(cx, gfp, 0, nid)
     }
 
     /// A request of an order above 0.
     #[inline(never)]
-    pub(crate) fn alloc_order<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        gfp: Gfp,
-        order: u8,
-        nid: usize,
-    ) -> Option<Pfn> {
+    pub(crate) fn alloc_order(&self, cx: &mut impl Context, gfp: Gfp, order: u8, nid: usize) -> Option<Pfn> {
         self.__alloc_pages(cx, gfp, order, nid)
     }
 
     /// The same, arguments checked.
     #[inline(always)]
-    pub(crate) fn __alloc_pages<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        gfp: Gfp,
-        order: u8,
-        nid: usize,
-    ) -> Option<Pfn> {
-        if F::ON && (cx.fault.prepare_fails() || cx.fault.single_fails()) {
+    pub(crate) fn __alloc_pages<C: Context>(&self, cx: &mut C, gfp: Gfp, order: u8, nid: usize) -> Option<Pfn> {
+        if cx.fault().prepare_fails() || cx.fault().single_fails() {
             return None;
         }
         let gfp = gfp & self.config.gfp_allowed;
@@ -85,32 +68,20 @@ impl<L: Locking> Machine<L> {
             Some(page) => Some(page),
             None => self.alloc_pages_slowpath(cx, gfp, order, &ac),
         };
-        let page = if F::ON && self.config.memcg && gfp.has(Gfp::ACCOUNT) {
+        let page = if C::Fault::ON && self.config.memcg && gfp.has(Gfp::ACCOUNT) {
             self.memcg_kmem_charge_page(cx, page, order)
         } else {
             page
         };
-        if P::ON {
-            cx.probe.event(Event::PageAlloc {
-                page: page.unwrap_or(Pfn::NULL),
-                order,
-                migratetype: ac.migratetype,
-                gfp,
-            });
-        }
+        cx.tell(|| Event::PageAlloc { page: page.unwrap_or(Pfn::NULL), order, migratetype: ac.migratetype, gfp });
         page
     }
 
     /// `__memcg_kmem_charge_page()`: a page that cannot be charged goes back. Without a fault plan every charge succeeds.
     #[cold]
-    fn memcg_kmem_charge_page<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        page: Option<Pfn>,
-        order: u8,
-    ) -> Option<Pfn> {
+    fn memcg_kmem_charge_page(&self, cx: &mut impl Context, page: Option<Pfn>, order: u8) -> Option<Pfn> {
         let page = page?;
-        if !cx.fault.charge_fails() {
+        if !cx.fault().charge_fails() {
             return Some(page);
         }
         // The page was got a moment ago, so it is owned and can be freed.
@@ -144,11 +115,11 @@ impl<L: Locking> Machine<L> {
         }
     }
 
-    /// `get_page_from_freelist()` (spec 6.2), for the fast attempt.
+    /// `get_page_from_freelist()`, for the fast attempt.
     #[inline(always)]
-    fn get_page_from_freelist<P: Probe, F: Fault>(
+    fn get_page_from_freelist(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         order: u8,
         mut flags: AllocFlags,
         ac: &AllocContext<'_>,
@@ -183,9 +154,9 @@ impl<L: Locking> Machine<L> {
     /// `get_page_from_freelist()`, for the attempts of the slow path.
     #[cold]
     #[inline(never)]
-    pub(crate) fn attempt<P: Probe, F: Fault>(
+    pub(crate) fn attempt(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         order: u8,
         flags: AllocFlags,
         ac: &AllocContext<'_>,
@@ -209,9 +180,9 @@ impl<L: Locking> Machine<L> {
 
     /// `rmqueue()`: from the per-CPU list, else from the buddy lists.
     #[inline(always)]
-    fn rmqueue<P: Probe, F: Fault>(
+    fn rmqueue(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         zone: &Zone<L>,
         preferred: &ZoneRef,
         order: u8,
@@ -235,9 +206,9 @@ impl<L: Locking> Machine<L> {
     /// `rmqueue_pcplist()`: from the executing CPU's lists, if their lock is free. The flag is that of
     /// [`LockedPcp::__rmqueue_pcplist`](crate::pcp::LockedPcp::__rmqueue_pcplist).
     #[inline(always)]
-    fn rmqueue_pcplist<P: Probe, F: Fault>(
+    fn rmqueue_pcplist(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         zone: &Zone<L>,
         preferred: &ZoneRef,
         order: u8,
@@ -260,9 +231,9 @@ impl<L: Locking> Machine<L> {
     #[cold]
     #[inline(never)]
     #[expect(clippy::too_many_arguments)]
-    fn rmqueue_buddy<P: Probe, F: Fault>(
+    fn rmqueue_buddy(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         zone: &Zone<L>,
         preferred: &ZoneRef,
         order: u8,
@@ -270,14 +241,10 @@ impl<L: Locking> Machine<L> {
         mt: Migratetype,
         boosted: &mut bool,
     ) -> Option<Pfn> {
-        if F::ON && cx.fault.take_fails(1 << order) {
+        if cx.fault().take_fails(1 << order) {
             return None;
         }
-        if P::ON {
-            cx.probe.event(Event::ZoneLock { zone: zone.index });
-        }
-        let page = {
-            let mut locked = zone.lock(&self.pages, cx.cpu);
+        let (page, raised) = zone.with_lock(cx, &self.pages, |locked, cx| {
             let mut page = None;
             if flags.has(AllocFlags::HIGHATOMIC) {
                 page = locked.rmqueue_smallest(cx, order, Migratetype::HighAtomic);
@@ -290,19 +257,16 @@ impl<L: Locking> Machine<L> {
             }
             if let Some(pfn) = page {
                 self.pages.set_allocated(pfn, order);
-                let mut events = locked.area.direct[cx.cpu];
-                let local = self.cpus[cx.cpu].node == zone.nid;
+                let mut events = locked.area.direct[cx.cpu()];
+                let local = self.cpus[cx.cpu()].node == zone.nid;
                 events.pgalloc += 1 << order;
                 self.zone_statistics(&mut events, zone, preferred, local, 1);
-                locked.area.direct[cx.cpu] = events;
+                locked.area.direct[cx.cpu()] = events;
+                locked.moved = 1 << order;
             }
-            *boosted |= locked.boosted;
-            page
-        };
-        if P::ON {
-            let pages = if page.is_some() { 1 << order } else { 0 };
-            cx.probe.event(Event::ZoneUnlock { zone: zone.index, pages });
-        }
+            (page, locked.boosted)
+        });
+        *boosted |= raised;
         page
     }
 

@@ -240,7 +240,7 @@ impl BootSpec {
     }
 }
 
-/// Marks, limits and thresholds in the order in which boot computes them (spec 2.2).
+/// Marks, limits and thresholds in the order in which boot computes them.
 struct Limits {
     marks: Vec<Marks>,
     drift: Vec<u64>,
@@ -430,11 +430,11 @@ impl<L: Locking> Machine<L> {
         Ok(machine)
     }
 
-    /// `memblock_free_all()`: every range, cut greedily into aligned blocks, to the tails of the lists (spec 1.4).
+    /// `memblock_free_all()`: every range, cut greedily into aligned blocks, to the tails of the lists.
     fn memblock_free_all(&mut self, zones: &[BootZone], limits: &Limits) {
         for (zone, from) in self.zones.iter_mut().zip(zones) {
             zone.kernel_pages = 0;
-            let mut locked = zone.lock(&self.pages, 0);
+            let mut locked = zone.lock_untold(&self.pages, 0);
             for &(start, end) in &from.free {
                 let mut at = start;
                 while at < end {

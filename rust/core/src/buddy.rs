@@ -3,10 +3,10 @@
 //!
 //! The buddy lists: blocks of 2^order pages, split on the way out and merged on the way in.
 
-use crate::fault::{Ctx, Fault};
+use crate::context::Context;
 use crate::gfp::Migratetype;
 use crate::pfn::{MAX_PAGE_ORDER, PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 use crate::sync::Locking;
 use crate::zone::{LockedZone, Zone};
 
@@ -25,7 +25,7 @@ impl<L: Locking> LockedZone<'_, L> {
             && (order < PAGEBLOCK_ORDER && !self.pages.block(buddy).is_shared() || self.zone.spans(buddy))
     }
 
-    /// `__free_one_page()`: puts a block on its list, merged with its free buddies (spec 3.3).
+    /// `__free_one_page()`: puts a block on its list, merged with its free buddies.
     pub(crate) fn __free_one_page(&mut self, mut pfn: Pfn, mut order: u8, mt: Migratetype, to_tail: bool) {
         self.account_freepages(1 << order, mt);
         while order < MAX_PAGE_ORDER {
@@ -70,14 +70,9 @@ impl<L: Locking> LockedZone<'_, L> {
         }
     }
 
-    /// `__rmqueue_smallest()`: first block of the smallest sufficient order (spec 3.4).
+    /// `__rmqueue_smallest()`: first block of the smallest sufficient order.
     #[inline]
-    pub(crate) fn rmqueue_smallest<P: Probe, F: Fault>(
-        &mut self,
-        cx: &mut Ctx<P, F>,
-        order: u8,
-        mt: Migratetype,
-    ) -> Option<Pfn> {
+    pub(crate) fn rmqueue_smallest(&mut self, cx: &mut impl Context, order: u8, mt: Migratetype) -> Option<Pfn> {
         let orders = self.nonempty(mt) >> order << order;
         if orders == 0 {
             return None;
@@ -87,14 +82,7 @@ impl<L: Locking> LockedZone<'_, L> {
         self.del_page_from_free_list(pfn, found, mt);
         self.expand(pfn, order, found, mt);
         self.account_freepages(-(1 << order), mt);
-        if P::ON {
-            cx.probe.event(Event::ZoneLocked {
-                page: pfn,
-                order,
-                migratetype: mt,
-                percpu_refill: percpu_refill(order, mt),
-            });
-        }
+        cx.tell(|| Event::ZoneLocked { page: pfn, order, migratetype: mt, percpu_refill: percpu_refill(order, mt) });
         Some(pfn)
     }
 
@@ -111,24 +99,12 @@ impl<L: Locking> LockedZone<'_, L> {
 impl<L: Locking> Zone<L> {
     /// `free_one_page()`: straight to the buddy lists under one lock hold, counted for the freeing CPU.
     #[cold]
-    pub(crate) fn free_one_page<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        pages: &crate::page::PageMap,
-        pfn: Pfn,
-        order: u8,
-    ) {
-        if P::ON {
-            cx.probe.event(Event::ZoneLock { zone: self.index });
-        }
-        {
-            let mut locked = self.lock(pages, cx.cpu);
+    pub(crate) fn free_one_page(&self, cx: &mut impl Context, pages: &crate::page::PageMap, pfn: Pfn, order: u8) {
+        self.with_lock(cx, pages, |locked, cx| {
             pages.clear_head(pfn);
             locked.split_large_buddy(pfn, order);
-            locked.area.direct[cx.cpu].pgfree += 1 << order;
-        }
-        if P::ON {
-            cx.probe.event(Event::ZoneUnlock { zone: self.index, pages: 1 << order });
-        }
+            locked.area.direct[cx.cpu()].pgfree += 1 << order;
+            locked.moved = 1 << order;
+        });
     }
 }

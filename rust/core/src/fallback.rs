@@ -4,10 +4,10 @@
 //! What happens when the wanted type has no free block: claim a whole pageblock of another type, or steal one page of
 //! it.
 
-use crate::fault::{Ctx, Fault};
+use crate::context::Context;
 use crate::gfp::{AllocFlags, Migratetype};
 use crate::pfn::{MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 use crate::sync::Locking;
 use crate::watermark::mult_frac;
 use crate::zone::{LockedZone, wmark};
@@ -50,11 +50,11 @@ fn should_try_claim_block(order: u8, mt: Migratetype, rules: FallbackRules) -> b
 }
 
 impl<L: Locking> LockedZone<'_, L> {
-    /// `__rmqueue()`: one block of `order` and `mt`, from wherever it can be had in this zone (spec 3.6).
+    /// `__rmqueue()`: one block of `order` and `mt`, from wherever it can be had in this zone.
     #[inline]
-    pub(crate) fn __rmqueue<P: Probe, F: Fault>(
+    pub(crate) fn __rmqueue(
         &mut self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         rules: FallbackRules,
         order: u8,
         mt: Migratetype,
@@ -71,9 +71,9 @@ impl<L: Locking> LockedZone<'_, L> {
 
     #[cold]
     #[inline(never)]
-    fn claim_or_steal<P: Probe, F: Fault>(
+    fn claim_or_steal(
         &mut self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         rules: FallbackRules,
         order: u8,
         mt: Migratetype,
@@ -103,9 +103,9 @@ impl<L: Locking> LockedZone<'_, L> {
     }
 
     /// `__rmqueue_claim()`: from the largest order down, tries to make a block of another type one of ours.
-    fn rmqueue_claim<P: Probe, F: Fault>(
+    fn rmqueue_claim(
         &mut self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         rules: FallbackRules,
         order: u8,
         mt: Migratetype,
@@ -127,9 +127,9 @@ impl<L: Locking> LockedZone<'_, L> {
 
     /// `try_to_claim_block()` on the first block of order `c` of type `from`.
     #[expect(clippy::too_many_arguments)]
-    fn try_to_claim_block<P: Probe, F: Fault>(
+    fn try_to_claim_block(
         &mut self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         rules: FallbackRules,
         c: u8,
         order: u8,
@@ -165,7 +165,7 @@ impl<L: Locking> LockedZone<'_, L> {
         self.rmqueue_smallest(cx, order, mt)
     }
 
-    /// `boost_watermark()` (spec 2.4). The flag that wakes kswapd lives only as long as this allocation, so the wake
+    /// `boost_watermark()`. The flag that wakes kswapd lives only as long as this allocation, so the wake
     /// itself is left to the caller's own test of ALLOC_KSWAPD.
     fn boost_watermark(&mut self, rules: FallbackRules, flags: AllocFlags) {
         let zone = self.zone;
@@ -232,7 +232,7 @@ impl<L: Locking> LockedZone<'_, L> {
     }
 
     /// `__rmqueue_steal()`: one block from the smallest order of another type, whose pageblock keeps its type.
-    fn rmqueue_steal<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, order: u8, mt: Migratetype) -> Option<Pfn> {
+    fn rmqueue_steal(&mut self, cx: &mut impl Context, order: u8, mt: Migratetype) -> Option<Pfn> {
         for c in order..=MAX_PAGE_ORDER {
             let Some(from) = self.find_suitable_fallback(c, mt) else { continue };
             let pfn = self.area.lists[c as usize][from as usize].first();
@@ -245,25 +245,22 @@ impl<L: Locking> LockedZone<'_, L> {
         None
     }
 
-    fn trace_mm_page_alloc_extfrag<P: Probe, F: Fault>(
+    fn trace_mm_page_alloc_extfrag(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         page: Pfn,
         alloc_order: u8,
         fallback_order: u8,
         alloc_migratetype: Migratetype,
         fallback_migratetype: Migratetype,
     ) {
-        if P::ON {
-            let change_ownership = self.pages.migratetype(page) == alloc_migratetype;
-            cx.probe.event(Event::Extfrag {
-                page,
-                alloc_order,
-                fallback_order,
-                alloc_migratetype,
-                fallback_migratetype,
-                change_ownership,
-            });
-        }
+        cx.tell(|| Event::Extfrag {
+            page,
+            alloc_order,
+            fallback_order,
+            alloc_migratetype,
+            fallback_migratetype,
+            change_ownership: self.pages.migratetype(page) == alloc_migratetype,
+        });
     }
 }

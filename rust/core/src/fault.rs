@@ -5,6 +5,8 @@
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
+pub use crate::context::Ctx;
+
 /// What shall fail.
 pub trait Fault {
     /// Whether anything can fail at all; `false` removes the questions at compile time.
@@ -187,24 +189,5 @@ impl<F: Fault> Fault for &F {
     #[inline(always)]
     fn charge_fails(&self) -> bool {
         (**self).charge_fails()
-    }
-}
-
-/// What accompanies a call: an observer and a fault plan, and the CPU that executes it.
-#[derive(Debug, Default)]
-pub struct Ctx<P, F> {
-    /// Executing CPU.
-    pub cpu: usize,
-    /// Observer.
-    pub probe: P,
-    /// Fault plan.
-    pub fault: F,
-}
-
-impl Ctx<crate::probe::NoProbe, NoFault> {
-    /// A plain call on `cpu`: nothing observed, nothing injected.
-    #[inline]
-    pub const fn on(cpu: usize) -> Self {
-        Ctx { cpu, probe: crate::probe::NoProbe, fault: NoFault }
     }
 }

@@ -3,13 +3,13 @@
 //!
 //! The free path.
 
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::fault::{Ctx, Fault};
 use crate::machine::Machine;
 use crate::page::PageState;
 use crate::pcp::pcp_allowed_order;
 use crate::pfn::{MAX_PAGE_ORDER, Pfn};
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 use crate::slot::Slot;
 use crate::sync::Locking;
 
@@ -22,8 +22,8 @@ impl<L: Locking> Machine<L> {
     /// # Errors
     ///
     /// When the frame does not head an owned block of this order; nothing changes then.
-    pub fn free_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pfn: Pfn, order: u8) -> Result<()> {
-        self.check_cpu(cx.cpu)?;
+    pub fn free_pages(&self, cx: &mut impl Context, pfn: Pfn, order: u8) -> Result<()> {
+        self.check_cpu(cx.cpu())?;
         check_order(u64::from(order))?;
         if !self.pages.claim_owned::<L>(pfn, order) {
             return Err(self.cannot_free(pfn, order));
@@ -56,7 +56,7 @@ impl<L: Locking> Machine<L> {
     ///
     /// When nobody owns the page with order 0.
     #[inline]
-    pub fn put_page<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pfn: Pfn) -> Result<bool> {
+    pub fn put_page(&self, cx: &mut impl Context, pfn: Pfn) -> Result<bool> {
         if self.pages.put_ref::<L>(pfn) {
             return Ok(false);
         }
@@ -85,8 +85,8 @@ impl<L: Locking> Machine<L> {
     ///
     /// When a slot holds anything but a page that is owned with order 0, or a page that another slot holds too;
     /// nothing changes then.
-    pub fn free_bulk<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, slots: &[Slot]) -> Result<usize> {
-        self.check_cpu(cx.cpu)?;
+    pub fn free_bulk(&self, cx: &mut impl Context, slots: &[Slot]) -> Result<usize> {
+        self.check_cpu(cx.cpu())?;
         // A page is claimed before any is freed, so that an error finds everything as it was. What was claimed is kept
         // aside: somebody may write to the slots meanwhile, and what they hold then was never looked at.
         let mut few = [Pfn::NULL; FEW_SLOTS];
@@ -147,12 +147,10 @@ impl<L: Locking> Machine<L> {
         })
     }
 
-    /// `free_unref_page()`: an owned block, already taken from its owner, goes back (spec 4.6).
+    /// `free_unref_page()`: an owned block, already taken from its owner, goes back.
     #[inline]
-    pub(crate) fn free_unref_page<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pfn: Pfn, order: u8) {
-        if P::ON {
-            cx.probe.event(Event::PageFree { page: pfn, order });
-        }
+    pub(crate) fn free_unref_page(&self, cx: &mut impl Context, pfn: Pfn, order: u8) {
+        cx.tell(|| Event::PageFree { page: pfn, order });
         let block = self.pages.block(pfn);
         let zone = self.zone_of_block(block, pfn);
         if pcp_allowed_order(order)
@@ -168,15 +166,13 @@ impl<L: Locking> Machine<L> {
     /// `release_pages()`, `free_unref_folios()`: frees owned pages of order 0 in batches of 31, each batch under one hold
     /// of a per-CPU lock as long as its pages are of one zone. Pages that nobody owns are left out. Returns how many
     /// were freed.
-    pub fn free_unref_folios<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pages: &[Pfn]) -> usize {
+    pub fn free_unref_folios(&self, cx: &mut impl Context, pages: &[Pfn]) -> usize {
         let mut freed = 0;
         for batch in pages.chunks(crate::reclaim::FOLIO_BATCH) {
             let mut owned = [Pfn::NULL; crate::reclaim::FOLIO_BATCH];
             let mut n = 0;
             for &page in batch.iter().filter(|&&page| self.pages.claim_for_free(page, 0)) {
-                if P::ON {
-                    cx.probe.event(Event::PageFree { page, order: 0 });
-                }
+                cx.tell(|| Event::PageFree { page, order: 0 });
                 owned[n] = page;
                 n += 1;
             }
@@ -190,9 +186,7 @@ impl<L: Locking> Machine<L> {
                     }
                     locked = zone.pcp_spin_trylock(cx, &self.pages);
                 }
-                if P::ON {
-                    cx.probe.event(Event::PageFreeBatched { page });
-                }
+                cx.tell(|| Event::PageFreeBatched { page });
                 match &mut locked {
                     Some(pcp) => pcp.free_unref_page_commit(cx, page, 0, block.migratetype().pcp_type()),
                     None => zone.free_one_page(cx, &self.pages, page, 0),
@@ -211,9 +205,9 @@ impl<L: Locking> Machine<L> {
     /// # Errors
     ///
     /// When another CPU holds one of the locks: the kernel would wait for it forever here.
-    pub fn drain_local_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) -> Result<()> {
-        self.check_cpu(cx.cpu)?;
-        self.drain_pages(cx, cx.cpu)
+    pub fn drain_local_pages(&self, cx: &mut impl Context) -> Result<()> {
+        self.check_cpu(cx.cpu())?;
+        self.drain_pages(cx, cx.cpu())
     }
 
     /// `drain_pages()`: all lists of one CPU, by whichever CPU executes.
@@ -221,7 +215,7 @@ impl<L: Locking> Machine<L> {
     /// # Errors
     ///
     /// As [`Machine::drain_local_pages`].
-    pub fn drain_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, cpu: usize) -> Result<()> {
+    pub fn drain_pages(&self, cx: &mut impl Context, cpu: usize) -> Result<()> {
         use crate::sync::Lock;
         self.check_cpu(cpu)?;
         if let Some(zone) = self.zones.iter().find(|z| z.pcp[cpu].0.lock().held) {

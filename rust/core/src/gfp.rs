@@ -131,7 +131,7 @@ impl Gfp {
         Gfp(self.0 & !flags.0)
     }
 
-    /// Checks a raw value from outside: known bits, a valid zone selector, a valid migratetype (spec 1.7).
+    /// Checks a raw value from outside: known bits, a valid zone selector, a valid migratetype.
     pub fn new(raw: u64) -> Result<Gfp> {
         if raw > u64::from(Self::ALL_BITS) {
             return Err(Error::invalid(format!("gfp {raw:#x} has bits above {:#x}", Self::ALL_BITS)));
@@ -166,7 +166,7 @@ impl Gfp {
 }
 
 const INVALID_ZONE: u8 = 0xff;
-/// By the low four gfp bits (spec 1.7).
+/// By the low four gfp bits.
 const HIGHEST_ZONE: [u8; 16] = {
     let mut t = [INVALID_ZONE; 16];
     t[0x0] = ZONE_NORMAL;

@@ -18,6 +18,7 @@
 mod alloc;
 mod audit;
 mod buddy;
+mod context;
 mod error;
 mod fallback;
 mod free;
@@ -49,8 +50,8 @@ pub mod zone;
 pub mod zonelist;
 
 pub use audit::Audit;
+pub use context::{Context, Ctx};
 pub use error::{Error, Result};
-pub use fault::Ctx;
 pub use inspect::{PcpInfo, ZoneInfo};
 pub use machine::Machine;
 pub use page::{PageMap, PageState};

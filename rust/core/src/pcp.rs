@@ -6,14 +6,15 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::context::Context;
 use crate::fallback::{FallbackRules, RmqueueMode};
-use crate::fault::{Ctx, Fault};
+use crate::fault::Fault;
 use crate::gfp::{AllocFlags, Migratetype, ZONE_MOVABLE};
 use crate::list::PfnDeque;
 use crate::machine::Machine;
 use crate::page::PageMap;
 use crate::pfn::{PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 use crate::sync::{Lock, Locking};
 use crate::watermark::kernel_clamp;
 use crate::zone::{Events, Zone, wmark};
@@ -84,7 +85,7 @@ pub struct PerCpuPages {
 }
 
 impl PerCpuPages {
-    /// `nr_pcp_alloc()`: entries to refill with (spec 4.3).
+    /// `nr_pcp_alloc()`: entries to refill with.
     pub(crate) fn nr_pcp_alloc(&mut self, order: u8, below_high: bool) -> i32 {
         self.high = kernel_clamp(self.high, self.high_min, self.high_max);
         if self.high < self.batch {
@@ -104,7 +105,7 @@ impl PerCpuPages {
         if want > 1 { (want >> order).max(2) } else { want }
     }
 
-    /// `nr_pcp_high()`: the limit that this free is held to; may change `high` (spec 4.7).
+    /// `nr_pcp_high()`: the limit that this free is held to; may change `high`.
     fn nr_pcp_high(&mut self, free_high: bool, reclaim_active: bool, below_high: bool) -> i32 {
         let (high_min, high_max, batch) = (self.high_min, self.high_max, self.batch);
         let high = kernel_clamp(self.high, high_min, high_max);
@@ -139,7 +140,7 @@ impl PerCpuPages {
         high
     }
 
-    /// `nr_pcp_free()`: pages to drain (spec 4.8).
+    /// `nr_pcp_free()`: pages to drain.
     fn nr_pcp_free(&self, high: i32, free_high: bool) -> i32 {
         if free_high {
             return self.count.min(self.batch << PCP_BATCH_SCALE_MAX);
@@ -151,7 +152,7 @@ impl PerCpuPages {
     }
 }
 
-/// `zone_batchsize()` (spec 4.2).
+/// `zone_batchsize()`.
 pub fn zone_batchsize(managed: u64) -> i32 {
     let b = ((managed >> 10).min(256) / 4).max(1);
     let b = b + b / 2;
@@ -159,7 +160,7 @@ pub fn zone_batchsize(managed: u64) -> i32 {
     ((1u64 << b.ilog2()) - 1).max(1) as i32
 }
 
-/// `zone_highsize()` (spec 4.2): `high_min` and `high_max` of every CPU. `cpus` are those of the zone's node, or all
+/// `zone_highsize()`: `high_min` and `high_max` of every CPU. `cpus` are those of the zone's node, or all
 /// online ones if it has none; `fraction` is `percpu_pagelist_high_fraction`.
 pub fn zone_highsize(managed: u64, low: u64, cpus: u64, batch: i32, fraction: u64) -> (i32, i32) {
     let floor = batch as u64 * 4;
@@ -190,31 +191,24 @@ pub(crate) struct LockedPcp<'a, L: Locking> {
 impl<L: Locking> Zone<L> {
     /// `pcp_spin_trylock()` on the executing CPU's lists.
     #[inline]
-    pub(crate) fn pcp_spin_trylock<'a, P: Probe, F: Fault>(
+    pub(crate) fn pcp_spin_trylock<'a>(
         &'a self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         pages: &'a PageMap,
     ) -> Option<LockedPcp<'a, L>> {
-        let guard = if F::ON && cx.fault.trylock_fails() {
-            None
-        } else {
-            self.pcp[cx.cpu].0.try_lock().filter(|pcp| !pcp.held)
-        };
-        if P::ON {
-            cx.probe.event(Event::PcpTrylock { zone: self.index, locked: guard.is_some() });
-        }
+        let guard =
+            if cx.fault().trylock_fails() { None } else { self.pcp[cx.cpu()].0.try_lock().filter(|pcp| !pcp.held) };
+        cx.tell(|| Event::PcpTrylock { zone: self.index, locked: guard.is_some() });
         guard.map(|pcp| LockedPcp { zone: self, pages, pcp })
     }
 }
 
 impl<L: Locking> Zone<L> {
-    /// `drain_pages_zone()`: all lists of one CPU, in chunks, each under the lock (spec 4.10).
-    pub(crate) fn drain_pages_zone<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, pages: &PageMap, cpu: usize) {
+    /// `drain_pages_zone()`: all lists of one CPU, in chunks, each under the lock.
+    pub(crate) fn drain_pages_zone(&self, cx: &mut impl Context, pages: &PageMap, cpu: usize) {
         loop {
             let mut locked = LockedPcp { zone: self, pages, pcp: self.pcp[cpu].0.lock() };
-            if P::ON {
-                cx.probe.event(Event::PcpLock { zone: self.index, cpu });
-            }
+            cx.tell(|| Event::PcpLock { zone: self.index, cpu });
             let count = locked.pcp.count;
             let chunk = count.min(locked.pcp.batch << PCP_BATCH_SCALE_MAX);
             if chunk > 0 {
@@ -232,9 +226,9 @@ impl<L: Locking> Zone<L> {
     #[cold]
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "a struct of them would keep the caller's lists out of registers")]
-    pub(crate) fn refill<P: Probe, F: Fault>(
+    pub(crate) fn refill(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         pages: &PageMap,
         pcp: &mut PerCpuPages,
         rules: &FallbackRules,
@@ -246,9 +240,7 @@ impl<L: Locking> Zone<L> {
         let list = &mut pcp.lists[order_to_pindex(order, mt)];
         let (got, boosted) = self.rmqueue_bulk(cx, pages, rules, order, want, list, mt, flags);
         pcp.count += got << order;
-        if P::ON {
-            cx.probe.event(Event::Refill { zone: self.index, want: want as u32, got: got as u32 });
-        }
+        cx.tell(|| Event::Refill { zone: self.index, want: want as u32, got: got as u32 });
         (got > 0, boosted)
     }
 
@@ -256,9 +248,9 @@ impl<L: Locking> Zone<L> {
     /// many, and whether the watermark was boosted.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "those of the kernel's function")]
-    fn rmqueue_bulk<P: Probe, F: Fault>(
+    fn rmqueue_bulk(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         pages: &PageMap,
         rules: &FallbackRules,
         order: u8,
@@ -267,25 +259,17 @@ impl<L: Locking> Zone<L> {
         mt: Migratetype,
         flags: AllocFlags,
     ) -> (i32, bool) {
-        if P::ON {
-            cx.probe.event(Event::ZoneLock { zone: self.index });
-        }
-        let mut got = 0;
-        let boosted = {
-            let mut locked = self.lock(pages, cx.cpu);
-            let mut mode = RmqueueMode::Normal;
+        self.with_lock(cx, pages, |locked, cx| {
+            let (mut got, mut mode) = (0, RmqueueMode::Normal);
             while got < count {
                 let Some(pfn) = locked.__rmqueue(cx, *rules, order, mt, flags, &mut mode) else { break };
                 pages.set_pcp(pfn, order);
                 list.push_back(pfn);
                 got += 1;
             }
-            locked.boosted
-        };
-        if P::ON {
-            cx.probe.event(Event::ZoneUnlock { zone: self.index, pages: (got as u32) << order });
-        }
-        (got, boosted)
+            locked.moved = (got as u32) << order;
+            (got, locked.boosted)
+        })
     }
 }
 
@@ -300,26 +284,24 @@ impl<L: Locking> LockedPcp<'_, L> {
 
     /// Gives the lock back, and then says so: who runs on top of the observer finds it free.
     #[inline]
-    pub(crate) fn unlock<P: Probe, F: Fault>(self, cx: &mut Ctx<P, F>) {
+    pub(crate) fn unlock(self, cx: &mut impl Context) {
         let zone = self.zone;
         drop(self);
-        if P::ON {
-            cx.probe.event(Event::PcpUnlock { zone: zone.index });
-        }
+        cx.tell(|| Event::PcpUnlock { zone: zone.index });
     }
 
-    /// `__rmqueue_pcplist()`: one block off the list of this order and type, refilled when empty (spec 4.4). The flag
+    /// `__rmqueue_pcplist()`: one block off the list of this order and type, refilled when empty. The flag
     /// says whether a refill boosted the watermark for a request that may wake kswapd.
     #[inline]
-    pub(crate) fn __rmqueue_pcplist<P: Probe, F: Fault>(
+    pub(crate) fn __rmqueue_pcplist(
         &mut self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         rules: &FallbackRules,
         order: u8,
         mt: Migratetype,
         flags: AllocFlags,
     ) -> (Option<Pfn>, bool) {
-        if F::ON && cx.fault.take_fails(1 << order) {
+        if cx.fault().take_fails(1 << order) {
             return (None, false);
         }
         let pindex = order_to_pindex(order, mt);
@@ -334,18 +316,16 @@ impl<L: Locking> LockedPcp<'_, L> {
         let page = self.pcp.lists[pindex].pop_front();
         if let Some(pfn) = page {
             self.pcp.count -= 1 << order;
-            if P::ON {
-                cx.probe.event(Event::ListTake { zone: self.zone.index, page: pfn, order });
-            }
+            cx.tell(|| Event::ListTake { zone: self.zone.index, page: pfn, order });
         }
         (page, boosted)
     }
 
-    /// `free_unref_page_commit()`: puts a block on its list and drains what is too much (spec 4.6.4).
+    /// `free_unref_page_commit()`: puts a block on its list and drains what is too much.
     #[inline]
-    pub(crate) fn free_unref_page_commit<P: Probe, F: Fault>(
+    pub(crate) fn free_unref_page_commit(
         &mut self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         pfn: Pfn,
         order: u8,
         list_type: Migratetype,
@@ -395,18 +375,15 @@ impl<L: Locking> LockedPcp<'_, L> {
         }
     }
 
-    /// `free_pcppages_bulk()`: `n` pages from the tails of the lists, beginning with list `pindex` (spec 4.9).
+    /// `free_pcppages_bulk()`: `n` pages from the tails of the lists, beginning with list `pindex`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn free_pcppages_bulk<P: Probe, F: Fault>(&mut self, cx: &mut Ctx<P, F>, n: i32, mut pindex: usize) {
+    pub(crate) fn free_pcppages_bulk(&mut self, cx: &mut impl Context, n: i32, mut pindex: usize) {
+        let pages = self.pages;
         let pcp = &mut *self.pcp;
-        let mut left = n.min(pcp.count);
-        let total = left;
-        if P::ON {
-            cx.probe.event(Event::ZoneLock { zone: self.zone.index });
-        }
-        {
-            let mut locked = self.zone.lock(self.pages, cx.cpu);
+        let total = n.min(pcp.count);
+        self.zone.with_lock(cx, pages, |locked, cx| {
+            let mut left = total;
             while left > 0 {
                 while pcp.lists[pindex].is_empty() {
                     pindex = (pindex + 1) % NR_PCP_LISTS;
@@ -415,19 +392,15 @@ impl<L: Locking> LockedPcp<'_, L> {
                 while left > 0
                     && let Some(pfn) = pcp.lists[pindex].pop_back()
                 {
-                    let mt = self.pages.migratetype(pfn);
+                    let mt = pages.migratetype(pfn);
                     pcp.count -= 1 << order;
                     left -= 1 << order;
-                    self.pages.clear_head(pfn);
+                    pages.clear_head(pfn);
                     locked.__free_one_page(pfn, order, mt, false);
-                    if P::ON {
-                        cx.probe.event(Event::PcpuDrain { page: pfn, order, migratetype: mt });
-                    }
+                    cx.tell(|| Event::PcpuDrain { page: pfn, order, migratetype: mt });
                 }
             }
-        }
-        if P::ON {
-            cx.probe.event(Event::ZoneUnlock { zone: self.zone.index, pages: (total - left) as u32 });
-        }
+            locked.moved = (total - left) as u32;
+        });
     }
 }

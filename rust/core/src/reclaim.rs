@@ -15,12 +15,12 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::alloc::AllocContext;
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::fault::{Ctx, Fault};
 use crate::gfp::{AllocFlags, Gfp};
 use crate::machine::Machine;
 use crate::pfn::Pfn;
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 use crate::sync::{Lock, Locking};
 use crate::zone::{Zone, wmark};
 
@@ -148,8 +148,8 @@ impl<L: Locking> Machine<L> {
     ///
     /// For an efficiency outside 1 to 100, and when the machine has not enough pages; nothing
     /// is kept then.
-    pub fn set_reclaim<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, model: ReclaimModel) -> Result<()> {
-        self.check_cpu(cx.cpu)?;
+    pub fn set_reclaim<C: Context>(&self, cx: &mut C, model: ReclaimModel) -> Result<()> {
+        self.check_cpu(cx.cpu())?;
         if !(1..=100).contains(&model.efficiency) {
             return Err(Error::invalid(format!("efficiency {} is outside 1..=100", model.efficiency)));
         }
@@ -159,7 +159,7 @@ impl<L: Locking> Machine<L> {
         let mut short = None;
         // Page cache and anonymous pages are movable, and whoever reads ahead does not reclaim for it.
         let gfp = Gfp(Gfp::HIGHUSER_MOVABLE.0 & !(Gfp::DIRECT_RECLAIM.0 | Gfp::KSWAPD_RECLAIM.0) | Gfp::NOWARN.0);
-        let mut take = |cx: &mut Ctx<P, F>, want: u64, what: &str| -> Result<Vec<Pfn>> {
+        let mut take = |cx: &mut C, want: u64, what: &str| -> Result<Vec<Pfn>> {
             let mut pages = Vec::new();
             for i in 0..want {
                 match self.alloc_pages(cx, gfp, 0, None)? {
@@ -200,7 +200,7 @@ impl<L: Locking> Machine<L> {
     /// # Errors
     ///
     /// When somebody else freed pages of the model.
-    pub fn clear_reclaim<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) -> Result<()> {
+    pub fn clear_reclaim(&self, cx: &mut impl Context) -> Result<()> {
         let (lru, tasks) = {
             let mut reclaim = self.reclaim.lock();
             reclaim.model = None;
@@ -227,7 +227,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// Lets virtual time pass; whichever kswapd is due runs on the executing CPU.
-    pub fn advance<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, ns: u64) {
+    pub fn advance(&self, cx: &mut impl Context, ns: u64) {
         let due: Vec<usize> = {
             let mut reclaim = self.reclaim.lock();
             reclaim.now_ns = reclaim.now_ns.saturating_add(ns);
@@ -241,7 +241,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// A task that would wait without end waits until every kswapd that was woken has run. Pages that this freed.
-    pub(crate) fn wait_for_kswapd<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) -> u64 {
+    pub(crate) fn wait_for_kswapd(&self, cx: &mut impl Context) -> u64 {
         let (now, last) = {
             let reclaim = self.reclaim.lock();
             (reclaim.now_ns, reclaim.kswapd.iter().filter_map(|k| k.wake_at).max())
@@ -279,13 +279,8 @@ impl<L: Locking> Machine<L> {
         pages
     }
 
-    /// `__alloc_pages_direct_reclaim()`: pages freed (spec 6.6).
-    pub(crate) fn try_to_free_pages<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        gfp: Gfp,
-        ac: &AllocContext<'_>,
-    ) -> u64 {
+    /// `__alloc_pages_direct_reclaim()`: pages freed.
+    pub(crate) fn try_to_free_pages(&self, cx: &mut impl Context, gfp: Gfp, ac: &AllocContext<'_>) -> u64 {
         let stall = &self.allocstall[usize::from(gfp.highest_zoneidx())];
         stall.fetch_add(1, Relaxed);
         let latency = self.reclaim.lock().model.as_ref().map_or(0, |m| m.latency_ns);
@@ -298,9 +293,7 @@ impl<L: Locking> Machine<L> {
             stall.fetch_add(1, Relaxed);
         }
         self.free_unref_folios(cx, &pages);
-        if P::ON {
-            cx.probe.event(Event::DirectReclaim { progress });
-        }
+        cx.tell(|| Event::DirectReclaim { progress });
         progress
     }
 
@@ -325,11 +318,9 @@ impl<L: Locking> Machine<L> {
             })
     }
 
-    /// `wakeup_kswapd()` (spec 6.3).
-    pub(crate) fn wakeup_kswapd<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, nid: usize) {
-        if P::ON {
-            cx.probe.event(Event::WakeKswapd { nid });
-        }
+    /// `wakeup_kswapd()`.
+    pub(crate) fn wakeup_kswapd(&self, cx: &mut impl Context, nid: usize) {
+        cx.tell(|| Event::WakeKswapd { nid });
         let boosted = || self.zones.iter().any(|z| z.nid == nid && z.watermark_boost.get() > 0);
         {
             let mut reclaim = self.reclaim.lock();
@@ -348,8 +339,8 @@ impl<L: Locking> Machine<L> {
         self.advance(cx, 0);
     }
 
-    /// `balance_pgdat()`, one run (spec 6.5).
-    fn balance_pgdat<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, nid: usize) {
+    /// `balance_pgdat()`, one run.
+    fn balance_pgdat(&self, cx: &mut impl Context, nid: usize) {
         let zones = || self.zones.iter().filter(move |z| z.nid == nid && z.managed > 0);
         {
             let mut reclaim = self.reclaim.lock();
@@ -389,13 +380,11 @@ impl<L: Locking> Machine<L> {
             kswapd.wake_at = None;
             kswapd.failures = if reclaimed > 0 { 0 } else { kswapd.failures + 1 };
         }
-        if P::ON {
-            cx.probe.event(Event::KswapdRun { nid, reclaimed });
-        }
+        cx.tell(|| Event::KswapdRun { nid, reclaimed });
     }
 
     /// `out_of_memory()`: kills the task with the most pages. Whether there was one.
-    pub(crate) fn out_of_memory<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) -> bool {
+    pub(crate) fn out_of_memory(&self, cx: &mut impl Context) -> bool {
         let victim = {
             let mut reclaim = self.reclaim.lock();
             let Some(i) = (0..reclaim.tasks.len()).max_by_key(|&i| reclaim.tasks[i].len()) else { return false };
@@ -403,14 +392,12 @@ impl<L: Locking> Machine<L> {
             reclaim.tasks.swap_remove(i)
         };
         self.free_unref_folios(cx, &victim);
-        if P::ON {
-            cx.probe.event(Event::OomKill { pages: victim.len() as u64 });
-        }
+        cx.tell(|| Event::OomKill { pages: victim.len() as u64 });
         true
     }
 
     /// `warn_alloc()`: a failure report, unless the request wants none or the last one is too recent.
-    pub(crate) fn warn_alloc<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, gfp: Gfp, order: u8) {
+    pub(crate) fn warn_alloc(&self, cx: &mut impl Context, gfp: Gfp, order: u8) {
         if gfp.has(Gfp::NOWARN) {
             return;
         }
@@ -422,14 +409,12 @@ impl<L: Locking> Machine<L> {
             reclaim.last_report = Some(reclaim.now_ns);
             reclaim.failure_reports += 1;
         }
-        if P::ON {
-            cx.probe.event(Event::FailureReport { order, gfp });
-        }
+        cx.tell(|| Event::FailureReport { order, gfp });
     }
 
     /// `drain_all_pages()`: the caller empties every CPU's lists by taking their locks; a list that somebody else
     /// holds is left alone.
-    pub(crate) fn drain_all_pages<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>) {
+    pub(crate) fn drain_all_pages(&self, cx: &mut impl Context) {
         for cpu in 0..self.cpus.len() {
             for zone in &self.zones {
                 let wanted = {

@@ -3,13 +3,12 @@
 //! All operations share one array of slots; the result of each has the recorder's form.
 
 use crate::bulk::{NullOnly, OutputOnly};
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::fault::{Ctx, Fault};
 use crate::free::check_order;
 use crate::gfp::Gfp;
 use crate::machine::Machine;
 use crate::pfn::Pfn;
-use crate::probe::Probe;
 use crate::slot::Slot;
 use crate::sync::{Lock, Locking};
 use crate::zone::Zone;
@@ -154,14 +153,14 @@ impl Replay {
     /// # Errors
     ///
     /// When a free names a block that was allocated with another order, or a lock is taken twice.
-    pub fn run<L: Locking, P: Probe, F: Fault>(
+    pub fn run<L: Locking>(
         &mut self,
         machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         op: &Op,
         result: &mut OpResult,
     ) -> Result<()> {
-        cx.cpu = op.cpu;
+        cx.run_on(op.cpu);
         let before = machine.vm_events().recorded();
         result.pages.clear();
         result.ret = self.execute(machine, cx, op, &mut result.pages)?;
@@ -177,22 +176,22 @@ impl Replay {
     /// # Errors
     ///
     /// As [`Replay::run`].
-    pub fn execute<L: Locking, P: Probe, F: Fault>(
+    pub fn execute<L: Locking>(
         &mut self,
         machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         op: &Op,
         pages: &mut Vec<(u32, u32)>,
     ) -> Result<u64> {
-        cx.cpu = op.cpu;
+        cx.run_on(op.cpu);
         match op.kind {
             OpKind::Bulk { api, gfp, nid, nr_pages, slot } => {
                 let slots = &self.slots[slot..slot + nr_pages];
                 self.before.clear();
                 self.before.extend(slots.iter().map(Slot::raw));
                 let ret = match api {
-                    Api::V1 => machine.bulk::<NullOnly, P, F>(cx, gfp, nid, slots),
-                    Api::V2 => machine.bulk::<OutputOnly, P, F>(cx, gfp, nid, slots),
+                    Api::V1 => machine.bulk::<NullOnly>(cx, gfp, nid, slots),
+                    Api::V2 => machine.bulk::<OutputOnly>(cx, gfp, nid, slots),
                 };
                 for (i, (slot, &before)) in slots.iter().zip(&self.before).enumerate() {
                     if slot.raw() != before {
@@ -230,13 +229,7 @@ impl Replay {
         }
     }
 
-    fn free<L: Locking, P: Probe, F: Fault>(
-        &self,
-        machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
-        slot: usize,
-        order: u8,
-    ) -> Result<u64> {
+    fn free<L: Locking>(&self, machine: &Machine<L>, cx: &mut impl Context, slot: usize, order: u8) -> Result<u64> {
         let slot = &self.slots[slot];
         let pfn = slot.get();
         if pfn.is_null() {

@@ -4,9 +4,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::fault::Ctx;
+use crate::context::Context;
 use crate::pfn::Pfn;
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 
 /// A slot of a page array: a frame number, or 0 for NULL. Atomic, so that somebody who writes to the array from another
 /// thread during a call causes odd results and nothing worse.
@@ -57,24 +57,22 @@ impl Slot {
 
     /// Whether a page is in the slot, told to the observer as a slot test.
     #[inline]
-    pub fn test<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize) -> bool {
+    pub fn test(&self, cx: &mut impl Context, index: usize) -> bool {
         self.look(cx, index).is_some()
     }
 
     /// The page in the slot, told to the observer as a slot test.
     #[inline]
-    pub fn look<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize) -> Option<Pfn> {
+    pub fn look(&self, cx: &mut impl Context, index: usize) -> Option<Pfn> {
         let raw = self.raw();
-        if P::ON {
-            cx.probe.event(Event::SlotTest { index, populated: raw != 0 });
-        }
+        cx.tell(|| Event::SlotTest { index, populated: raw != 0 });
         if raw == 0 { None } else { Some(Pfn(raw as u32)) }
     }
 
     /// Index of the first NULL slot from `from` on, or the length: what walking over populated slots comes to. Each slot
     /// is looked at by itself, up to the NULL one.
     #[inline]
-    pub fn first_null<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot], from: usize) -> usize {
+    pub fn first_null(cx: &mut impl Context, slots: &[Slot], from: usize) -> usize {
         // The very next slot is most often the one, or the one behind it.
         let Some(next) = slots.get(from) else { return slots.len() };
         if !next.test(cx, from) {
@@ -106,10 +104,8 @@ impl Slot {
 
     /// Stores a page, told to the observer as a slot write.
     #[inline]
-    pub fn write<P: Probe, F>(&self, cx: &mut Ctx<P, F>, index: usize, page: Pfn) {
+    pub fn write(&self, cx: &mut impl Context, index: usize, page: Pfn) {
         self.set(page);
-        if P::ON {
-            cx.probe.event(Event::SlotWrite { index, page });
-        }
+        cx.tell(|| Event::SlotWrite { index, page });
     }
 }

@@ -6,11 +6,11 @@
 //! ([`DeadEnd`]).
 
 use crate::alloc::AllocContext;
-use crate::fault::{Ctx, Fault};
+use crate::context::Context;
 use crate::gfp::{AllocFlags, Gfp, ZONE_NORMAL};
 use crate::machine::Machine;
 use crate::pfn::Pfn;
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 use crate::reclaim::DeadEnd;
 use crate::sync::Locking;
 
@@ -41,7 +41,7 @@ enum Oom {
 }
 
 impl<L: Locking> Machine<L> {
-    /// `gfp_to_alloc_flags()` (spec 6.4.1).
+    /// `gfp_to_alloc_flags()`.
     fn gfp_to_alloc_flags(&self, gfp: Gfp, order: u8) -> AllocFlags {
         let mut flags = AllocFlags(
             AllocFlags::WMARK_MIN.0
@@ -67,7 +67,7 @@ impl<L: Locking> Machine<L> {
         flags
     }
 
-    /// `__gfp_pfmemalloc_flags()` (spec 6.4.5).
+    /// `__gfp_pfmemalloc_flags()`.
     fn gfp_pfmemalloc_flags(&self, gfp: Gfp) -> AllocFlags {
         if gfp.has(Gfp::NOMEMALLOC) {
             AllocFlags::default()
@@ -80,12 +80,12 @@ impl<L: Locking> Machine<L> {
         }
     }
 
-    /// `__alloc_pages_slowpath()` (spec 6.4).
+    /// `__alloc_pages_slowpath()`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn alloc_pages_slowpath<P: Probe, F: Fault>(
+    pub(crate) fn alloc_pages_slowpath(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         gfp: Gfp,
         order: u8,
         ac: &AllocContext<'_>,
@@ -139,9 +139,7 @@ impl<L: Locking> Machine<L> {
                 Oom::Progress => no_progress_loops = 0,
                 Oom::NoProgress => break,
                 Oom::DeadEnd(why) => {
-                    if P::ON {
-                        cx.probe.event(Event::DeadEnd { why });
-                    }
+                    cx.tell(|| Event::DeadEnd { why });
                     return None;
                 }
             }
@@ -149,18 +147,12 @@ impl<L: Locking> Machine<L> {
         self.nopage(cx, gfp, order, ac)
     }
 
-    /// What follows when nothing helps (spec 6.4.15, 16).
-    fn nopage<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        gfp: Gfp,
-        order: u8,
-        ac: &AllocContext<'_>,
-    ) -> Option<Pfn> {
+    /// What follows when nothing helps.
+    fn nopage(&self, cx: &mut impl Context, gfp: Gfp, order: u8, ac: &AllocContext<'_>) -> Option<Pfn> {
         if gfp.has(Gfp::NOFAIL) && gfp.has(Gfp::DIRECT_RECLAIM) {
             let page = self.attempt(cx, order, AllocFlags::MIN_RESERVE, ac);
-            if P::ON && page.is_none() {
-                cx.probe.event(Event::DeadEnd { why: DeadEnd::NoFail });
+            if page.is_none() {
+                cx.tell(|| Event::DeadEnd { why: DeadEnd::NoFail });
             }
             return page;
         }
@@ -168,14 +160,8 @@ impl<L: Locking> Machine<L> {
         None
     }
 
-    /// `__alloc_pages_may_oom()` (spec 6.4.13).
-    fn alloc_pages_may_oom<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        gfp: Gfp,
-        order: u8,
-        ac: &AllocContext<'_>,
-    ) -> Oom {
+    /// `__alloc_pages_may_oom()`.
+    fn alloc_pages_may_oom(&self, cx: &mut impl Context, gfp: Gfp, order: u8, ac: &AllocContext<'_>) -> Oom {
         let flags = AllocFlags(AllocFlags::WMARK_HIGH.0 | AllocFlags::CPUSET.0);
         if let Some(page) = self.attempt(cx, order, flags, ac) {
             return Oom::Page(page);
@@ -201,10 +187,10 @@ impl<L: Locking> Machine<L> {
         })
     }
 
-    /// `should_reclaim_retry()` (spec 6.4.11).
-    fn should_reclaim_retry<P: Probe, F: Fault>(
+    /// `should_reclaim_retry()`.
+    fn should_reclaim_retry(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         order: u8,
         flags: AllocFlags,
         ac: &AllocContext<'_>,
@@ -224,7 +210,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `wake_all_kswapds()`: once for each node of the zonelist.
-    fn wake_all_kswapds<P: Probe, F: Fault>(&self, cx: &mut Ctx<P, F>, ac: &AllocContext<'_>) {
+    fn wake_all_kswapds(&self, cx: &mut impl Context, ac: &AllocContext<'_>) {
         let mut last = None;
         for zref in ac.zonelist {
             if last != Some(zref.nid) {

@@ -563,7 +563,7 @@ fn load_pageblocks(state: &ZoneState, pages: &PageMap, name: &str) -> Result<()>
 
 /// Puts the checked blocks on their lists.
 fn link_blocks<L: Locking>(zone: &Zone<L>, state: &ZoneState, pages: &PageMap) {
-    let mut locked = zone.lock(pages, 0);
+    let mut locked = zone.lock_untold(pages, 0);
     for (&order, lists) in &state.free {
         for (&mt, frames) in lists {
             for &raw in frames {

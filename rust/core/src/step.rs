@@ -6,8 +6,9 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::context::Ctx;
 use crate::fallback::RmqueueMode;
-use crate::fault::{Ctx, NoFault};
+use crate::fault::NoFault;
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
 use crate::page::PageState;
@@ -89,7 +90,8 @@ impl<L: Locking> Machine<L> {
     ) -> Option<Pfn> {
         let zone = &self.zones[zone];
         let flags = AllocFlags::WMARK_LOW;
-        let pfn = zone.lock(&self.pages, cx.cpu).__rmqueue(cx, self.config.rules, order, mt, flags, &mut series.0)?;
+        let pfn =
+            zone.lock_untold(&self.pages, cx.cpu).__rmqueue(cx, self.config.rules, order, mt, flags, &mut series.0)?;
         self.pages.set_allocated(pfn, order);
         Some(pfn)
     }
@@ -98,7 +100,7 @@ impl<L: Locking> Machine<L> {
     pub fn step_untake(&self, cpu: usize, pfn: Pfn, order: u8) {
         let Some(zone) = self.zone_of(pfn) else { return };
         self.pages.clear_head(pfn);
-        zone.lock(&self.pages, cpu).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
+        zone.lock_untold(&self.pages, cpu).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
     }
 
     /// Where the page is.
@@ -192,7 +194,7 @@ impl<L: Locking> Machine<L> {
         }) else {
             return 1;
         };
-        let mut locked = zone.lock(&self.pages, cpu);
+        let mut locked = zone.lock_untold(&self.pages, cpu);
         let mt = self.pages.migratetype(head);
         locked.del_page_from_free_list(head, high, mt);
         if high <= order {
@@ -321,7 +323,7 @@ impl<L: Locking> Machine<L> {
         let was = self.force_take(by, pfn, order)?;
         if let Some(zone) = self.zone_of(pfn) {
             self.pages.clear_head(pfn);
-            zone.lock(&self.pages, by).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
+            zone.lock_untold(&self.pages, by).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
         }
         Some(was)
     }

@@ -27,7 +27,7 @@ impl<L: Locking> Zone<L> {
         self.nr_free_pages.get().max(0)
     }
 
-    /// `zone_watermark_fast()` (spec 2.6): whether `order` can be had above `mark`, which includes the boost.
+    /// `zone_watermark_fast()`: whether `order` can be had above `mark`, which includes the boost.
     #[inline]
     pub(crate) fn zone_watermark_fast(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
         if order == 0 && !flags.has(AllocFlags::RESERVES) {
@@ -99,7 +99,7 @@ pub struct Marks {
     pub promo: u64,
 }
 
-/// `__setup_per_zone_wmarks()` (spec 2.2). `zones` is (zone index, managed pages) of every zone of the machine.
+/// `__setup_per_zone_wmarks()`. `zones` is (zone index, managed pages) of every zone of the machine.
 pub fn setup_per_zone_wmarks(zones: &[(u8, u64)], min_free_kbytes: u64, watermark_scale_factor: u64) -> Vec<Marks> {
     let pages_min = min_free_kbytes >> 2;
     let lowmem: u64 = zones.iter().filter(|z| z.0 != ZONE_MOVABLE).map(|z| z.1).sum();
@@ -125,12 +125,12 @@ pub fn kernel_clamp<T: PartialOrd>(value: T, low: T, high: T) -> T {
     }
 }
 
-/// `calculate_min_free_kbytes()` at boot (spec 2.1): from the free memory of the local node's zonelist up to Normal.
+/// `calculate_min_free_kbytes()` at boot: from the free memory of the local node's zonelist up to Normal.
 pub fn calculate_min_free_kbytes(lowmem_pages: u64) -> u64 {
     ((lowmem_pages * 4 * 16).isqrt()).clamp(128, 262_144)
 }
 
-/// What starting khugepaged raises `min_free_kbytes` to (spec 2.1.4), for `zones` populated zones up to Normal and
+/// What starting khugepaged raises `min_free_kbytes` to, for `zones` populated zones up to Normal and
 /// `above_high` pages above the HIGH marks in force.
 pub fn set_recommended_min_free_kbytes(zones: u64, above_high: u64) -> u64 {
     let pageblock = u64::from(crate::pfn::PAGEBLOCK_NR_PAGES);
@@ -144,7 +144,7 @@ pub const THP_MIN_PAGES: u64 = 131_072;
 /// `sysctl_lowmem_reserve_ratio`, by zone index.
 pub const LOWMEM_RESERVE_RATIO: [u64; MAX_NR_ZONES] = [256, 256, 32, 0];
 
-/// `setup_per_zone_lowmem_reserve()` of one node (spec 2.3): `managed` by zone index.
+/// `setup_per_zone_lowmem_reserve()` of one node: `managed` by zone index.
 pub fn setup_per_zone_lowmem_reserve(
     managed: [u64; MAX_NR_ZONES],
     ratio: [u64; MAX_NR_ZONES],
@@ -162,12 +162,12 @@ pub fn setup_per_zone_lowmem_reserve(
     reserve
 }
 
-/// `calculate_normal_threshold()` (spec 2.7.2).
+/// `calculate_normal_threshold()`.
 pub fn calculate_normal_threshold(online_cpus: u64, managed: u64) -> u64 {
     (2 * fls(online_cpus) * (1 + fls(managed >> 15))).min(125)
 }
 
-/// `calculate_pressure_threshold()` (spec 2.7.3): while kswapd is awake.
+/// `calculate_pressure_threshold()`: while kswapd is awake.
 pub fn calculate_pressure_threshold(online_cpus: u64, low: u64, min: u64) -> u64 {
     ((low - min) / online_cpus).clamp(1, 125)
 }

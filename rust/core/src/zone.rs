@@ -5,11 +5,13 @@ use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering::
 
 use serde::{Deserialize, Serialize};
 
+use crate::context::Context;
 use crate::gfp::{MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
 use crate::list::FreeList;
 use crate::page::PageMap;
 use crate::pcp::PerCpuPages;
 use crate::pfn::{NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, Pfn};
+use crate::probe::Event;
 use crate::sync::{Lock, Locking};
 
 /// Index of a watermark in [`Zone::watermark`].
@@ -182,10 +184,27 @@ impl<L: Locking> Zone<L> {
         u32::from(self.reclaim_active.load(Relaxed)) << 1 | u32::from(self.below_high.load(Relaxed)) << 2
     }
 
-    /// Takes the zone lock on behalf of `cpu`.
+    /// Runs `f` under the zone lock. The observer is told of both ends; nobody holds the lock when it is.
+    #[inline(always)]
+    pub(crate) fn with_lock<C: Context, R>(
+        &self,
+        cx: &mut C,
+        pages: &PageMap,
+        f: impl FnOnce(&mut LockedZone<'_, L>, &mut C) -> R,
+    ) -> R {
+        cx.tell(|| Event::ZoneLock { zone: self.index });
+        let (result, moved) = {
+            let mut locked = self.lock_untold(pages, cx.cpu());
+            (f(&mut locked, cx), locked.moved)
+        };
+        cx.tell(|| Event::ZoneUnlock { zone: self.index, pages: moved });
+        result
+    }
+
+    /// Takes the zone lock on behalf of `cpu` and tells nobody: while a machine is made, and between the lines of a trace.
     #[inline]
-    pub(crate) fn lock<'a>(&'a self, pages: &'a PageMap, cpu: usize) -> LockedZone<'a, L> {
-        LockedZone { zone: self, pages, cpu, area: self.area.0.lock(), boosted: false }
+    pub(crate) fn lock_untold<'a>(&'a self, pages: &'a PageMap, cpu: usize) -> LockedZone<'a, L> {
+        LockedZone { zone: self, pages, cpu, area: self.area.0.lock(), boosted: false, moved: 0 }
     }
 }
 
@@ -198,6 +217,8 @@ pub(crate) struct LockedZone<'a, L: Locking> {
     /// `ZONE_BOOSTED_WATERMARK`: set by a boost on behalf of a request that may wake kswapd, tested and cleared on the
     /// way out of the same `rmqueue()`. Nobody else ever sees it set, so it lives here and not in the zone.
     pub(crate) boosted: bool,
+    /// Pages that moved under this hold, for the observer.
+    pub(crate) moved: u32,
 }
 
 impl<L: Locking> LockedZone<'_, L> {

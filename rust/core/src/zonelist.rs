@@ -63,7 +63,7 @@ pub const REMOTE_DISTANCE: u64 = 20;
 /// `MAX_NUMNODES` weighs distance against load.
 const MAX_NUMNODES: u64 = 1 << 10;
 
-/// `build_zonelists()`: for each node the order in which nodes with memory are tried (spec 1.5.2).
+/// `build_zonelists()`: for each node the order in which nodes with memory are tried.
 /// `with_memory[n]` and `with_cpus[n]` say what node `n` has.
 pub fn build_zonelists(with_memory: &[bool], with_cpus: &[bool]) -> Vec<Vec<usize>> {
     let mut load = vec![0u64; with_memory.len()];

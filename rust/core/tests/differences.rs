@@ -4,11 +4,11 @@
 mod common;
 
 use bulkpages_core::bulk::{NullOnly, OutputOnly, Semantics};
-use bulkpages_core::fault::{Ctx, Fault, FaultPlan};
+use bulkpages_core::fault::{Fault, FaultPlan};
 use bulkpages_core::gfp::Gfp;
-use bulkpages_core::probe::{Event, Probe, SingleReason};
+use bulkpages_core::probe::{Event, SingleReason};
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Context, Ctx, Machine, Pfn, Slot};
 use common::{DMA32, alloc, array, compact, count, machine, page_allocs, pages, picture, set_marks, watch, watch_with};
 
 const GFP: Gfp = Gfp::KERNEL;
@@ -17,16 +17,16 @@ fn plain() -> Machine<Local> {
     machine(64, |_| {})
 }
 
-fn bulk<S: Semantics, P: Probe, F: Fault>(m: &Machine<Local>, cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
-    m.alloc_pages_bulk::<S, P, F>(cx, GFP, None, slots).unwrap()
+fn bulk<S: Semantics>(m: &Machine<Local>, cx: &mut impl Context, slots: &[Slot]) -> usize {
+    m.alloc_pages_bulk::<S>(cx, GFP, None, slots).unwrap()
 }
 
-fn v1<P: Probe, F: Fault>(m: &Machine<Local>, cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
-    bulk::<NullOnly, P, F>(m, cx, slots)
+fn v1(m: &Machine<Local>, cx: &mut impl Context, slots: &[Slot]) -> usize {
+    bulk::<NullOnly>(m, cx, slots)
 }
 
-fn v2<P: Probe, F: Fault>(m: &Machine<Local>, cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
-    bulk::<OutputOnly, P, F>(m, cx, slots)
+fn v2(m: &Machine<Local>, cx: &mut impl Context, slots: &[Slot]) -> usize {
+    bulk::<OutputOnly>(m, cx, slots)
 }
 
 fn single_reason<F: Fault>(cx: &Ctx<Vec<Event>, F>) -> Option<SingleReason> {
@@ -356,10 +356,10 @@ fn a20_memcg_forces_single_pages_in_both() {
     m.set_memcg(true);
     let slots = Slot::array(8);
     let mut cx = watch();
-    assert_eq!(m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, Gfp::KERNEL_ACCOUNT, None, &slots).unwrap(), 1);
+    assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut cx, Gfp::KERNEL_ACCOUNT, None, &slots).unwrap(), 1);
     assert_eq!(single_reason(&cx), Some(SingleReason::Memcg));
     let mut cx = watch();
-    assert_eq!(m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, Gfp::KERNEL_ACCOUNT, None, &slots).unwrap(), 1);
+    assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, Gfp::KERNEL_ACCOUNT, None, &slots).unwrap(), 1);
     assert_eq!(single_reason(&cx), Some(SingleReason::Memcg));
 }
 

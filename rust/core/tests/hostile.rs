@@ -29,7 +29,7 @@ fn scribbled<'a>(slots: &'a [Slot], garbage: u64) -> Ctx<Scribbler<'a>, bulkpage
 
 fn filled(m: &Machine<Local>, n: usize) -> (Box<[Slot]>, Vec<Pfn>) {
     let slots = Slot::array(n);
-    m.alloc_pages_bulk::<OutputOnly, _, _>(&mut Ctx::on(0), Gfp::KERNEL, None, &slots).unwrap();
+    m.alloc_pages_bulk::<OutputOnly>(&mut Ctx::on(0), Gfp::KERNEL, None, &slots).unwrap();
     let pages = slots.iter().map(Slot::get).collect();
     (slots, pages)
 }
@@ -59,10 +59,10 @@ fn bulk_calls_survive_a_scribbled_array() {
         let slots = Slot::array(40);
         let cx = &mut scribbled(&slots, garbage);
         let nid = None;
-        let got = m.alloc_pages_bulk::<NullOnly, _, _>(cx, Gfp::KERNEL, nid, &slots).unwrap();
+        let got = m.alloc_pages_bulk::<NullOnly>(cx, Gfp::KERNEL, nid, &slots).unwrap();
         assert!(got <= 40);
         m.audit().unwrap();
-        let got = m.alloc_pages_bulk::<OutputOnly, _, _>(cx, Gfp::KERNEL, nid, &slots).unwrap();
+        let got = m.alloc_pages_bulk::<OutputOnly>(cx, Gfp::KERNEL, nid, &slots).unwrap();
         assert_eq!(got, 40);
         m.audit().unwrap();
         m.alloc_pages_bulk_refill(cx, Gfp::KERNEL, &slots).unwrap();

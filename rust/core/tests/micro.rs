@@ -59,7 +59,7 @@ fn take(m: &Machine<Local>, cx: &mut Ctx<Vec<Event>, NoFault>, n: usize) -> Vec<
 /// Whether a bulk call of `n` goes through the batch path.
 fn batched(m: &Machine<Local>, n: usize) -> bool {
     let mut cx = watched();
-    assert!(bulk::<OutputOnly, _, _, _>(m, &mut cx, KERNEL, &Slot::array(n)) > 0);
+    assert!(bulk::<OutputOnly>(m, &mut cx, KERNEL, &Slot::array(n)) > 0);
     let single = count(&cx.probe, |e| matches!(e, Event::BulkSingle { .. })) > 0;
     let zone = count(&cx.probe, |e| matches!(e, Event::BulkZone { .. })) > 0;
     assert_ne!(single, zone);
@@ -180,7 +180,7 @@ fn table_5_10_v1() {
         let slots = array(&m, before);
         let kept = frames(&slots);
         let mut cx = failing(fault());
-        let ret = bulk::<NullOnly, _, _, _>(&m, &mut cx, KERNEL, &slots);
+        let ret = bulk::<NullOnly>(&m, &mut cx, KERNEL, &slots);
         let (batch, single) = in_batch_and_single(&cx.probe);
         assert_eq!((ret, &*shape(&slots), batch, single), v1, "{before}");
         for (before, after) in kept.iter().zip(frames(&slots)) {
@@ -200,7 +200,7 @@ fn table_5_10_v2_after_compaction() {
             continue;
         };
         let mut cx = failing(fault());
-        let ret = bulk::<OutputOnly, _, _, _>(&m, &mut cx, KERNEL, &slots[had..]);
+        let ret = bulk::<OutputOnly>(&m, &mut cx, KERNEL, &slots[had..]);
         let (batch, single) = in_batch_and_single(&cx.probe);
         assert_eq!((ret, &*shape(&slots), batch, single), want, "{before}");
     }
@@ -217,9 +217,9 @@ fn table_5_10_marks() {
         let mut cx = watched();
         if v2 {
             let had = compact(&slots);
-            bulk::<OutputOnly, _, _, _>(&m, &mut cx, KERNEL, &slots[had..]);
+            bulk::<OutputOnly>(&m, &mut cx, KERNEL, &slots[had..]);
         } else {
-            bulk::<NullOnly, _, _, _>(&m, &mut cx, KERNEL, &slots);
+            bulk::<NullOnly>(&m, &mut cx, KERNEL, &slots);
         }
         cx.probe.iter().find_map(|e| if let Event::BulkSingle { reason } = e { Some(*reason) } else { None })
     };
@@ -239,7 +239,7 @@ fn spec_5_11_array_accesses() {
     pattern[1] = '.';
     let slots = array(&m, &pattern.iter().collect::<String>());
     let mut cx = watched();
-    assert_eq!(bulk::<NullOnly, _, _, _>(&m, &mut cx, KERNEL, &slots), 259);
+    assert_eq!(bulk::<NullOnly>(&m, &mut cx, KERNEL, &slots), 259);
     let lock = cx.probe.iter().position(|e| matches!(e, Event::PcpTrylock { .. })).unwrap();
     assert_eq!((slot_tests(&cx.probe[..lock]), slot_tests(&cx.probe[lock..]), slot_writes(&cx.probe)), (2, 258, 1));
 }
@@ -309,7 +309,7 @@ fn s3_4_the_first_entry_of_the_smallest_order_leaves() {
     let m = machine(vec![zone]);
     let mut cx = watched();
     let slots = Slot::array(4);
-    bulk::<OutputOnly, _, _, _>(&m, &mut cx, MOVABLE, &slots);
+    bulk::<OutputOnly>(&m, &mut cx, MOVABLE, &slots);
     // List order, not address order; only then the large block is split.
     assert_eq!(frames(&slots), [4500, 4300, 4400, 5120]);
     let percpu: Vec<bool> = cx

@@ -80,9 +80,9 @@ impl<L: Locking> World<L> {
         let cx = &mut Ctx::on(cpu);
         let before: Vec<Pfn> = slots.iter().map(Slot::get).collect();
         let n = if v1 {
-            self.m.alloc_pages_bulk::<NullOnly, _, _>(cx, Gfp(gfp), None, &slots).unwrap()
+            self.m.alloc_pages_bulk::<NullOnly>(cx, Gfp(gfp), None, &slots).unwrap()
         } else {
-            self.m.alloc_pages_bulk::<OutputOnly, _, _>(cx, Gfp(gfp), None, &slots).unwrap()
+            self.m.alloc_pages_bulk::<OutputOnly>(cx, Gfp(gfp), None, &slots).unwrap()
         };
         let fresh: Vec<Pfn> = slots.iter().zip(&before).filter(|(s, b)| s.get() != **b).map(|(s, _)| s.get()).collect();
         if v1 {
@@ -137,9 +137,9 @@ impl<L: Locking> World<L> {
                 let cx = &mut Ctx { cpu, probe: bulkpages_core::probe::NoProbe, fault };
                 let slots = Slot::array(nr);
                 if v1 {
-                    self.m.alloc_pages_bulk::<NullOnly, _, _>(cx, Gfp::KERNEL, None, &slots).unwrap();
+                    self.m.alloc_pages_bulk::<NullOnly>(cx, Gfp::KERNEL, None, &slots).unwrap();
                 } else {
-                    self.m.alloc_pages_bulk::<OutputOnly, _, _>(cx, Gfp::KERNEL, None, &slots).unwrap();
+                    self.m.alloc_pages_bulk::<OutputOnly>(cx, Gfp::KERNEL, None, &slots).unwrap();
                 }
                 let got: Vec<_> = slots.iter().map(Slot::get).filter(|p| !p.is_null()).collect();
                 assert!(got.len() as i64 <= pages, "{} pages of a budget of {pages}", got.len());
@@ -214,8 +214,8 @@ proptest! {
             let cpu = cpu % a.m.cpus();
             let (mut one, mut two) = (common::watch(), common::watch());
             (one.cpu, two.cpu) = (cpu, cpu);
-            let n1 = a.m.alloc_pages_bulk::<NullOnly, _, _>(&mut one, Gfp(gfp), None, &s1).unwrap();
-            let n2 = b.m.alloc_pages_bulk::<OutputOnly, _, _>(&mut two, Gfp(gfp), None, &s2).unwrap();
+            let n1 = a.m.alloc_pages_bulk::<NullOnly>(&mut one, Gfp(gfp), None, &s1).unwrap();
+            let n2 = b.m.alloc_pages_bulk::<OutputOnly>(&mut two, Gfp(gfp), None, &s2).unwrap();
             prop_assert_eq!(n1, n2);
             prop_assert!(s1.iter().map(Slot::get).eq(s2.iter().map(Slot::get)));
             one.probe.retain(|e| !matches!(e, bulkpages_core::probe::Event::SlotTest { .. }));

@@ -59,7 +59,7 @@ fn nofragment_goes_to_another_zone_of_the_node_first() {
     // A bulk call does not carry the flag.
     let m = machine(vec![normal.clone(), low]);
     let slots = Slot::array(4);
-    bulk::<OutputOnly, _, _, _>(&m, &mut watched(), KERNEL, &slots);
+    bulk::<OutputOnly>(&m, &mut watched(), KERNEL, &slots);
     assert!(frames(&slots).iter().all(|&pfn| pfn >= 8192));
     // Where DMA32 would have to mix as well, the second pass does without the flag.
     let m = machine(vec![normal, scattered(0, 1, 4096, 1, 64)]);
@@ -128,7 +128,7 @@ fn while_grouping_is_disabled_everything_is_unmovable() {
     assert_eq!((page, &claimed(&events)[..]), (Some(Pfn(4800)), &[(7, true)][..]));
     // Slots of a bulk call are filled from the same list.
     let slots = Slot::array(2);
-    assert_eq!(bulk::<NullOnly, _, _, _>(&m, &mut watched(), MOVABLE, &slots), 2);
+    assert_eq!(bulk::<NullOnly>(&m, &mut watched(), MOVABLE, &slots), 2);
     assert_eq!(frames(&slots), [4801, 4802]);
 }
 
@@ -242,7 +242,7 @@ fn who_boosts_and_may_wake_kswapd_wakes_it_once() {
     assert_eq!(run(NOTHING), (0, 512));
     let m = machine(vec![zone()]);
     let mut cx = watched();
-    bulk::<OutputOnly, _, _, _>(&m, &mut cx, KERNEL, &Slot::array(8));
+    bulk::<OutputOnly>(&m, &mut cx, KERNEL, &Slot::array(8));
     assert_eq!((kswapd_wakes(&cx.probe), m.zone_info(0).unwrap().boost), (0, 512), "bulk boosts and wakes nobody");
 }
 
@@ -553,7 +553,7 @@ fn a_memory_cgroup_is_asked_only_for_accounted_pages() {
     m.set_memcg(true);
     let alone = |gfp| {
         let mut cx = watched();
-        bulk::<NullOnly, _, _, _>(&m, &mut cx, gfp, &Slot::array(8));
+        bulk::<NullOnly>(&m, &mut cx, gfp, &Slot::array(8));
         count(&cx.probe, |e| matches!(e, Event::BulkSingle { .. }))
     };
     assert_eq!((alone(small::KERNEL_ACCOUNT), alone(KERNEL)), (1, 0));

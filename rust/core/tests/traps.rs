@@ -76,7 +76,7 @@ fn t03_the_v1_mark_uses_the_whole_array_even_for_one_hole() {
     set_marks(&mut snapshot.zones[DMA32], 1, low, low + 1000);
     let m = Machine::<Local>::from_snapshot(&snapshot).unwrap();
     let mut cx = watch();
-    m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, GFP, None, &slots).unwrap();
+    m.alloc_pages_bulk::<NullOnly>(&mut cx, GFP, None, &slots).unwrap();
     assert_eq!(single_reason(&cx), Some(SingleReason::Watermark));
 }
 
@@ -89,7 +89,7 @@ fn t04_t05_one_page_is_about_position_not_about_holes() {
             slot.set_raw(u64::from(!holes.contains(&i)));
         }
         let mut cx = watch();
-        assert_eq!(m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, GFP, None, &slots).unwrap(), 8);
+        assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut cx, GFP, None, &slots).unwrap(), 8);
         assert_eq!(single_reason(&cx), reason);
     }
 }
@@ -111,7 +111,7 @@ fn t08_bulk_refills_ignore_nofragment() {
     assert_eq!(zone_of(alloc(&m, GFP).unwrap(), &m), 1, "single: the page of another zone");
     let m = machine_of(&spec, shredded);
     let slots = Slot::array(4);
-    m.alloc_pages_bulk::<OutputOnly, _, _>(&mut Ctx::on(0), GFP, None, &slots).unwrap();
+    m.alloc_pages_bulk::<OutputOnly>(&mut Ctx::on(0), GFP, None, &slots).unwrap();
     assert_eq!(zone_of(slots[0].get(), &m), 2, "batch: a mixed pageblock");
 }
 
@@ -120,7 +120,7 @@ fn t09_bulk_does_not_decay_free_count() {
     let m = one_zone(|s| set_pcp(&mut s.zones[DMA32], 7, 3000, 9000));
     let slots = Slot::array(64);
     for _ in 0..40 {
-        m.alloc_pages_bulk::<NullOnly, _, _>(&mut Ctx::on(0), GFP, None, &slots).unwrap();
+        m.alloc_pages_bulk::<NullOnly>(&mut Ctx::on(0), GFP, None, &slots).unwrap();
         m.free_bulk(&mut Ctx::on(0), &slots).unwrap();
     }
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().free_count, 7 << 5, "it climbs to its cap");
@@ -235,9 +235,9 @@ fn t18_t20_a_failed_trylock_goes_to_the_buddy_lists_and_its_trace_says_percpu_re
 fn t19_pages_of_a_batch_leave_no_mm_page_alloc() {
     let m = one_zone(|_| {});
     let mut cx = watch();
-    m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, GFP, None, &Slot::array(20)).unwrap();
+    m.alloc_pages_bulk::<NullOnly>(&mut cx, GFP, None, &Slot::array(20)).unwrap();
     assert_eq!(page_allocs(&cx), 0);
-    m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, GFP, None, &Slot::array(1)).unwrap();
+    m.alloc_pages_bulk::<NullOnly>(&mut cx, GFP, None, &Slot::array(1)).unwrap();
     assert_eq!(page_allocs(&cx), 1);
 }
 
@@ -315,7 +315,7 @@ fn unclaimable_of(boost_factor: u64, managed: u64) -> Machine<Local> {
 fn zones_below_four_pageblocks_are_not_boosted() {
     for (managed, boost) in [(2047, 0), (2048, 512)] {
         let m = unclaimable_of(15_000, managed);
-        m.alloc_pages_bulk::<OutputOnly, _, _>(&mut Ctx::on(0), GFP, None, &Slot::array(2)).unwrap();
+        m.alloc_pages_bulk::<OutputOnly>(&mut Ctx::on(0), GFP, None, &Slot::array(2)).unwrap();
         assert_eq!(m.zone_info(DMA32).unwrap().boost, boost, "{managed} managed pages");
     }
 }
@@ -324,7 +324,7 @@ fn zones_below_four_pageblocks_are_not_boosted() {
 fn t30_t31_a_claim_attempt_boosts_even_if_it_fails_and_a_steal_does_not() {
     let m = unclaimable(15_000);
     let mut cx = watch();
-    m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, GFP, None, &Slot::array(2)).unwrap();
+    m.alloc_pages_bulk::<OutputOnly>(&mut cx, GFP, None, &Slot::array(2)).unwrap();
     assert!(count(&cx, |e| matches!(e, Event::Extfrag { change_ownership: false, .. })) > 0, "stolen in the end");
     let boost = m.zone_info(DMA32).unwrap().boost;
     assert_eq!(boost, 512, "one attempt adds a pageblock");
@@ -374,7 +374,7 @@ fn t33_t34_a_batch_stays_on_its_node() {
     });
     let mut cx = watch();
     let slots = Slot::array(8);
-    assert_eq!(m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, GFP, Some(0), &slots).unwrap(), 1);
+    assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, GFP, Some(0), &slots).unwrap(), 1);
     assert_eq!(single_reason(&cx), Some(SingleReason::RemoteNode));
     let events = m.vm_events();
     assert_eq!(
@@ -388,14 +388,14 @@ fn t33_t34_a_batch_stays_on_its_node() {
         set_marks(dma32, 1, 1 << 30, 1 << 30);
     });
     let mut cx = watch();
-    assert_eq!(m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, GFP, Some(0), &slots).unwrap(), 8);
+    assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, GFP, Some(0), &slots).unwrap(), 8);
     assert_eq!(m.vm_events().pgalloc[0], 8);
 }
 
 #[test]
 fn t42_zero_pages_return_zero_even_with_a_populated_array() {
     let m = one_zone(|_| {});
-    assert_eq!(m.alloc_pages_bulk::<NullOnly, _, _>(&mut watch(), GFP, None, &[]).unwrap(), 0);
+    assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut watch(), GFP, None, &[]).unwrap(), 0);
 }
 
 #[test]
@@ -508,7 +508,7 @@ fn t61_a_realtime_task_sees_half_of_min() {
 fn t63_a_batch_may_pass_the_gate_and_find_nothing() {
     let m = overstated();
     let mut cx = watch();
-    assert_eq!(m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, Gfp::NOWAIT, None, &Slot::array(8)).unwrap(), 0);
+    assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, Gfp::NOWAIT, None, &Slot::array(8)).unwrap(), 0);
     assert_eq!(single_reason(&cx), Some(SingleReason::FirstTake));
 }
 

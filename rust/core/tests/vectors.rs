@@ -84,7 +84,7 @@ fn a3_first_unmovable_refill() {
     let m = machine(32, |s| set_pcp(&mut s.zones[DMA32], 63, 300, 30_000));
     let mut cx = watch();
     let slots = Slot::array(2);
-    assert_eq!(m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, Gfp::KERNEL, None, &slots).unwrap(), 2);
+    assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut cx, Gfp::KERNEL, None, &slots).unwrap(), 2);
     assert_eq!((slots[0].get(), slots[1].get()), (Pfn(4096), Pfn(4097)));
     let extfrag: Vec<_> = cx.probe.iter().filter(|e| matches!(e, Event::Extfrag { .. })).collect();
     let Event::Extfrag { page, alloc_order, fallback_order, change_ownership, .. } = *extfrag[0] else { panic!() };
@@ -184,7 +184,7 @@ fn a5_page_pool_steady_state() {
     let mut cx = watch();
     let slots = Slot::array(64);
     for _ in 0..40 {
-        assert_eq!(m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, Gfp::ATOMIC, None, &slots).unwrap(), 64);
+        assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, Gfp::ATOMIC, None, &slots).unwrap(), 64);
         m.free_bulk(&mut cx, &slots).unwrap();
     }
     assert_eq!(refills(&cx.probe), [63, 126]);
@@ -193,7 +193,7 @@ fn a5_page_pool_steady_state() {
     assert_eq!((pcp.count, pcp.high, pcp.free_count, pcp.alloc_factor), (189, 489, 2016, 0));
     let m = quiet(63, 300, 30_000);
     let slots = Slot::array(64);
-    m.alloc_pages_bulk::<NullOnly, _, _>(&mut Ctx::on(0), Gfp::KERNEL, None, &slots).unwrap();
+    m.alloc_pages_bulk::<NullOnly>(&mut Ctx::on(0), Gfp::KERNEL, None, &slots).unwrap();
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().count, 125);
 }
 
@@ -211,7 +211,7 @@ fn takes_batch(free: i64, low: i64, n: usize) -> bool {
     }
     let mut cx = watch();
     let slots = Slot::array(n);
-    m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, Gfp::KERNEL | Gfp::DMA32, None, &slots).unwrap();
+    m.alloc_pages_bulk::<OutputOnly>(&mut cx, Gfp::KERNEL | Gfp::DMA32, None, &slots).unwrap();
     let zone = cx.probe.iter().find_map(|e| if let Event::BulkZone { zone } = e { Some(*zone) } else { None });
     zone == Some(DMA32)
 }
@@ -276,9 +276,9 @@ fn a9_calls_in_the_band() {
         let mut filled = 0;
         while filled < 16 {
             filled = if v1 {
-                m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, Gfp::KERNEL, None, &slots).unwrap()
+                m.alloc_pages_bulk::<NullOnly>(&mut cx, Gfp::KERNEL, None, &slots).unwrap()
             } else {
-                filled + m.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, Gfp::KERNEL, None, &slots[filled..]).unwrap()
+                filled + m.alloc_pages_bulk::<OutputOnly>(&mut cx, Gfp::KERNEL, None, &slots[filled..]).unwrap()
             };
         }
         let found = (
@@ -296,6 +296,6 @@ fn the_return_value_of_v1_depends_on_the_layout() {
         let m = machine(64, |_| {});
         let slots = common::array(&m, picture);
         let mut cx = watch_with(pages(2));
-        assert_eq!(m.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, Gfp::KERNEL, None, &slots).unwrap(), v1, "{picture}");
+        assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut cx, Gfp::KERNEL, None, &slots).unwrap(), v1, "{picture}");
     }
 }

@@ -13,7 +13,7 @@ use core::fmt;
 pub mod lists;
 pub mod nested;
 
-/// Which kernel, and so which code keeps which handlers out (spec 4.11).
+/// Which kernel, and so which code keeps which handlers out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
     /// UP before 038a102535eb: `spin_lock()` is nothing, so a trylock always succeeds; only sections entered by trylock

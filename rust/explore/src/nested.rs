@@ -263,8 +263,8 @@ impl Shared<'_> {
         let held = usize::from(kept.is_some());
         let gfp = Gfp::ATOMIC;
         let ret = match call {
-            Call::V1 => self.machine.alloc_pages_bulk::<NullOnly, _, _>(cx, gfp, None, &slots)?,
-            Call::V2 => self.machine.alloc_pages_bulk::<OutputOnly, _, _>(cx, gfp, None, &slots)?,
+            Call::V1 => self.machine.alloc_pages_bulk::<NullOnly>(cx, gfp, None, &slots)?,
+            Call::V2 => self.machine.alloc_pages_bulk::<OutputOnly>(cx, gfp, None, &slots)?,
             _ => {
                 self.machine.alloc_pages_bulk_refill(cx, gfp, &slots)?;
                 slots.iter().take_while(|s| !s.get().is_null()).count()

@@ -91,14 +91,14 @@ fn check(machine: &Machine<Checked>, owned: &[Vec<Pfn>]) {
 
 fn v1(machine: &Machine<Checked>, cpu: usize) -> Vec<Pfn> {
     let slots = Slot::array(4);
-    let ret = machine.alloc_pages_bulk::<NullOnly, _, _>(&mut Ctx::on(cpu), Gfp::KERNEL, None, &slots).unwrap();
+    let ret = machine.alloc_pages_bulk::<NullOnly>(&mut Ctx::on(cpu), Gfp::KERNEL, None, &slots).unwrap();
     assert!(ret >= 1 && slots[..ret].iter().all(|s| !s.get().is_null()), "v1 returned {ret}");
     slots.iter().map(Slot::get).filter(|p| !p.is_null()).collect()
 }
 
 fn v2(machine: &Machine<Checked>, cpu: usize) -> Vec<Pfn> {
     let slots = Slot::array(4);
-    let ret = machine.alloc_pages_bulk::<OutputOnly, _, _>(&mut Ctx::on(cpu), Gfp::KERNEL, None, &slots).unwrap();
+    let ret = machine.alloc_pages_bulk::<OutputOnly>(&mut Ctx::on(cpu), Gfp::KERNEL, None, &slots).unwrap();
     let pages: Vec<Pfn> = slots.iter().map(Slot::get).filter(|p| !p.is_null()).collect();
     assert!(ret >= 1 && ret == pages.len(), "v2 returned {ret} for {} pages", pages.len());
     pages

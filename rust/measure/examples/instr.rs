@@ -22,10 +22,10 @@ fn measured<L: Locking>(machine: &Machine<L>, cx: &mut Plain, api: &str, slots: 
             }
             slots.len()
         }
-        "v1" => machine.bulk::<NullOnly, _, _>(cx, Gfp::KERNEL, 0, slots),
+        "v1" => machine.bulk::<NullOnly>(cx, Gfp::KERNEL, 0, slots),
         _ => {
             let filled = if holes { bulkpages_callers::compact::compact(cx, slots) } else { 0 };
-            machine.bulk::<OutputOnly, _, _>(cx, Gfp::KERNEL, 0, &slots[filled..])
+            machine.bulk::<OutputOnly>(cx, Gfp::KERNEL, 0, &slots[filled..])
         }
     }
 }

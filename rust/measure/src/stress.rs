@@ -369,8 +369,8 @@ impl<L: Locking> Worker<'_, L> {
             }
         }
         let ret = self.call(Side::Bulk, |m, cx, slots| match op {
-            Op::V1 => m.alloc_pages_bulk::<NullOnly, _, _>(cx, Gfp::KERNEL, None, &slots[..n]).map(|_| ()),
-            Op::V2 => m.alloc_pages_bulk::<OutputOnly, _, _>(cx, Gfp::KERNEL, None, &slots[..n]).map(|_| ()),
+            Op::V1 => m.alloc_pages_bulk::<NullOnly>(cx, Gfp::KERNEL, None, &slots[..n]).map(|_| ()),
+            Op::V2 => m.alloc_pages_bulk::<OutputOnly>(cx, Gfp::KERNEL, None, &slots[..n]).map(|_| ()),
             _ => m.alloc_pages_bulk_refill(cx, Gfp::KERNEL, &slots[..n]).map(|_| ()),
         });
         ret?;

@@ -100,7 +100,7 @@ pub(crate) fn fill<L: Locking, P: Probe, F: Fault>(
             let mut filled = 0;
             while filled < slots.len() {
                 let last = filled;
-                filled = machine.bulk::<NullOnly, P, F>(cx, GFP, nid, slots);
+                filled = machine.bulk::<NullOnly>(cx, GFP, nid, slots);
                 if filled == last {
                     break;
                 }
@@ -109,7 +109,7 @@ pub(crate) fn fill<L: Locking, P: Probe, F: Fault>(
         Api::V2 => {
             let mut filled = if holes { bulkpages_callers::compact::compact(cx, slots) } else { 0 };
             while filled < slots.len() {
-                let n = machine.bulk::<OutputOnly, P, F>(cx, GFP, nid, &slots[filled..]);
+                let n = machine.bulk::<OutputOnly>(cx, GFP, nid, &slots[filled..]);
                 if n == 0 {
                     break;
                 }

@@ -291,8 +291,8 @@ impl Machine {
         };
         let call = || {
             with_ctx!(self, cpu, |m, cx| match api {
-                Api::V1 => m.alloc_pages_bulk::<NullOnly, _, _>(cx, gfp, nid, slots),
-                Api::V2 => m.alloc_pages_bulk::<OutputOnly, _, _>(cx, gfp, nid, slots),
+                Api::V1 => m.alloc_pages_bulk::<NullOnly>(cx, gfp, nid, slots),
+                Api::V2 => m.alloc_pages_bulk::<OutputOnly>(cx, gfp, nid, slots),
             })
         };
         if slots.len() >= DETACH_SLOTS || self.threads() { py.detach(call) } else { call() }.map_err(to_py)

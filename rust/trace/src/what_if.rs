@@ -101,8 +101,8 @@ pub fn run(machine: &mut Machine<Local>, requests: &[Request], api: Api) -> Cost
                     let Ok(g) = Gfp::new((*gfp).into()) else { break };
                     let rest = &slots[done..];
                     let got = match api {
-                        Api::V1 => machine.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, g, None, rest),
-                        Api::V2 => machine.alloc_pages_bulk::<OutputOnly, _, _>(&mut cx, g, None, rest),
+                        Api::V1 => machine.alloc_pages_bulk::<NullOnly>(&mut cx, g, None, rest),
+                        Api::V2 => machine.alloc_pages_bulk::<OutputOnly>(&mut cx, g, None, rest),
                     };
                     let got = got.unwrap_or(0);
                     done += got;

@@ -70,7 +70,7 @@ fn run(seed: u64, mix: Mix, operations: usize) -> Run {
         };
         if rng.below(mix.bulk_every) == 0 {
             let slots = Slot::array(if mix.habitual { 4 } else { 2 + rng.below(90) as usize });
-            machine.alloc_pages_bulk::<NullOnly, _, _>(&mut cx, Gfp::new(0xcc0).unwrap(), None, &slots).unwrap();
+            machine.alloc_pages_bulk::<NullOnly>(&mut cx, Gfp::new(0xcc0).unwrap(), None, &slots).unwrap();
             let pages: Vec<Pfn> = slots.iter().map(Slot::get).filter(|p| !p.is_null()).collect();
             hidden_pages += pages.len() as u64;
             owned.extend(pages.iter().map(|&p| (p, 0)));

@@ -10,13 +10,14 @@ pub mod refill;
 pub use null_only::NullOnly;
 pub use output_only::OutputOnly;
 
+use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::fault::{Ctx, Fault};
+use crate::fault::Fault;
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
 use crate::pcp::{LockedPcp, order_to_pindex};
 use crate::pfn::Pfn;
-use crate::probe::{Event, Probe, SingleReason};
+use crate::probe::{Event, SingleReason};
 use crate::slot::Slot;
 use crate::sync::Locking;
 use crate::zone::{Zone, wmark};
@@ -37,18 +38,13 @@ pub trait Semantics {
     const NAME: &'static str;
 
     /// Index of the first slot that wants a page, before anything else happens.
-    fn first<P: Probe, F: Fault>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize;
+    fn first(cx: &mut impl Context, slots: &[Slot]) -> usize;
 
     /// Whether an array without a wanted slot ends the call.
     const RETURNS_WHEN_FULL: bool;
 
     /// The batch loop, the per-CPU list being locked: fills from `pos` on.
-    fn fill<L: Locking, P: Probe, F: Fault>(
-        cx: &mut Ctx<P, F>,
-        slots: &[Slot],
-        pos: usize,
-        source: &mut PageSource<'_, L>,
-    ) -> Filled;
+    fn fill<L: Locking>(cx: &mut impl Context, slots: &[Slot], pos: usize, source: &mut PageSource<'_, L>) -> Filled;
 }
 
 /// The locked per-CPU list that a batch loop takes from.
@@ -64,17 +60,13 @@ impl<L: Locking> PageSource<'_, L> {
     /// `__rmqueue_pcplist()` and `prep_new_page()`, page by page: gives each to `put` until it wants no more or nothing is
     /// left; how many those were. A part of its caller always, so that what it counts with stays in registers.
     #[inline(always)]
-    pub fn each<P: Probe, F: Fault>(
-        &mut self,
-        cx: &mut Ctx<P, F>,
-        mut put: impl FnMut(&mut Ctx<P, F>, Pfn) -> bool,
-    ) -> usize {
+    pub fn each<C: Context>(&mut self, cx: &mut C, mut put: impl FnMut(&mut C, Pfn) -> bool) -> usize {
         let LockedPcp { zone, pages, .. } = self.pcp;
         let pindex = order_to_pindex(0, self.migratetype);
         let allocated = pages.setting_allocated(0);
         let mut all = 0;
         loop {
-            if F::ON && cx.fault.take_fails(1) {
+            if cx.fault().take_fails(1) {
                 return all;
             }
             let pcp = &mut *self.pcp.pcp;
@@ -85,10 +77,8 @@ impl<L: Locking> PageSource<'_, L> {
             }
             let run = pcp.lists[pindex].front_run();
             let (mut taken, mut more) = (0, true);
-            for &page in if F::ON { &run[..1] } else { run } {
-                if P::ON {
-                    cx.probe.event(Event::ListTake { zone: zone.index, page, order: 0 });
-                }
+            for &page in if C::Fault::ON { &run[..1] } else { run } {
+                cx.tell(|| Event::ListTake { zone: zone.index, page, order: 0 });
                 allocated(page);
                 taken += 1;
                 more = put(cx, page);
@@ -113,29 +103,23 @@ impl<L: Locking> Machine<L> {
     /// # Errors
     ///
     /// For a CPU or node that the machine does not have.
-    pub fn alloc_pages_bulk<S: Semantics, P: Probe, F: Fault>(
+    pub fn alloc_pages_bulk<S: Semantics>(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         gfp: Gfp,
         nid: Option<usize>,
         slots: &[Slot],
     ) -> Result<usize> {
-        self.check_cpu(cx.cpu)?;
+        self.check_cpu(cx.cpu())?;
         check_nr_pages(slots)?;
-        let nid = self.check_nid(nid, cx.cpu)?;
-        Ok(self.bulk::<S, P, F>(cx, gfp, nid, slots))
+        let nid = self.check_nid(nid, cx.cpu())?;
+        Ok(self.bulk::<S>(cx, gfp, nid, slots))
     }
 
-    /// The same, arguments checked (spec 5.2, 5.3). Its fixed cost counts for small arrays, and a caller's constant flags
+    /// The same, arguments checked. Its fixed cost counts for small arrays, and a caller's constant flags
     /// take a part of it away: so it is always a part of its caller.
     #[inline(always)]
-    pub fn bulk<S: Semantics, P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        gfp: Gfp,
-        nid: usize,
-        slots: &[Slot],
-    ) -> usize {
+    pub fn bulk<S: Semantics>(&self, cx: &mut impl Context, gfp: Gfp, nid: usize, slots: &[Slot]) -> usize {
         let nr_pages = slots.len();
         let pos = S::first(cx, slots);
         if nr_pages == 0 || S::RETURNS_WHEN_FULL && pos == nr_pages {
@@ -151,12 +135,12 @@ impl<L: Locking> Machine<L> {
             return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::PageOwner);
         }
         let gfp = gfp & self.config.gfp_allowed;
-        if F::ON && cx.fault.prepare_fails() {
+        if cx.fault().prepare_fails() {
             return pos;
         }
         let ac = self.prepare_alloc_pages(gfp, nid);
         let flags = AllocFlags::WMARK_LOW;
-        let found = if F::ON && cx.fault.gate_fails() {
+        let found = if cx.fault().gate_fails() {
             Err(SingleReason::Watermark)
         } else {
             self.bulk_zone(ac.zonelist, nr_pages, flags)
@@ -165,9 +149,7 @@ impl<L: Locking> Machine<L> {
             Ok(found) => found,
             Err(reason) => return self.bulk_single(cx, gfp, nid, slots, pos, reason),
         };
-        if P::ON {
-            cx.probe.event(Event::BulkZone { zone: zone.index });
-        }
+        cx.tell(|| Event::BulkZone { zone: zone.index });
         let Some(pcp) = zone.pcp_spin_trylock(cx, &self.pages) else {
             return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::Trylock);
         };
@@ -183,7 +165,7 @@ impl<L: Locking> Machine<L> {
         filled.pos
     }
 
-    /// The zone gate: the first zone of the preferred node with `nr_pages` above LOW (spec 5.2.8).
+    /// The zone gate: the first zone of the preferred node with `nr_pages` above LOW.
     #[inline]
     fn bulk_zone<'a>(
         &'a self,
@@ -208,18 +190,16 @@ impl<L: Locking> Machine<L> {
     /// The way out of the batch: one page by the single-page path, into slot `pos`.
     #[cold]
     #[inline(never)]
-    fn bulk_single<P: Probe, F: Fault>(
+    fn bulk_single(
         &self,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         gfp: Gfp,
         nid: usize,
         slots: &[Slot],
         pos: usize,
         reason: SingleReason,
     ) -> usize {
-        if P::ON {
-            cx.probe.event(Event::BulkSingle { reason });
-        }
+        cx.tell(|| Event::BulkSingle { reason });
         let Some(page) = self.alloc_page(cx, gfp, nid) else { return pos };
         slots[pos].write(cx, pos, page);
         pos + 1

@@ -2,11 +2,10 @@
 //!
 //! Slots that hold a page keep it. The return value is the index behind the last slot that the loop passed, which is
 //! the length of the populated prefix when the loop ran, one more than the prefix found at entry when it did not, and
-//! never the number of new pages (spec 5.4).
+//! never the number of new pages.
 
 use super::{Filled, PageSource, Semantics};
-use crate::fault::{Ctx, Fault};
-use crate::probe::Probe;
+use crate::context::Context;
 use crate::slot::Slot;
 use crate::sync::Locking;
 
@@ -20,17 +19,12 @@ impl Semantics for NullOnly {
 
     /// The prefix scan, before any lock.
     #[inline]
-    fn first<P: Probe, F: Fault>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
+    fn first(cx: &mut impl Context, slots: &[Slot]) -> usize {
         Slot::first_null(cx, slots, 0)
     }
 
     #[inline(always)]
-    fn fill<L: Locking, P: Probe, F: Fault>(
-        cx: &mut Ctx<P, F>,
-        slots: &[Slot],
-        first: usize,
-        source: &mut PageSource<'_, L>,
-    ) -> Filled {
+    fn fill<L: Locking>(cx: &mut impl Context, slots: &[Slot], first: usize, source: &mut PageSource<'_, L>) -> Filled {
         let (mut i, mut taken) = (Slot::first_null(cx, slots, first), 0);
         if i < slots.len() {
             taken = source.each(cx, |cx, page| {

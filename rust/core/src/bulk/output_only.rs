@@ -4,8 +4,7 @@
 //! No slot is ever read; what was in the slots is overwritten. The return value is the number of new pages.
 
 use super::{Filled, PageSource, Semantics};
-use crate::fault::{Ctx, Fault};
-use crate::probe::Probe;
+use crate::context::Context;
 use crate::slot::Slot;
 use crate::sync::Locking;
 
@@ -18,17 +17,12 @@ impl Semantics for OutputOnly {
     const RETURNS_WHEN_FULL: bool = false;
 
     #[inline]
-    fn first<P: Probe, F: Fault>(_cx: &mut Ctx<P, F>, _slots: &[Slot]) -> usize {
+    fn first(_cx: &mut impl Context, _slots: &[Slot]) -> usize {
         0
     }
 
     #[inline(always)]
-    fn fill<L: Locking, P: Probe, F: Fault>(
-        cx: &mut Ctx<P, F>,
-        slots: &[Slot],
-        first: usize,
-        source: &mut PageSource<'_, L>,
-    ) -> Filled {
+    fn fill<L: Locking>(cx: &mut impl Context, slots: &[Slot], first: usize, source: &mut PageSource<'_, L>) -> Filled {
         // Page by page and in the shape of v1's, so that the two differ in nothing but what they differ in.
         let (mut i, mut taken) = (first, 0);
         if i < slots.len() {

@@ -7,12 +7,12 @@
 //! itself.
 
 use super::{OutputOnly, check_nr_pages};
+use crate::context::Context;
 use crate::error::Result;
-use crate::fault::{Ctx, Fault};
 use crate::gfp::Gfp;
 use crate::machine::Machine;
 use crate::pfn::Pfn;
-use crate::probe::{Event, Probe};
+use crate::probe::Event;
 use crate::slot::Slot;
 use crate::sync::Locking;
 
@@ -45,7 +45,7 @@ impl Refilled {
 
 /// Moves the pages of an array to its front by swaps, in order. Returns how many pages there are.
 #[inline]
-pub fn compact_by_swaps<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
+pub fn compact_by_swaps(cx: &mut impl Context, slots: &[Slot]) -> usize {
     let mut settled = 0;
     for (i, slot) in slots.iter().enumerate() {
         if slot.test(cx, i) {
@@ -66,19 +66,12 @@ impl<L: Locking> Machine<L> {
     /// # Errors
     ///
     /// For a CPU that the machine does not have, or more slots than an `int` counts.
-    pub fn alloc_pages_bulk_refill<P: Probe, F: Fault>(
-        &self,
-        cx: &mut Ctx<P, F>,
-        gfp: Gfp,
-        slots: &[Slot],
-    ) -> Result<Refilled> {
-        let nid = self.nearest_node(None, cx.cpu)?;
+    pub fn alloc_pages_bulk_refill(&self, cx: &mut impl Context, gfp: Gfp, slots: &[Slot]) -> Result<Refilled> {
+        let nid = self.nearest_node(None, cx.cpu())?;
         check_nr_pages(slots)?;
         let settled = compact_by_swaps(cx, slots);
-        if P::ON {
-            cx.probe.event(Event::Slice { base: settled });
-        }
-        let got = self.bulk::<OutputOnly, P, F>(cx, gfp, nid, &slots[settled..]);
+        cx.tell(|| Event::Slice { base: settled });
+        let got = self.bulk::<OutputOnly>(cx, gfp, nid, &slots[settled..]);
         Ok(match got {
             _ if settled + got == slots.len() => Refilled::All,
             0 => Refilled::Nothing,

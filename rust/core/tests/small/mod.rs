@@ -4,13 +4,13 @@
 use std::collections::BTreeMap;
 
 use bulkpages_core::bulk::Semantics;
-use bulkpages_core::fault::{Ctx, Fault, FaultPlan, NoFault};
+use bulkpages_core::fault::{FaultPlan, NoFault};
 use bulkpages_core::gfp::{Gfp, MAX_NR_ZONES, ZONE_NAMES};
-use bulkpages_core::probe::{Event, Probe};
+use bulkpages_core::probe::Event;
 use bulkpages_core::snapshot::{Facts, PcpState, Snapshot, ZoneState};
 use bulkpages_core::sync::{Local, Locking};
 use bulkpages_core::zonelist::build_zonelists;
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Context, Ctx, Machine, Pfn, Slot};
 
 /// The flag words that the tests ask with.
 pub(crate) const KERNEL: Gfp = Gfp(0xcc0);
@@ -189,13 +189,13 @@ pub(crate) fn failing(fault: FaultPlan) -> Ctx<Vec<Event>, FaultPlan> {
 }
 
 /// `alloc_pages_bulk()` for the executing CPU's node.
-pub(crate) fn bulk<S: Semantics, L: Locking, P: Probe, F: Fault>(
-    machine: &Machine<L>,
-    cx: &mut Ctx<P, F>,
+pub(crate) fn bulk<S: Semantics>(
+    machine: &Machine<impl Locking>,
+    cx: &mut impl Context,
     gfp: Gfp,
     slots: &[Slot],
 ) -> usize {
-    machine.alloc_pages_bulk::<S, P, F>(cx, gfp, None, slots).unwrap()
+    machine.alloc_pages_bulk::<S>(cx, gfp, None, slots).unwrap()
 }
 
 /// One page by the single-page path, unseen.
