@@ -1,14 +1,11 @@
-//! The compaction that the patch adds to `btrfs_alloc_page_array()` and `svc_alloc_arg()`, once for both (spec 8.7).
+//! The compaction that the patch adds to `btrfs_alloc_page_array()` and `svc_alloc_arg()`, once for both.
 
-use bulkpages_core::Slot;
-use bulkpages_core::fault::Ctx;
-use bulkpages_core::pfn::Pfn;
-use bulkpages_core::probe::Probe;
+use bulkpages_core::{Context, Pfn, Slot};
 
 /// Moves the pages of an array to its front, in order, and leaves NULL behind them. Returns how many pages there are.
 /// As in the patch, a page that stays where it is gets stored all the same.
 #[inline]
-pub fn compact<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
+pub fn compact(cx: &mut impl Context, slots: &[Slot]) -> usize {
     let mut filled = 0;
     // Up to the first hole source and target are one slot; from there on they never are again.
     for (i, slot) in slots.iter().enumerate() {
@@ -28,7 +25,7 @@ pub fn compact<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot]) -> usize {
 
 /// Moves the pages from slot `from` on, up to the next NULL slot, to slot `to` and behind it. Returns how many.
 #[inline]
-fn move_run<P: Probe, F>(cx: &mut Ctx<P, F>, slots: &[Slot], to: usize, from: usize) -> usize {
+fn move_run(cx: &mut impl Context, slots: &[Slot], to: usize, from: usize) -> usize {
     let mut n = 0;
     let mut step = |target: &Slot, source: &Slot| {
         let Some(page) = source.look(cx, from + n) else { return false };
