@@ -48,7 +48,7 @@ def kernel() -> None:
     No root, no reboot; nothing is written into the tree.
 
     \b
-    bulkpages kernel build ~/linux           about 15 minutes on 2 cores, the next one seconds
+    bulkpages kernel build ~/linux           minutes; the next one only what changed
     bulkpages kernel bench linux-6.12.117    cycles and exact instructions of its own callers
     bulkpages kernel check linux-6.12.117    is the emulator exact for it?
     """
