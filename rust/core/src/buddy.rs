@@ -64,7 +64,17 @@ impl<L: Locking> LockedZone<'_, L> {
 
     /// Splits the rest of a block of `high` at `pfn` down to `low`: upper halves to the heads of their lists.
     #[inline]
-    pub(crate) fn expand(&mut self, pfn: Pfn, low: u8, high: u8, mt: Migratetype) {
+    pub(crate) fn expand<P: Probe, F: Fault>(
+        &mut self,
+        cx: &mut Ctx<P, F>,
+        pfn: Pfn,
+        low: u8,
+        high: u8,
+        mt: Migratetype,
+    ) {
+        if P::ON && low < high {
+            cx.probe.event(Event::Split { zone: self.zone.index, low, high });
+        }
         for order in (low..high).rev() {
             self.add_to_free_list(pfn.add(1 << order), order, mt, false);
         }
@@ -80,7 +90,7 @@ impl<L: Locking> LockedZone<'_, L> {
         let found = orders.trailing_zeros() as u8;
         let pfn = self.area.lists[found as usize][mt as usize].first();
         self.del_page_from_free_list(pfn, found, mt);
-        self.expand(pfn, order, found, mt);
+        self.expand(cx, pfn, order, found, mt);
         self.account_freepages(-(1 << order), mt);
         cx.tell(|| Event::ZoneLocked { page: pfn, order, migratetype: mt, percpu_refill: percpu_refill(order, mt) });
         Some(pfn)

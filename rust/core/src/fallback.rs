@@ -146,7 +146,7 @@ impl<L: Locking> LockedZone<'_, L> {
             self.del_page_from_free_list(pfn, c, block_type);
             self.account_freepages(-(1 << c), block_type);
             self.pages.set_migratetype(pfn, c, mt);
-            self.expand(pfn, order, c, mt);
+            self.expand(cx, pfn, order, c, mt);
             self.account_freepages((1 << c) - (1 << order), mt);
             return Some(pfn);
         }
@@ -237,7 +237,7 @@ impl<L: Locking> LockedZone<'_, L> {
             let Some(from) = self.find_suitable_fallback(c, mt) else { continue };
             let pfn = self.area.lists[c as usize][from as usize].first();
             self.del_page_from_free_list(pfn, c, from);
-            self.expand(pfn, order, c, from);
+            self.expand(cx, pfn, order, c, from);
             self.account_freepages(-(1 << order), from);
             self.trace_mm_page_alloc_extfrag(cx, pfn, order, c, mt, from);
             return Some(pfn);

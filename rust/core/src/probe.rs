@@ -96,6 +96,15 @@ pub enum Event {
         /// The tracepoint's own flag: an order and type that a per-CPU list could hold.
         percpu_refill: bool,
     },
+    /// A free block was split on its way out: the halves that are not wanted went back to the buddy lists.
+    Split {
+        /// Index of the zone in the machine.
+        zone: usize,
+        /// Order that is left.
+        low: u8,
+        /// Order of the block.
+        high: u8,
+    },
     /// `mm_page_alloc_extfrag`: a block of another type was claimed or stolen from.
     Extfrag {
         /// First page.

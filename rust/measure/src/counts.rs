@@ -5,6 +5,7 @@ use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Machine, Result};
 
+use crate::steps::Steps;
 use crate::trial::Workload;
 
 /// Counts of one or many calls.
@@ -34,11 +35,14 @@ pub struct Counts {
     pub bulk_calls: u64,
     /// Slots cleared by `memset`; known of fills by callers alone.
     pub slot_clears: u64,
+    /// The same by place, as the kernel's instructions depend on it.
+    pub steps: Steps,
 }
 
 impl Probe for Counts {
     const ON: bool = true;
     fn event(&mut self, event: Event) {
+        self.steps.event(event);
         match event {
             Event::SlotTest { .. } => self.slot_tests += 1,
             Event::SlotWrite { .. } => self.slot_writes += 1,

@@ -118,6 +118,7 @@ fn run<'py>(
     d.set_item("slot_writes", result.slot_writes)?;
     d.set_item("slot_clears", result.slot_clears)?;
     d.set_item("counts", allocator_counts(py, &seen.counts)?)?;
+    d.set_item("steps", seen.counts.steps.named().into_iter().collect::<std::collections::HashMap<_, _>>())?;
     d.set_item("stats", result.stats.iter().copied().collect::<std::collections::HashMap<_, _>>())?;
     match (array, result.array) {
         (Some(array), _) => d.set_item("array", array)?,

@@ -81,6 +81,7 @@ pub(crate) fn to_dict<'py>(py: Python<'py>, event: &Event) -> PyResult<Bound<'py
                 percpu_refill = percpu_refill
             );
         }
+        Event::Split { zone, low, high } => fill!("split", zone = zone, low = low, high = high),
         Event::Extfrag {
             page,
             alloc_order,

@@ -1,5 +1,6 @@
 //! Trials: one call is one trial, and all of its iterations run in Rust with the interpreter lock given up.
 
+use std::collections::HashMap;
 use bulkpages_callers::Form;
 use bulkpages_callers::holes::Shape;
 use bulkpages_callers::page_pool::Bench;
@@ -193,7 +194,9 @@ pub(crate) fn count_fill<'py>(
     let (fill, n) = (fill(filler, form, shape, cold, trylock_loss, seed)?, times(&iterations)?);
     let machine = machine.get();
     let (c, pages) = py.detach(|| with!(machine, |m| fill.count(m, n))).map_err(to_py)?;
-    count_dict(py, &c, pages)
+    let d = count_dict(py, &c, pages)?;
+    d.set_item("steps", c.steps.named().into_iter().collect::<HashMap<_, _>>())?;
+    Ok(d)
 }
 
 /// Measures the windows of `iterations` fills by a caller: a list for each quantity, an entry for each fill.
