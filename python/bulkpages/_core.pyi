@@ -27,6 +27,7 @@ __all__ = [
     "count_bulk",
     "count_fill",
     "count_page_pool",
+    "count_steps",
     "explore_interrupts",
     "explore_tasks",
     "failure_sweep",
@@ -207,7 +208,7 @@ class OwnRun:
         waits: int,
         crash: str | None = None,
         clean: bool = False,
-    ) -> tuple[OwnOutcome, dict[str, int], list[dict[str, Any]]]: ...
+    ) -> tuple[OwnOutcome, dict[str, Any], list[dict[str, Any]]]: ...
 
 @final
 class OwnOutcome:
@@ -351,6 +352,17 @@ def trial_fill(
     seed: int = 0,
 ) -> tuple[int, int]: ...
 def count_fill(
+    machine: Machine,
+    filler: str,
+    form: str,
+    shape: str,
+    iterations: SupportsIndex,
+    *,
+    cold: bool = False,
+    trylock_loss: float = 0.0,
+    seed: int = 0,
+) -> dict[str, int]: ...
+def count_steps(
     machine: Machine,
     filler: str,
     form: str,

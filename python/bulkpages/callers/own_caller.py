@@ -95,7 +95,7 @@ class _Done:
     env: Env
     array: PageArray
     ret: Ret | None
-    counts: dict[str, int]
+    counts: dict[str, Any]
     events: Sequence[Mapping[str, Any]]
 
 
@@ -172,7 +172,7 @@ class Own:
         done = self._call(run, array, wanted, self._form(form), max_waits=max_waits, max_calls=None)
         if done.outcome.crash is not None:
             raise ApiMisuse(f"{self.name}: {done.outcome.crash}")
-        slots = {name: done.counts.pop(name) for name in ("slot_tests", "slot_writes", "slot_clears")}
+        slots = {name: done.counts.pop(name) for name in ("slot_tests", "slot_writes", "slot_clears", "steps")}
         return CallerResult(
             ret=done.ret,
             gave_up=done.ret is None,

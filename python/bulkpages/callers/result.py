@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bulkpages._core import PageArray
+    from bulkpages.cost import Instructions
 
 __all__ = ["CallerResult"]
 
@@ -34,6 +35,7 @@ class CallerResult:
             under one zone lock hold), trylocks, trylock_failures, bulk_singles (bulk calls that ended in the
             single-page path), single_calls.
         stats: The caller's own statistics, by their kernel names.
+        steps: The same by the place where the kernel does it, as its instructions depend on it; see `cost()`.
         events: What the allocator did, step by step, when that was asked for.
     """
 
@@ -51,6 +53,7 @@ class CallerResult:
     slot_clears: int
     counts: Mapping[str, int]
     stats: Mapping[str, int]
+    steps: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
     events: Sequence[Mapping[str, Any]] = field(default=(), repr=False, compare=False)
 
     __hash__ = None  # type: ignore[assignment]
@@ -59,6 +62,12 @@ class CallerResult:
         """The result as JSON-able values; the array as a list of frame numbers."""
         values = {name: value for name, value in vars(self).items() if name != "array"}
         return {**values, "array": list(self.array)}
+
+    def cost(self) -> Instructions:
+        """Kernel instructions of this run, predicted from its counts; see `bulkpages.cost`."""
+        from bulkpages import cost
+
+        return cost.of(self.steps)
 
     def _repr_html_(self) -> str:
         from bulkpages import draw

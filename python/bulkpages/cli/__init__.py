@@ -24,6 +24,7 @@ COMMANDS = {
     "compare": ("bulkpages.cli.compare", "compare"),
     "completion": ("bulkpages.cli.completion", "completion"),
     "conform": ("bulkpages.cli.conform", "conform"),
+    "cost": ("bulkpages.cli.cost", "cost"),
     "doctor": ("bulkpages.cli.doctor", "doctor"),
     "explore": ("bulkpages.cli.explore", "explore"),
     "kernel": ("bulkpages.cli.kernel", "kernel"),

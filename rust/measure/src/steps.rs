@@ -155,3 +155,40 @@ impl Probe for Steps {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Fill;
+    use crate::fill::Filler;
+    use bulkpages_callers::Form;
+    use bulkpages_callers::holes::Shape;
+    use bulkpages_core::Machine;
+    use bulkpages_core::boot::BootSpec;
+    use bulkpages_core::sync::Local;
+
+    fn steps(form: Form, shape: &str, trylock_loss: f64) -> Steps {
+        let machine: Machine<Local> = Machine::boot(&BootSpec::new(32768, 1, 1)).unwrap();
+        let shape = Shape::parse(shape).unwrap();
+        let fill = Fill { filler: Filler::Svc, form, shape, cold: false, trylock_loss, seed: 0 };
+        fill.count(&machine, 1).unwrap().0.steps
+    }
+
+    #[test]
+    fn the_same_test_of_a_slot_counts_by_its_place() {
+        let s = steps(Form::Before, "xx.x..x", 0.0);
+        assert_eq!((s.calls, s.looking_calls, s.batches, s.skipped_first), (1, 1, 1, 2));
+        assert_eq!((s.skipped_locked, s.tested_locked, s.pages), (1, 3, 3), "the call ends at its last hole");
+        let s = steps(Form::After, "xx.x..x", 0.0);
+        assert_eq!((s.caller_pages, s.caller_nulls, s.caller_stores, s.caller_clears), (4, 3, 4, 2));
+        assert_eq!((s.batches, s.pages, s.tested_locked, s.skipped_first), (1, 3, 0, 0));
+    }
+
+    #[test]
+    fn a_lost_trylock_makes_a_call_of_each_page() {
+        let s = steps(Form::After, "......", 1.0);
+        assert_eq!((s.calls, s.batches, s.bulk_singles, s.singles, s.singles_listed), (6, 0, 6, 6, 0));
+        // The last page is asked for by itself, so the gate is not passed.
+        assert_eq!(s.gates, 5);
+    }
+}

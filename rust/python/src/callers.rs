@@ -18,7 +18,7 @@ use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
 use crate::faults::Plan;
 use crate::machine::{Machine, with};
-use crate::measure::allocator_counts;
+use crate::measure::{allocator_counts, steps};
 use crate::page_array::PageArray;
 
 /// An observed environment of a run from Python.
@@ -118,7 +118,7 @@ fn run<'py>(
     d.set_item("slot_writes", result.slot_writes)?;
     d.set_item("slot_clears", result.slot_clears)?;
     d.set_item("counts", allocator_counts(py, &seen.counts)?)?;
-    d.set_item("steps", seen.counts.steps.named().into_iter().collect::<std::collections::HashMap<_, _>>())?;
+    d.set_item("steps", steps(&seen.counts, result.slot_clears))?;
     d.set_item("stats", result.stats.iter().copied().collect::<std::collections::HashMap<_, _>>())?;
     match (array, result.array) {
         (Some(array), _) => d.set_item("array", array)?,

@@ -32,8 +32,8 @@ mod _core {
     use super::machine::Machine;
     #[pymodule_export]
     use super::measure::{
-        clock_cost, contend, core_rows, count_bulk, count_fill, count_page_pool, fillers, ns_per_count, trial_bulk,
-        trial_fill, trial_page_pool, window_fill,
+        clock_cost, contend, core_rows, count_bulk, count_fill, count_page_pool, count_steps, fillers, ns_per_count,
+        trial_bulk, trial_fill, trial_page_pool, window_fill,
     };
     #[pymodule_export]
     use super::own::{OwnOutcome, OwnRun, Stream};

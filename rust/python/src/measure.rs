@@ -1,6 +1,5 @@
 //! Trials: one call is one trial, and all of its iterations run in Rust with the interpreter lock given up.
 
-use std::collections::HashMap;
 use bulkpages_callers::Form;
 use bulkpages_callers::holes::Shape;
 use bulkpages_callers::page_pool::Bench;
@@ -10,6 +9,7 @@ use bulkpages_measure::fill::MAX_SLOTS;
 use bulkpages_measure::{Api, Contention, Counts, Fill, Filler, Windows, Workload, clock, counts};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
+use std::collections::HashMap;
 
 use crate::args::Int;
 use crate::errors::{invalid, to_py};
@@ -194,9 +194,33 @@ pub(crate) fn count_fill<'py>(
     let (fill, n) = (fill(filler, form, shape, cold, trylock_loss, seed)?, times(&iterations)?);
     let machine = machine.get();
     let (c, pages) = py.detach(|| with!(machine, |m| fill.count(m, n))).map_err(to_py)?;
-    let d = count_dict(py, &c, pages)?;
-    d.set_item("steps", c.steps.named().into_iter().collect::<HashMap<_, _>>())?;
-    Ok(d)
+    count_dict(py, &c, pages)
+}
+
+/// Counts what `iterations` fills by a caller do, by the place where the kernel does it.
+#[pyfunction]
+#[pyo3(signature = (machine, filler, form, shape, iterations, *, cold=false, trylock_loss=0.0, seed=0))]
+#[expect(clippy::too_many_arguments)]
+pub(crate) fn count_steps(
+    py: Python<'_>,
+    machine: &Bound<'_, Machine>,
+    filler: &str,
+    form: &str,
+    shape: &str,
+    iterations: Int,
+    cold: bool,
+    trylock_loss: f64,
+    seed: u64,
+) -> PyResult<HashMap<&'static str, u64>> {
+    let (fill, n) = (fill(filler, form, shape, cold, trylock_loss, seed)?, times(&iterations)?);
+    let machine = machine.get();
+    let (c, _) = py.detach(|| with!(machine, |m| fill.count(m, n))).map_err(to_py)?;
+    Ok(steps(&c, c.slot_clears))
+}
+
+/// Counts by place, the slots that were cleared among them.
+pub(crate) fn steps(c: &Counts, slot_clears: u64) -> HashMap<&'static str, u64> {
+    c.steps.named().into_iter().chain([("slot_clears", slot_clears)]).collect()
 }
 
 /// Measures the windows of `iterations` fills by a caller: a list for each quantity, an entry for each fill.

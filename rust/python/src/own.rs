@@ -24,7 +24,7 @@ use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
 use crate::faults::Plan;
 use crate::machine::{Machine, bulk_api, with};
-use crate::measure::{allocator_counts, count_dict, times};
+use crate::measure::{allocator_counts, count_dict, steps, times};
 use crate::page_array::PageArray;
 use crate::sweep::ret_text;
 
@@ -302,6 +302,7 @@ impl OwnRun {
         counts.set_item("slot_tests", state.slot_tests)?;
         counts.set_item("slot_writes", state.slot_writes)?;
         counts.set_item("slot_clears", state.slot_clears)?;
+        counts.set_item("steps", steps(&seen.counts, state.slot_clears))?;
         Ok((OwnOutcome { outcome }, counts, PyList::new(py, events)?))
     }
 }

@@ -1,0 +1,99 @@
+"""`bulkpages cost`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bulkpages.cli.output import put_json
+from bulkpages.errors import InvalidArgument
+
+
+class _OrRows(click.Group):
+    """A group whose first argument may be a file instead of a command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands:
+            return "rows", self.commands["rows"], args
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # Options of the rows may stand in front of the file.
+        if args and args[0] not in self.commands and not set(args) & {"-h", "--help"}:
+            args = ["rows", *args]
+        return super().parse_args(ctx, args)
+
+
+def _load(path: str) -> list[Any]:
+    try:
+        found = json.loads(click.get_text_stream("stdin").read() if path == "-" else Path(path).read_text())
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{path}: not JSON: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
+        raise InvalidArgument(f'{path}: an object with a list "rows" is needed')
+    rows: list[Any] = found["rows"]
+    return rows
+
+
+@click.group(cls=_OrRows)
+def cost() -> None:
+    r"""What fills cost the kernel, in instructions: measured where they were, predicted everywhere else.
+
+    FILE.json holds {"rows": [{"caller", "form", "condition", "pattern"}, ...]}: the array before the fill is a pattern, x
+    a page, . a hole; `-` reads stdin. The rows are one series: cold fills depend on what the fills before left free.
+
+    \b
+    bulkpages cost rows.json
+    bulkpages cost rows.json --json --predicted-only
+    bulkpages cost fit --check
+    """
+
+
+@cost.command(name="rows", hidden=True)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--json", "as_json", is_flag=True, help="Print the rows with their instructions, and the pairs, as JSON.")
+@click.option("--predicted-only", is_flag=True, help="Predict what was measured too.")
+@click.option("--kernel", default="6.12", show_default=True, help="Version of the kernel.")
+def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
+    """Cost of each row, and of each form against the first one."""
+    from bulkpages import cost as model
+    from bulkpages.cost.text import table_text
+
+    table = model.rows(_load(file), predicted_only, kernel=kernel)
+    if as_json:
+        put_json(table.to_dict())
+    else:
+        click.echo(table_text(table))
+
+
+@cost.command()
+@click.option("--check", is_flag=True, help="Compare with what is stored; exit 1 when they differ.")
+@click.option("--output", type=click.Path(dir_okay=False), help="Write the fit to this file.")
+@click.option("--picture", type=click.Path(dir_okay=False), help="Draw the errors into this SVG or PNG.")
+@click.option("--json", "as_json", is_flag=True, help="Print the fit as JSON.")
+def fit(check: bool, output: str | None, picture: str | None, as_json: bool) -> None:
+    r"""Fit the costs of the steps again, and show how far the model is off.
+
+    Takes a few seconds: the stored measurements are made again in the emulator. The numbers are the same on every machine.
+    """
+    from bulkpages.cost import data
+    from bulkpages.cost.fit import fit as fit_again
+    from bulkpages.cost.fit import same, to_json
+    from bulkpages.cost.text import fit_text
+    from bulkpages.files import write_whole
+
+    found = fit_again()
+    if output:
+        write_whole(output, to_json(found.stored))
+    if picture:
+        from bulkpages.cost.pictures import draw_errors
+
+        draw_errors(found, picture)
+    click.echo(to_json(found.stored) if as_json else fit_text(found.stored), nl=not as_json)
+    if check and (different := same(data.costs(), found.stored)):
+        raise click.ClickException("the stored fit is another one: " + "; ".join(different))

@@ -1,0 +1,38 @@
+"""What the kernel pays, in instructions: counts of the emulated run times costs of the kernel's steps.
+
+Instructions are the same on every machine. They are no time: what cache misses and waiting for locks cost is not in them.
+"""
+
+from bulkpages.cost.answers import Difference, Instructions
+from bulkpages.cost.calls import call, call_difference, pool, pool_difference
+from bulkpages.cost.emulate import CONDITIONS, FORMS
+from bulkpages.cost.fills import fill, fill_difference, of
+from bulkpages.cost.model import load_steps
+from bulkpages.cost.steps import Step
+from bulkpages.cost.table import CostTable, Pair, rows
+from bulkpages.cost.windows import LOCKINGS, inside, interrupts_off
+
+__all__ = [
+    "CONDITIONS",
+    "FORMS",
+    "LOCKINGS",
+    "STEPS",
+    "CostTable",
+    "Difference",
+    "Instructions",
+    "Pair",
+    "Step",
+    "call",
+    "call_difference",
+    "fill",
+    "fill_difference",
+    "inside",
+    "interrupts_off",
+    "of",
+    "pool",
+    "pool_difference",
+    "rows",
+]
+
+#: The steps of the model with their costs, by name.
+STEPS = load_steps()

@@ -1,0 +1,76 @@
+"""What is stored: rows measured in the real kernel, the state its measurements began from, and the fitted costs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any, cast
+
+from bulkpages.errors import InvalidArgument
+
+__all__ = ["KERNEL", "Key", "costs", "measured_fills", "measured_pages", "need_kernel", "series", "start_state"]
+
+#: The kernel whose costs are known.
+KERNEL = "6.12"
+
+Key = tuple[str, str, str, str]
+
+
+def _read(name: str) -> Any:
+    data = files("bulkpages").joinpath("data", name).read_bytes()
+    return json.loads(gzip.decompress(data) if name.endswith(".gz") else data)
+
+
+def need_kernel(kernel: str) -> None:
+    """Refuses a kernel whose costs nobody has measured.
+
+    Raises:
+        InvalidArgument: Another kernel than `KERNEL`.
+    """
+    if kernel != KERNEL:
+        raise InvalidArgument(f"no costs are known for kernel {kernel!r}: instructions were counted in {KERNEL}")
+
+
+@cache
+def series() -> list[dict[str, Any]]:
+    """Series of fills that were measured: name, origin and rows, in the order of their measurement after boot."""
+    return cast("list[dict[str, Any]]", _read("cost-rows.json.gz")["series"])
+
+
+@cache
+def start_state() -> dict[str, Any]:
+    """State of the kernel in which each series began: 512 MB, one CPU, just booted."""
+    return cast("dict[str, Any]", _read("cost-start.json.gz"))
+
+
+@cache
+def costs() -> dict[str, Any]:
+    """The fit: coefficients, errors and the widths of intervals; `bulkpages cost fit` writes it."""
+    return cast("dict[str, Any]", _read("cost-6.12.json"))
+
+
+@cache
+def measured_fills() -> dict[Key, list[float]]:
+    """Instructions of a fill, by caller, form, condition and pattern: one number for each measurement."""
+    found: dict[Key, list[float]] = {}
+    for one in series():
+        for row in one["rows"]:
+            key = (row["caller"], row["form"], row["condition"], row["pattern"])
+            found.setdefault(key, []).append(row["instructions_per_fill"])
+    return found
+
+
+@cache
+def measured_pages() -> dict[tuple[str, int, int], float]:
+    """Instructions of a page in the loops of `timings.json`, by api, nr_pages and hole_period."""
+    rows = _read("timings.json")["bulk"]
+    value = "smp_kernel_alloc_instructions_per_page"
+    return {(r["api"], r["nr_pages"], r["hole_period"]): r[value] for r in rows if r.get(value) is not None}
+
+
+@cache
+def measured_operations() -> dict[tuple[str, str], float]:
+    """Instructions of an operation of the page_pool loops, by bench and api."""
+    return {(r["bench"], r["api"]): r["smp_kernel_instructions_per_op"] for r in _read("timings.json")["page_pool"]}

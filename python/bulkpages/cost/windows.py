@@ -1,0 +1,46 @@
+"""How long others are kept out, in instructions: which steps run under a lock or with interrupts off."""
+
+from __future__ import annotations
+
+from bulkpages.cost.answers import Instructions
+from bulkpages.cost.steps import KINDS, PCP, ZONE
+from bulkpages.errors import InvalidArgument
+
+__all__ = ["LOCKINGS", "inside", "interrupts_off"]
+
+#: Builds of the kernel: which lock keeps interrupts off.
+LOCKINGS = {"SMP": frozenset({ZONE}), "UP": frozenset({PCP, ZONE}), "PREEMPT_RT": frozenset[str]()}
+
+
+def _under(cost: Instructions, locks: frozenset[str]) -> float:
+    return sum(n for name, n in cost.steps.items() if KINDS[name].inside & locks)
+
+
+def inside(cost: Instructions, lock: str) -> float:
+    """Instructions of a fill that run under a lock, all its windows together.
+
+    Args:
+        cost: What `fill` or another function gave.
+        lock: "pcp lock", that of the executing CPU's lists, or "zone lock". Refills run under both.
+
+    Raises:
+        InvalidArgument: No such lock.
+    """
+    if lock not in (PCP, ZONE):
+        raise InvalidArgument(f"lock {lock!r} is none of {PCP}, {ZONE}")
+    return _under(cost, frozenset({lock}))
+
+
+def interrupts_off(cost: Instructions, locking: str) -> float:
+    """Instructions of a fill that run with interrupts off, all windows together.
+
+    Args:
+        cost: What `fill` or another function gave.
+        locking: "SMP" (the zone lock keeps interrupts off), "UP" (both locks do) or "PREEMPT_RT" (none: both sleep).
+
+    Raises:
+        InvalidArgument: No such locking.
+    """
+    if locking not in LOCKINGS:
+        raise InvalidArgument(f"locking {locking!r} is none of {', '.join(LOCKINGS)}")
+    return _under(cost, LOCKINGS[locking])
