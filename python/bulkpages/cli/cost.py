@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,6 @@ from bulkpages.errors import InvalidArgument
 class _OrRows(click.Group):
     """A group whose first argument may be a file instead of a command."""
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands:
-            return "rows", self.commands["rows"], args
-        return super().resolve_command(ctx, args)
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Options of the rows may stand in front of the file.
         if args and args[0] not in self.commands and not set(args) & {"-h", "--help"}:
@@ -31,7 +25,7 @@ class _OrRows(click.Group):
 
 def _load(path: str) -> list[Any]:
     try:
-        found = json.loads(click.get_text_stream("stdin").read() if path == "-" else Path(path).read_text())
+        found = json.loads(sys.stdin.read() if path == "-" else Path(path).read_text())
     except (ValueError, RecursionError) as error:
         raise InvalidArgument(f"{path}: not JSON: {error}") from error
     if not isinstance(found, dict) or not isinstance(found.get("rows"), list):
@@ -44,8 +38,8 @@ def _load(path: str) -> list[Any]:
 def cost() -> None:
     r"""What fills cost the kernel, in instructions: measured where they were, predicted everywhere else.
 
-    FILE.json holds {"rows": [{"caller", "form", "condition", "pattern"}, ...]}: the array before the fill is a pattern, x
-    a page, . a hole; `-` reads stdin. The rows are one series: cold fills depend on what the fills before left free.
+    FILE.json holds {"rows": [{"caller", "form", "condition", "pattern"}, ...]}: the array before the fill is a pattern,
+    x a page, . a hole; `-` reads stdin. The rows are one series: cold fills depend on what those before left free.
 
     \b
     bulkpages cost rows.json
@@ -79,7 +73,8 @@ def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
 def fit(check: bool, output: str | None, picture: str | None, as_json: bool) -> None:
     r"""Fit the costs of the steps again, and show how far the model is off.
 
-    Takes a few seconds: the stored measurements are made again in the emulator. The numbers are the same on every machine.
+    Takes a few seconds: the stored measurements are made again in the emulator. The numbers are the same on every
+    machine.
     """
     from bulkpages.cost import data
     from bulkpages.cost.fit import fit as fit_again

@@ -1,6 +1,7 @@
 """What the kernel pays, in instructions: counts of the emulated run times costs of the kernel's steps.
 
-Instructions are the same on every machine. They are no time: what cache misses and waiting for locks cost is not in them.
+Instructions are the same on every machine. They are no time: what cache misses and waits for locks cost is not in
+them.
 """
 
 from bulkpages.cost.answers import Difference, Instructions

@@ -28,7 +28,11 @@ def _steps(api: str, pattern: str) -> Mapping[str, float]:
     if api != "single":
         return _taken("core", api, pattern, "warm")
     # One call for each hole, from the lists; the loop passes slots as the bulk call does.
-    return {**dict.fromkeys(KINDS, 0.0), "single page": float(pattern.count(".")), "prefix slot": float(pattern.count("x"))}
+    return {
+        **dict.fromkeys(KINDS, 0.0),
+        "single page": float(pattern.count(".")),
+        "prefix slot": float(pattern.count("x")),
+    }
 
 
 def call(

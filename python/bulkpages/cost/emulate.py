@@ -1,7 +1,7 @@
 """How often each step is taken in a fill: the emulator does what the kernel did when it was measured.
 
-A fill is made again and again on the state of the measured kernel: the array keeps its pages, the holes are made anew by
-freeing what stands in them, slot by slot. The counts are the mean of the fills alone.
+A fill is made again and again on the state of the measured kernel: the array keeps its pages, the holes are made anew
+by freeing what stands in them, slot by slot. The counts are the mean of the fills alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ __all__ = ["CONDITIONS", "FORMS", "Series", "check_fill"]
 CONDITIONS = ("warm", "cold", "trylock lost")
 #: Callers and their forms.
 FORMS: dict[str, tuple[str, ...]] = {
-    name: tuple("v1" if f == "before" else "v2" if f == "after" else f for f in forms) if name == "core" else tuple(forms)
+    name: tuple("v1" if f == "before" else "v2" if f == "after" else f for f in forms)
+    if name == "core"
+    else tuple(forms)
     for name, forms in _core.fillers()
 }
 #: Slots of the largest array that is answered for, beyond what was measured.

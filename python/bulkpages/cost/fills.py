@@ -23,11 +23,9 @@ def beyond(form: str, pattern: str) -> bool:
     return len(pattern) > data.costs()["largest"] or form == "v3"
 
 
-def answer(
-    key: data.Key, taken: Mapping[str, float], kind: str, *, predicted_only: bool
-) -> Instructions:
+def answer(key: data.Key, taken: Mapping[str, float], kind: str, *, predicted_only: bool) -> Instructions:
     """The cost of a fill from what is known of it: the measurement, if there is one and it may be used."""
-    caller, form, condition, pattern = key
+    _caller, form, condition, pattern = key
     if not predicted_only and (values := data.measured_fills().get(key)):
         return model.measured(values[0], taken, condition)
     return model.predict(taken, kind, extrapolated=beyond(form, pattern))
@@ -48,7 +46,7 @@ def fill(
         caller: A kernel function ("svc_alloc_arg", ...) or "core", the bulk API alone.
         form: "before", "after", "tracked" and so on; "v1", "v2" and "v3" for "core".
         pattern: The array before the fill: `x` a page, `.` a hole.
-        condition: "warm", "cold" (the lists are drained before each fill) or "trylock lost" (somebody holds their lock).
+        condition: "warm", "cold" (the lists are drained before each fill) or "trylock lost" (their lock is held).
         kernel: Version of the kernel.
         predicted_only: Whether to predict what was measured too.
 
@@ -89,8 +87,8 @@ def of(counts: Mapping[str, float], *, kernel: str = data.KERNEL) -> Instruction
         kernel: Version of the kernel.
 
     Returns:
-        The cost of the run. Only the steps of the model are in it: what a caller does beside, such as mapping or waiting,
-        is not.
+        The cost of the run. Only the steps of the model are in it: what a caller does beside, such as mapping or
+        waiting, is not.
 
     Raises:
         InvalidArgument: A count that is missing, unknown, negative or no number.

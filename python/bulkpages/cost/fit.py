@@ -1,9 +1,9 @@
 """The fit: costs of the steps from fills that were measured in the kernel.
 
-Each series of measurements is made again in the emulator, fill for fill from the state it began in, so that the free lists
-are what they were. That gives how often each step was taken; the costs are those that leave the smallest relative errors.
-A row that another process disturbed weighs less (Huber's weights). Anybody gets the same numbers: nothing is timed, nothing
-is random.
+Each series of measurements is made again in the emulator, fill for fill from the state it began in, so that the free
+lists are what they were. That gives how often each step was taken; the costs are those that leave the smallest relative
+errors. A row that another process disturbed weighs less (Huber's weights). Anybody gets the same numbers: nothing is
+timed, nothing is random.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HUBER = 3.0
 # Smallest typical error, relative: counts are whole numbers and a clock tick may fall into a fill.
 FLOOR = 0.0005
 # Share of errors that an interval holds.
-COVER = 0.96
+COVER = 0.975
 # What an interval may have beside its share, in instructions: another function's frame, a part of a timer tick.
 FRAMES = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0)
 # Decimals of what is stored.
@@ -154,7 +154,7 @@ def _tables(observations: Sequence[Observation], errors: Numbers) -> dict[str, d
     return found
 
 
-def _width(off: Sequence[float], of: Sequence[float], least: float = 0.001) -> dict[str, float]:
+def _width(off: Sequence[float] | Numbers, of: Sequence[float] | Numbers, least: float = 0.001) -> dict[str, float]:
     """The narrowest interval that holds `COVER` of the errors `off`: a number of instructions and a share of `of`."""
     whole = np.array(of, dtype=np.float64)
     found = []
@@ -168,7 +168,9 @@ def _width(off: Sequence[float], of: Sequence[float], least: float = 0.001) -> d
 
 def _pairs(observations: Sequence[Observation]) -> list[tuple[int, int]]:
     """Base and form of the same fill in the same series."""
-    bases = {(o.series, o.workload, o.row["condition"]): i for i, o in enumerate(observations) if o.row["form"] == "before"}
+    bases = {
+        (o.series, o.workload, o.row["condition"]): i for i, o in enumerate(observations) if o.row["form"] == "before"
+    }
     found = []
     for i, one in enumerate(observations):
         base = bases.get((one.series, one.workload, one.row["condition"]))
@@ -196,9 +198,7 @@ def _intervals(observations: Sequence[Observation], off: Numbers, costs: Numbers
         found[condition] = _width(predicted[mine], kernel[mine])
         found[f"{condition} alone"] = _width(alone[mine_alone], kernel[mine_alone])
         own = [(b, f) for b, f in pairs if observations[b].row["condition"] == condition]
-        found[f"{condition} pair"] = _width(
-            [predicted[f] - predicted[b] for b, f in own], [kernel[b] for b, _ in own]
-        )
+        found[f"{condition} pair"] = _width([predicted[f] - predicted[b] for b, f in own], [kernel[b] for b, _ in own])
         by_itself = [(b, f) for b, f in own if not np.isnan(alone[b] + alone[f])]
         found[f"{condition} alone pair"] = _width(
             [alone[f] - alone[b] for b, f in by_itself], [kernel[b] for b, _ in by_itself]
@@ -247,7 +247,7 @@ def fit(observations: list[Observation] | None = None) -> Fitted:
     checked = np.array([not one.fitted for one in whole])
     stored = {
         "kernel": data.KERNEL,
-        "what": "instructions of one step and standard error; widths of intervals as a share and in instructions; errors in %",
+        "what": "steps: instructions, standard error; intervals: a share and instructions to each side; errors: %",
         "steps": {
             name: [round(float(c), DECIMALS), round(float(e), DECIMALS)]
             for name, c, e in zip(KINDS, costs, errors, strict=True)

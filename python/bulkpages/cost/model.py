@@ -1,7 +1,7 @@
 """From steps taken to instructions and their interval.
 
-The instructions of a fill are a sum: how often each step is taken, times what the step costs. Intervals come from how far
-the model was off on fills that it had not been fitted to, apart for each kind of prediction.
+The instructions of a fill are a sum: how often each step is taken, times what the step costs. Intervals come from how
+far the model was off on fills that it had not been fitted to, apart for each kind of prediction.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def load_steps() -> Mapping[str, Step]:
     fitted = data.costs()["steps"]
     return MappingProxyType(
         {
-            name: Step(name, kind.meaning, kind.unit, *fitted[name], kind.inside)  # instructions, error
+            name: Step(name, kind.meaning, kind.unit, float(fitted[name][0]), float(fitted[name][1]), kind.inside)
             for name, kind in KINDS.items()
         }
     )
@@ -75,7 +75,9 @@ def predict(
     )
 
 
-def measured(value: float, taken: Mapping[str, float], kind: str, *, unit: Unit = "fill", units: float = 1) -> Instructions:
+def measured(
+    value: float, taken: Mapping[str, float], kind: str, *, unit: Unit = "fill", units: float = 1
+) -> Instructions:
     """What the kernel's own count says; `value` and the steps in `units` units."""
     half = width(f"{kind} measured", value)
     steps = MappingProxyType({name: n / units for name, n in split(taken).items()})

@@ -16,9 +16,31 @@ PCP, ZONE = "pcp lock", "zone lock"
 
 #: Names of the counts that steps are made of.
 COUNTS = frozenset(
-    "calls looking_calls skipped_first gates batches skipped_locked tested_locked pages caller_pages caller_nulls "
-    "caller_stores caller_clears bulk_singles singles singles_listed lost refills refilled split_blocks split_halves "
-    "fallbacks slot_clears narrow_stores".split()
+    {
+        "batches",
+        "bulk_singles",
+        "caller_clears",
+        "caller_nulls",
+        "caller_pages",
+        "caller_stores",
+        "calls",
+        "fallbacks",
+        "gates",
+        "looking_calls",
+        "lost",
+        "narrow_stores",
+        "pages",
+        "refilled",
+        "refills",
+        "singles",
+        "singles_listed",
+        "skipped_first",
+        "skipped_locked",
+        "slot_clears",
+        "split_blocks",
+        "split_halves",
+        "tested_locked",
+    }
 )
 
 
@@ -73,13 +95,19 @@ KINDS: Mapping[str, Kind] = {
     ),
     "clear": _kind("one slot cleared by memset()", "slot", "slot_clears"),
     "compact page": _kind("the caller's compaction: a slot with a page is tested and stored", "slot", "caller_pages"),
-    "compact move": _kind("the caller's compaction: a page came from another slot, which becomes NULL", "page moved", "caller_clears"),
+    "compact move": _kind(
+        "the caller's compaction: a page came from another slot, which becomes NULL", "page moved", "caller_clears"
+    ),
     "compact hole": _kind("the caller's compaction: a slot is NULL and passed over", "slot", "caller_nulls"),
     "narrow index": _kind(
-        "the caller's compaction: a 32-bit counter is widened before it is an index", "slot with a page", "narrow_stores"
+        "the caller's compaction: a 32-bit counter is widened before it is an index",
+        "slot with a page",
+        "narrow_stores",
     ),
     "call": _kind("a bulk call: arguments, frame, return", "call", "calls"),
-    "first look": _kind("a call of mainline's: the search for the first NULL slot begins and ends", "call", "looking_calls"),
+    "first look": _kind(
+        "a call of mainline's: the search for the first NULL slot begins and ends", "call", "looking_calls"
+    ),
     "prefix slot": _kind("a slot with a page is passed before the zone is chosen", "slot", "skipped_first"),
     "batch": _kind(
         "the zone is chosen, the lists' lock is tried, got and given back, the pages are counted", "call", "batches"
@@ -88,15 +116,23 @@ KINDS: Mapping[str, Kind] = {
     "slot test": _kind("mainline's loop finds a slot NULL", "page", "tested_locked", PCP),
     "loop slot": _kind("mainline's loop passes a slot with a page", "slot", "skipped_locked", PCP),
     "refill": _kind(
-        "an empty list is refilled: how much is decided, the zone lock taken and given back", "refill", "refills", PCP, ZONE
+        "an empty list is refilled: how much is decided, the zone lock taken and given back",
+        "refill",
+        "refills",
+        PCP,
+        ZONE,
     ),
     "refill page": _kind("a page comes from the buddy lists to the list", "page", "refilled", PCP, ZONE),
     "split": _kind("a block is looked for one order higher and halved", "half given back", "split_halves", ZONE),
-    "lost lock": _kind("the zone is chosen and the lists' lock is not got", "call", lambda c: c["gates"] - c["batches"]),
+    "lost lock": _kind(
+        "the zone is chosen and the lists' lock is not got", "call", lambda c: c["gates"] - c["batches"]
+    ),
     "single page": _kind("a page by the single-page path, which a call for one page ends in", "page", "singles"),
     "buddy page": _kind(
-        "more than that when it comes from the buddy lists, the lists' lock being lost again", "page",
-        lambda c: c["singles"] - c["singles_listed"], ZONE,
+        "more than that when it comes from the buddy lists, the lists' lock being lost again",
+        "page",
+        lambda c: c["singles"] - c["singles_listed"],
+        ZONE,
     ),
 }
 

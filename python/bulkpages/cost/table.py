@@ -41,7 +41,10 @@ class Pair:
 
     def to_dict(self) -> dict[str, Any]:
         """The pair as JSON-able values."""
-        return {**{name: value for name, value in vars(self).items() if name != "difference"}, "difference": self.difference.to_dict()}
+        return {
+            **{name: value for name, value in vars(self).items() if name != "difference"},
+            "difference": self.difference.to_dict(),
+        }
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,8 @@ def rows(rows: Iterable[Mapping[str, Any]], predicted_only: bool = False, *, ker
     """What fills cost that are made one after the other on one machine.
 
     Args:
-        rows: Objects with `caller`, `form`, `pattern` and `condition` ("warm" when left out), as for `fill`; whatever else
-            they hold is kept. Their order is that of the fills: a cold fill depends on what was free before it.
+        rows: Objects with `caller`, `form`, `pattern` and `condition` ("warm" when left out), as for `fill`; whatever
+            else they hold is kept. Their order is that of the fills: a cold fill depends on what was free before it.
         predicted_only: Whether to predict what was measured too.
         kernel: Version of the kernel.
 
@@ -95,7 +98,9 @@ def rows(rows: Iterable[Mapping[str, Any]], predicted_only: bool = False, *, ker
     if len(given) > MAX_ROWS:
         raise InvalidArgument(f"{len(given)} rows are above {MAX_ROWS}")
     keys = [_key(row, at) for at, row in enumerate(given)]
-    one, found, costs = Series(), {}, []
+    one = Series()
+    costs: list[Instructions] = []
+    found: dict[tuple[str, str, str], dict[str, Instructions]] = {}
     for at, key in enumerate(keys):
         caller, form, condition, pattern = key
         try:

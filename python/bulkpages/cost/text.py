@@ -30,7 +30,10 @@ def _columns(head: list[str], body: Iterable[list[str]], left: int, *, right: in
     table = [head, *body]
     width = [max(len(row[i]) for row in table) for i in range(len(head))]
     return "\n".join(
-        "  ".join(cell.ljust(w) if i < left or i >= len(head) - right else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, width, strict=True))).rstrip()
+        "  ".join(
+            cell.ljust(w) if i < left or i >= len(head) - right else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, width, strict=True))
+        ).rstrip()
         for row in table
     )
 
@@ -55,7 +58,7 @@ def table_text(table: CostTable) -> str:
         pairs = (
             [
                 *(pair.caller, pair.condition, shape(pair.pattern), f"{pair.form} against {pair.base}"),
-                "{:+.1f} %".format(pair.difference.percent[0]),
+                f"{pair.difference.percent[0]:+.1f} %",
                 "{:+.1f} to {:+.1f}".format(*pair.difference.percent[1:]),
                 pair.difference.verdict(),
             ]
@@ -73,7 +76,12 @@ def fit_text(stored: Mapping[str, Any]) -> str:
         [name, f"{cost:.2f}", f"{error:.2f}", KINDS[name].unit, KINDS[name].meaning]
         for name, (cost, error) in stored["steps"].items()
     )
-    lines = [_columns(["step", "instructions", "+-", "per", "what"], ([a, b, c, d, e] for a, b, c, d, e in steps), 1, right=2), ""]
+    lines = [
+        _columns(
+            ["step", "instructions", "+-", "per", "what"], ([a, b, c, d, e] for a, b, c, d, e in steps), 1, right=2
+        ),
+        "",
+    ]
     for name, errors in stored["errors"].items():
         body = (
             [group, str(e["rows"]), f"{e['median']:.2f}", f"{e['p95']:.2f}", f"{e['largest']:.2f}"]

@@ -178,7 +178,7 @@ mod tests {
     fn the_same_test_of_a_slot_counts_by_its_place() {
         let s = steps(Form::Before, "xx.x..x", 0.0);
         assert_eq!((s.calls, s.looking_calls, s.batches, s.skipped_first), (1, 1, 1, 2));
-        assert_eq!((s.skipped_locked, s.tested_locked, s.pages), (1, 3, 3), "the call ends at its last hole");
+        assert_eq!((s.skipped_locked, s.tested_locked, s.pages), (2, 3, 3), "the loop goes on to the end");
         let s = steps(Form::After, "xx.x..x", 0.0);
         assert_eq!((s.caller_pages, s.caller_nulls, s.caller_stores, s.caller_clears), (4, 3, 4, 2));
         assert_eq!((s.batches, s.pages, s.tested_locked, s.skipped_first), (1, 3, 0, 0));
