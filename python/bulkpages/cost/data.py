@@ -55,7 +55,7 @@ def costs() -> dict[str, Any]:
 def measured_fills() -> dict[Key, list[float]]:
     """Instructions of a fill, by caller, form, condition and pattern: one number for each measurement."""
     found: dict[Key, list[float]] = {}
-    for one in series():
+    for one in filter(lambda one: one["answers"], series()):
         for row in one["rows"]:
             key = (row["caller"], row["form"], row["condition"], row["pattern"])
             found.setdefault(key, []).append(row["instructions_per_fill"])

@@ -32,10 +32,12 @@ ROUNDS = 8
 HUBER = 3.0
 # Smallest typical error, relative: counts are whole numbers and a clock tick may fall into a fill.
 FLOOR = 0.0005
-# Share of errors that an interval holds.
-COVER = 0.975
+# Share of errors that an interval of a fill holds, and of a difference. Both promise 0.95.
+COVER, COVER_PAIR = 0.98, 0.96
 # What an interval may have beside its share, in instructions: another function's frame, a part of a timer tick.
 FRAMES = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0)
+# Least share of an interval.
+LEAST = 0.001
 # Decimals of what is stored.
 DECIMALS = 4
 
@@ -154,13 +156,13 @@ def _tables(observations: Sequence[Observation], errors: Numbers) -> dict[str, d
     return found
 
 
-def _width(off: Sequence[float] | Numbers, of: Sequence[float] | Numbers, least: float = 0.001) -> dict[str, float]:
-    """The narrowest interval that holds `COVER` of the errors `off`: a number of instructions and a share of `of`."""
+def _width(off: Sequence[float] | Numbers, of: Sequence[float] | Numbers, cover: float = COVER) -> dict[str, float]:
+    """The narrowest interval that holds a share of the errors `off`: a number of instructions and a share of `of`."""
     whole = np.array(of, dtype=np.float64)
     found = []
     for absolute in FRAMES:
         beyond = np.maximum(0.0, np.abs(np.array(off)) - absolute) / whole
-        relative = round(max(float(np.quantile(beyond, COVER)), least), DECIMALS)
+        relative = round(max(float(np.quantile(beyond, cover)), LEAST), DECIMALS)
         found.append((float(np.mean(absolute + relative * whole)), absolute, relative))
     _, absolute, relative = min(found)
     return {"relative": relative, "absolute": absolute}
@@ -198,14 +200,16 @@ def _intervals(observations: Sequence[Observation], off: Numbers, costs: Numbers
         found[condition] = _width(predicted[mine], kernel[mine])
         found[f"{condition} alone"] = _width(alone[mine_alone], kernel[mine_alone])
         own = [(b, f) for b, f in pairs if observations[b].row["condition"] == condition]
-        found[f"{condition} pair"] = _width([predicted[f] - predicted[b] for b, f in own], [kernel[b] for b, _ in own])
+        found[f"{condition} pair"] = _width(
+            [predicted[f] - predicted[b] for b, f in own], [kernel[b] for b, _ in own], COVER_PAIR
+        )
         by_itself = [(b, f) for b, f in own if not np.isnan(alone[b] + alone[f])]
         found[f"{condition} alone pair"] = _width(
-            [alone[f] - alone[b] for b, f in by_itself], [kernel[b] for b, _ in by_itself]
+            [alone[f] - alone[b] for b, f in by_itself], [kernel[b] for b, _ in by_itself], COVER_PAIR
         )
         repeated = _repeated(condition)
         found[f"{condition} measured"] = _width([a - b for a, b in repeated], [a for a, _ in repeated])
-        found[f"{condition} pair measured"] = dict(found[f"{condition} measured"])
+        found[f"{condition} pair measured"] = _width([a - b for a, b in repeated], [a for a, _ in repeated], COVER_PAIR)
     # Loops around the bare calls: checked on those that were measured, fitted to none of them.
     from bulkpages.cost.calls import _pattern, _steps
 

@@ -64,16 +64,9 @@ impl<L: Locking> LockedZone<'_, L> {
 
     /// Splits the rest of a block of `high` at `pfn` down to `low`: upper halves to the heads of their lists.
     #[inline]
-    pub(crate) fn expand<P: Probe, F: Fault>(
-        &mut self,
-        cx: &mut Ctx<P, F>,
-        pfn: Pfn,
-        low: u8,
-        high: u8,
-        mt: Migratetype,
-    ) {
-        if P::ON && low < high {
-            cx.probe.event(Event::Split { zone: self.zone.index, low, high });
+    pub(crate) fn expand(&mut self, cx: &mut impl Context, pfn: Pfn, low: u8, high: u8, mt: Migratetype) {
+        if low < high {
+            cx.tell(|| Event::Split { zone: self.zone.index, low, high });
         }
         for order in (low..high).rev() {
             self.add_to_free_list(pfn.add(1 << order), order, mt, false);
