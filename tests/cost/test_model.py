@@ -55,6 +55,15 @@ def test_what_was_measured_says_so_and_prediction_never_looks() -> None:
     assert predicted.estimate == sum(predicted.steps.values()) != found.estimate
 
 
+@pytest.mark.parametrize("condition", cost.CONDITIONS)
+def test_a_difference_of_measurements_is_narrower(condition: str) -> None:
+    found, predicted = (
+        cost.fill_difference(XFS, "before", "after", "." * 16, condition, predicted_only=only) for only in (False, True)
+    )
+    assert (found.source, predicted.source) == ("measured", "predicted")
+    assert found.instructions[1] <= predicted.instructions[0] <= found.instructions[2]
+
+
 def test_a_difference_is_that_of_its_sides() -> None:
     found = cost.fill_difference(BTRFS, "before", "after", "." * 24)
     middle, low, high = found.instructions

@@ -26,6 +26,7 @@ DOCUMENTED = [
     "bulkpages.testing",
     "bulkpages.walk",
     "bulkpages.conform",
+    "bulkpages.cost",
     "bulkpages.what_if",
 ]
 # A format in several files has one page, of its package.

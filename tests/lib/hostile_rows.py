@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import bulkpages as bp
-from bulkpages import callers, conform, sweep, testing, what_if
+from bulkpages import callers, conform, cost, sweep, testing, what_if
 from bulkpages.callers import explain, own_caller
+from bulkpages.cost.steps import COUNTS
 from bulkpages.formats import llfree, proc, recording, trace
 from bulkpages.formats.report import read_report
 from bulkpages.formats.state import Told, state_of
@@ -269,7 +270,32 @@ RUN = {"form": "before", "cpu": 0, "max_waits": 3, "explain": True}
 B, C = "bulkpages.", "bulkpages.callers."
 ENV = f"{C}Env."
 
+FILL = {"caller": "core", "form": "v2", "condition": "cold", "pattern": "x..x"}
+
 ROWS: dict[str, Row] = {
+    f"{B}cost.Difference.verdict": lambda w: (cost.fill_difference("core", "v1", "v2", "..").verdict, [0.02], {}),
+    f"{B}cost.call": lambda w: (cost.call, ["v1", 8, 2], {"kernel": "6.12", "predicted_only": True}),
+    f"{B}cost.call_difference": lambda w: (
+        cost.call_difference,
+        [8, 2, "v1", "v2"],
+        {"kernel": "6.12", "predicted_only": True},
+    ),
+    f"{B}cost.fill": lambda w: (
+        cost.fill,
+        ["core", "v1", "x..x", "cold"],
+        {"kernel": "6.12", "predicted_only": True},
+    ),
+    f"{B}cost.fill_difference": lambda w: (
+        cost.fill_difference,
+        ["core", "v1", "v2", "x..x", "cold"],
+        {"kernel": "6.12", "predicted_only": True},
+    ),
+    f"{B}cost.inside": lambda w: (cost.inside, [cost.fill("core", "v1", ".."), "pcp lock"], {}),
+    f"{B}cost.interrupts_off": lambda w: (cost.interrupts_off, [cost.fill("core", "v1", ".."), "UP"], {}),
+    f"{B}cost.of": lambda w: (cost.of, [dict.fromkeys(COUNTS, 1)], {"kernel": "6.12"}),
+    f"{B}cost.pool": lambda w: (cost.pool, ["page_pool03_slow", "v1"], {"kernel": "6.12"}),
+    f"{B}cost.pool_difference": lambda w: (cost.pool_difference, ["page_pool03_slow"], {"kernel": "6.12"}),
+    f"{B}cost.rows": lambda w: (cost.rows, [[FILL], True], {"kernel": "6.12"}),
     f"{B}Exploration.perfetto": lambda w: (once("explored", _explored).perfetto, [w.folder / "e.json"], {}),
     f"{B}Exploration.picture": lambda w: (once("explored", _explored).picture, [w.folder / "e.svg"], {}),
     f"{B}Machine": lambda w: (

@@ -12,6 +12,7 @@ MODULES = [
     "bulkpages.callers.explain",
     "bulkpages.callers.own_caller",
     "bulkpages.conform",
+    "bulkpages.cost",
     "bulkpages.formats.llfree",
     "bulkpages.formats.proc",
     "bulkpages.formats.recording",

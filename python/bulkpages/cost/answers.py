@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bulkpages.errors import InvalidArgument
+from bulkpages.kinds import need
+
 __all__ = ["Difference", "Instructions"]
 
 Source = Literal["measured", "predicted"]
@@ -76,7 +79,13 @@ class Difference:
         Returns:
             "faster" or "slower" when the whole interval is beyond the effect on that side, "same" when it is within the
             effect, "undecided" otherwise.
+
+        Raises:
+            InvalidArgument: An effect that is no share.
         """
+        need("effect", effect, (int, float))
+        if not 0 <= effect <= 1:
+            raise InvalidArgument(f"effect {effect} is outside 0..=1")
         _, low, high = self.percent
         limit = 100 * effect
         if high < -limit:

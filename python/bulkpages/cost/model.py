@@ -95,7 +95,9 @@ def difference(base: Instructions, form: Instructions, kind: str, *, units: floa
         raise InvalidArgument(f"a cost per {form.unit} in {form.kernel} against one per {base.unit} in {base.kernel}")
     source: Source = "measured" if base.source == form.source == "measured" else "predicted"
     middle = form.estimate - base.estimate
-    half = width(f"{kind} pair measured" if source == "measured" else f"{kind} pair", base.estimate * units) / units
+    # What was measured does not depend on what is known of the fills before.
+    of = f"{kind.removesuffix(' alone')} pair measured" if source == "measured" else f"{kind} pair"
+    half = width(of, base.estimate * units) / units
     if base.extrapolated or form.extrapolated:
         half *= BEYOND
     instructions = (middle, middle - half, middle + half)

@@ -47,4 +47,4 @@ def draw_errors(found: Fitted, path: str | Path) -> None:
         axes.set_xlabel("instructions of a fill in the kernel")
         axes.set_ylabel("error of the prediction, %")
         axes.legend(frameon=False)
-        figure.savefig(path, metadata={"Date": None} if str(path).endswith(".svg") else None)
+        figure.savefig(path, dpi=150, metadata={"Date": None} if str(path).endswith(".svg") else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bulkpages.cost.answers import Instructions
 from bulkpages.cost.steps import KINDS, PCP, ZONE
 from bulkpages.errors import InvalidArgument
+from bulkpages.kinds import need
 
 __all__ = ["LOCKINGS", "inside", "interrupts_off"]
 
@@ -13,6 +14,7 @@ LOCKINGS = {"SMP": frozenset({ZONE}), "UP": frozenset({PCP, ZONE}), "PREEMPT_RT"
 
 
 def _under(cost: Instructions, locks: frozenset[str]) -> float:
+    need("cost", cost, Instructions)
     return sum(n for name, n in cost.steps.items() if KINDS[name].inside & locks)
 
 
@@ -41,6 +43,7 @@ def interrupts_off(cost: Instructions, locking: str) -> float:
     Raises:
         InvalidArgument: No such locking.
     """
+    need("locking", locking, str)
     if locking not in LOCKINGS:
         raise InvalidArgument(f"locking {locking!r} is none of {', '.join(LOCKINGS)}")
     return _under(cost, LOCKINGS[locking])
