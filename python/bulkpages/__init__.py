@@ -9,14 +9,23 @@ from bulkpages import callers
 from bulkpages import gfp as _gfp
 from bulkpages._core import DEBUG_BUILD as _DEBUG_BUILD
 from bulkpages._core import PageArray, __version__
-from bulkpages.errors import ApiMisuse, AuditError, BulkpagesError, InvalidArgument, KernelError, SnapshotError
+from bulkpages.errors import (
+    ApiMisuse,
+    AuditError,
+    BulkpagesError,
+    InvalidArgument,
+    KernelError,
+    MissingFile,
+    SnapshotError,
+)
 from bulkpages.gfp import *  # noqa: F403
 from bulkpages.interrupts import Exploration, explore
 from bulkpages.machine import Audit, Machine, PerCpuPages, Reclaim, Zone
 from bulkpages.threads import Run, stress
 
 if _TYPE_CHECKING:
-    from bulkpages import sweep
+    from bulkpages import draw, sweep, tables, walk
+    from bulkpages.traces import replay
 
 __all__ = [
     "ApiMisuse",
@@ -27,6 +36,7 @@ __all__ = [
     "InvalidArgument",
     "KernelError",
     "Machine",
+    "MissingFile",
     "PageArray",
     "PerCpuPages",
     "Reclaim",
@@ -35,18 +45,39 @@ __all__ = [
     "Zone",
     "__version__",
     "callers",
+    "draw",
     "explore",
+    "replay",
     "stress",
     "sweep",
+    "tables",
+    "walk",
 ]
 __all__ += _gfp.__all__
+
+# Modules that need NumPy and more, and what stands in one of them: who does not ask for them does not wait for them.
+_LATER = {
+    "draw": None,
+    "replay": "traces",
+    "sweep": None,
+    "tables": None,
+    "walk": None,
+}
 
 if _DEBUG_BUILD:
     _warnings.warn("bulkpages was built without optimisation: do not measure with it", RuntimeWarning, stacklevel=2)
 
 
 def __getattr__(name: str) -> _Any:
-    # Sweeps need NumPy and more; who does not ask for them does not wait for it.
-    if name == "sweep":
-        return _importlib.import_module("bulkpages.sweep")
-    raise AttributeError(f"module 'bulkpages' has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module 'bulkpages' has no attribute {name!r}")
+    home = _LATER[name]
+    if home is None:
+        return _importlib.import_module(f"bulkpages.{name}")
+    found = getattr(_importlib.import_module(f"bulkpages.{home}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

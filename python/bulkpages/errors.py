@@ -1,6 +1,20 @@
 """What bulkpages raises. Every message carries the offending value and the limit."""
 
-__all__ = ["ApiMisuse", "AuditError", "BulkpagesError", "InvalidArgument", "KernelError", "SnapshotError"]
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+__all__ = [
+    "ApiMisuse",
+    "AuditError",
+    "BulkpagesError",
+    "InvalidArgument",
+    "KernelError",
+    "MissingFile",
+    "SnapshotError",
+]
 
 
 class BulkpagesError(Exception):
@@ -17,6 +31,24 @@ class ApiMisuse(BulkpagesError, RuntimeError):
 
 class SnapshotError(BulkpagesError, ValueError):
     """A snapshot or recording that cannot be read or contradicts itself."""
+
+
+class MissingFile(InvalidArgument, SnapshotError, FileNotFoundError):
+    """A file that is not there: the one error for this, whatever was to be read.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(f"{path}: {os.strerror(errno.ENOENT)}")
+        self.errno, self.filename, self.strerror = errno.ENOENT, str(path), os.strerror(errno.ENOENT)
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"
+
+    def __reduce__(self) -> tuple[type[MissingFile], tuple[str]]:
+        return type(self), (self.filename,)
 
 
 class AuditError(BulkpagesError):

@@ -83,8 +83,12 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float | None = None) -
     known = sorted(figure.canvas.get_supported_filetypes())
     if path.suffix[1:].lower() not in known:
         raise InvalidArgument(f"picture {path}: the ending {path.suffix!r} is none of {', '.join(known)}")
-    with whole_file(path) as place:
-        figure.savefig(place, dpi=dpi if dpi is not None else "figure")
+    import matplotlib
+
+    # The same picture is the same file: neither dates nor random names are in it.
+    dated = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix.lower())
+    with whole_file(path) as place, matplotlib.rc_context({"svg.hashsalt": "bulkpages"}):
+        figure.savefig(place, dpi=dpi if dpi is not None else "figure", metadata=dated)
 
 
 def read_results(path: Path, schema: str) -> dict[str, Any]:

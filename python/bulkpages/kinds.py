@@ -34,7 +34,7 @@ def need_within(what: str, value: Any, low: int, high: int) -> None:
     except TypeError:
         raise TypeError(f"{what} must be int, not {type(value).__name__}") from None
     if isinstance(value, bool) or not low <= number <= high:
-        raise InvalidArgument(f"{what} {value} is outside {low}..={high}")
+        raise InvalidArgument(f"{what} {value} is outside {low} to {high}")
 
 
 def each(what: str, values: Iterable[T], kind: type) -> Iterator[T]:
@@ -46,3 +46,12 @@ def each(what: str, values: Iterable[T], kind: type) -> Iterator[T]:
     for value in values:
         need(what, value, kind)
         yield value
+
+
+def names(what: str, values: str | Iterable[str]) -> list[str]:
+    """Names as a list; one text is one name, not its letters.
+
+    Raises:
+        TypeError: One is no text.
+    """
+    return [values] if isinstance(values, str) else list(each(what, values, str))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import operator
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, cast
 
 from bulkpages import _core
 from bulkpages.errors import ApiMisuse, InvalidArgument, SnapshotError
@@ -20,6 +21,7 @@ from bulkpages.threads import Run, run
 
 if TYPE_CHECKING:
     from bulkpages.formats.trace import TraceText
+    from bulkpages.fragmentation import Fragmentation
 
 __all__ = ["Audit", "Machine", "PerCpuPages", "Reclaim", "Zone"]
 
@@ -28,15 +30,17 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])i?)?B?\s*", re.IGNORECASE)
 
 
-def parse_size(what: str, size: str | int) -> int:
+def parse_size(what: str, size: str | SupportsIndex) -> int:
     """Pages of a size in bytes, or in a text like "512MiB" (K, M, G, T are powers of 1024)."""
-    if isinstance(size, bool) or not isinstance(size, (str, int)):
-        raise TypeError(f"{what} must be a text like '1GiB' or bytes as an integer, not {type(size).__name__}")
     if isinstance(size, str):
         match = _SIZE.fullmatch(size)
         if match is None:
             raise InvalidArgument(f"{what} {size!r} is not a size like '512MiB' or '1GiB'")
         size = int(float(match[1]) * _UNITS[(match[2] or "").upper()])
+    elif isinstance(size, bool) or not isinstance(size, SupportsIndex):
+        raise TypeError(f"{what} must be a text like '1GiB' or bytes as an integer, not {type(size).__name__}")
+    # NumPy's integers are integers, too.
+    size = operator.index(size)
     if size < 0:
         raise InvalidArgument(f"{what} {size} is below 0")
     return size // PAGE_SIZE
@@ -255,11 +259,11 @@ class Machine(_core.Machine):
 
     def __new__(
         cls,
-        memory: str | int = "1GiB",
+        memory: str | SupportsIndex = "1GiB",
         cpus: int = 2,
         nodes: int = 1,
         *,
-        movablecore: str | int | None = None,
+        movablecore: str | SupportsIndex | None = None,
         memcg: bool = False,
         page_owner: bool = False,
         threads: bool = False,
@@ -435,6 +439,18 @@ class Machine(_core.Machine):
         finally:
             traces.append(TraceText(self._trace_stop(), self.cpus))
 
+    def fragmentation(self) -> Fragmentation:
+        """How broken up free memory is: by zone and order the free blocks and the kernel's two indices.
+
+        Example:
+            >>> import bulkpages as bp
+            >>> bp.Machine("64MiB").fragmentation()
+            <Fragmentation of Node 0 DMA, Node 0 DMA32>
+        """
+        from bulkpages.fragmentation import Fragmentation
+
+        return Fragmentation.of(self.snapshot())
+
     def audit(self) -> Audit:
         """Checks every invariant: managed = free + per-CPU + allocated, links sound.
 
@@ -492,6 +508,8 @@ class Machine(_core.Machine):
             dma_map: A page_pool's DMA mapping of a page.
             stop: Not a failure: the answer to a caller's question whether its thread shall stop is yes.
         """
+        if isinstance(pages, bool):
+            raise InvalidArgument(f"pages {pages}: a number of pages that can still be had is needed, such as pages=0")
         steps = {
             "trylock": trylock,
             "single": single,

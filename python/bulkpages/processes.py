@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import Any
 
 __all__ = ["interrupts_wait", "process_pool", "processors"]
 
@@ -43,6 +46,29 @@ def interrupts_wait() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
+class _Process(SpawnProcess):
+    """A process that does not run the parent's script again.
+
+    Our work is all in modules, and a script without `if __name__ == "__main__":` would do everything once more.
+    """
+
+    _starting = threading.Lock()
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802
+        with _Process._starting:
+            script = sys.modules["__main__"]
+            sys.modules["__main__"] = ModuleType("__main__")
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                sys.modules["__main__"] = script
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
 def process_pool(workers: int, *, fresh: bool = False) -> ProcessPoolExecutor:
     """A pool of processes that start anew, without what this one holds in memory, and leave interrupts to it.
 
@@ -50,6 +76,5 @@ def process_pool(workers: int, *, fresh: bool = False) -> ProcessPoolExecutor:
         workers: How many.
         fresh: Whether each task has a process of its own.
     """
-    context = multiprocessing.get_context("spawn")
     tasks = 1 if fresh else None
-    return ProcessPoolExecutor(workers, mp_context=context, initializer=_worker_starts, max_tasks_per_child=tasks)
+    return ProcessPoolExecutor(workers, mp_context=_Context(), initializer=_worker_starts, max_tasks_per_child=tasks)

@@ -196,7 +196,7 @@ def _run_callable(
     timeline: int,
 ) -> Run:
     if not 1 <= threads <= machine.cpus:
-        raise InvalidArgument(f"threads {threads} is outside 1..={machine.cpus}, the machine's cpus")
+        raise InvalidArgument(f"threads {threads} is outside 1 to {machine.cpus}, the machine's cpus")
     if seconds is None and ops is None:
         raise InvalidArgument("a run needs a time or a number of operations")
     if seconds is not None and not 0 < seconds <= 1e7:

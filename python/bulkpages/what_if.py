@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bulkpages._core import TraceRerun
 from bulkpages.errors import InvalidArgument
 from bulkpages.files import save_figure
-from bulkpages.formats.trace import chunks, start
+from bulkpages.formats.trace.events import chunks
+from bulkpages.formats.trace.following import start
 from bulkpages.kinds import each, need
 
 __all__ = ["Setting", "Settled", "parse_setting", "plot", "what_if"]
@@ -82,11 +84,11 @@ def parse_setting(text: str) -> Setting:
                 values[name] = int(value)
                 low, high = (1, 1024) if name == "refill" else (8, 1 << 20)
                 if not low <= values[name] <= high:
-                    raise InvalidArgument(f"{name} {value} is outside {low}..={high}")
+                    raise InvalidArgument(f"{name} {value} is outside {low} to {high}")
             elif name == "watermarks":
                 values[name] = float(value)
                 if not (math.isfinite(values[name]) and 0 < values[name] <= 1000):
-                    raise InvalidArgument(f"watermarks {value} is outside 0..=1000 (a factor)")
+                    raise InvalidArgument(f"watermarks {value} is outside 0 to 1000 (a factor)")
             elif name == "pcp" and value in ("on", "off"):
                 values[name] = value == "on"
             elif name == "api" and value in ("v1", "v2"):
@@ -154,14 +156,14 @@ def what_if(
     settings = list(each("a setting", settings, Setting))
     follower, before, _ = start(trace, states, learn=True, marked=marked)
     follower.keep_requests()
+    reruns = [TraceRerun(json.dumps(apply(setting, before)), setting.api) for setting in settings]
     for chunk in chunks(trace):
         follower.feed(chunk)
-    requests = follower.requests()
+        requests = follower.requests()
+        for rerun in reruns:
+            rerun.run(requests)
     follower.finish()
-    return [
-        Settled(setting, json.loads(requests.run(json.dumps(apply(setting, before)), setting.api)))
-        for setting in settings
-    ]
+    return [Settled(s, json.loads(rerun.costs())) for s, rerun in zip(settings, reruns, strict=True)]
 
 
 def plot(settled: Sequence[Settled], path: str | Path) -> None:

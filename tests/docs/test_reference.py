@@ -31,7 +31,7 @@ DOCUMENTED = [
 ]
 # A format in several files has one page, of its package.
 DOCUMENTED += [name for name in MODULES if re.fullmatch(r"bulkpages\.formats\.\w+", name)]
-NOT_OBJECTS = {"__version__", "callers", "sweep", *gfp.__all__}
+NOT_OBJECTS = {"__version__", "callers", "draw", "sweep", "tables", "walk", *gfp.__all__}
 
 
 def entries() -> set[str]:

@@ -76,7 +76,7 @@ def test_gfp_combinations_that_mean_nothing(m: bp.Machine, gfp: int, words: str)
 
 
 def test_more_pages_than_slots(m: bp.Machine) -> None:
-    with pytest.raises(bp.InvalidArgument, match=r"nr_pages 5 is outside 0\.\.=4"):
+    with pytest.raises(bp.InvalidArgument, match=r"nr_pages 5 is outside 0 to 4"):
         m.alloc_pages_bulk(bp.GFP_KERNEL, bp.PageArray(4), 5)
 
 

@@ -2,8 +2,6 @@
 
 import json
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -456,18 +454,51 @@ def test_a_stream_on_another_machine_tells_that_it_went_another_way() -> None:
         bp._core.Stream("..", [], [("jump", 0, 0, 0, 0, 0)])
 
 
-def test_a_script_that_measures_without_a_guard_is_told(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(
-        "import bulkpages as bp\n"
-        "c = bp.callers.own('c')\n"
-        "c.form('a')(lambda env, slots: env.compact(slots) * 0)\n"
-        "c.form('b')(lambda env, slots: env.compact(slots) * 0)\n"
-        "c.compare(['xx'], seconds=1, processes=6)\n"
-    )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 1
-    assert 'compare() stands under if __name__ == "__main__":' in done.stderr.splitlines()[-1]
+COPIES = """
+def copies(env, slots):
+    tmp = env.kcalloc(len(slots))
+    if tmp is None or env.alloc_pages_bulk(bp.GFP_KERNEL, tmp, api="v2") < len(slots):
+        return -12
+    for i in range(len(slots)):
+        slots[i] = tmp[i]
+    return 0
+"""
+
+
+def test_pages_may_be_copied_from_an_array_of_the_callers() -> None:
+    """A page that stands in two arrays is one page."""
+    space: dict[str, Any] = {"bp": bp}
+    exec(COPIES, space)
+    caller = bp.callers.own("copies")
+    caller.form("copied")(space["copies"])
+    caller.form(plain)
+    assert caller.forms == ["copied", "plain"]
+    m = bp.Machine("64MiB", cpus=1)
+    counts = caller.record("....", form="copied", machine=m).count(m, 10)
+    assert counts["pages"] == 40
+    assert m.audit().allocated == 0
+    # One text is one input.
+    (row, other) = caller.counts("....").rows()
+    assert row["input"] == other["input"] == "...."
+    assert row["pages"] == other["pages"] == 4
+    assert [r["input"] for r in caller.sweep(largest=1, shapes="x.x").rows if len(r["input"]) == 3][:1] == ["x.x"]
+
+
+def test_what_would_do_nothing_is_refused() -> None:
+    with pytest.raises(bp.InvalidArgument, match="'pages' is none of 'count' and 'position'"):
+
+        class Odd(bp.callers.Semantics):
+            returns = "pages"  # type: ignore[assignment]
+
+            def wants(self, page: int) -> bool:
+                return not page
+
+    with pytest.raises(bp.InvalidArgument, match="holes of a scattered shape 9 is outside 0 to 8"):
+        bp.callers.hole_shape("scattered", 8, 9)
+    with pytest.raises(bp.InvalidArgument, match="pages=0"), bp.Machine("64MiB").faults(pages=True):
+        pass
+    with pytest.raises(bp.InvalidArgument, match="'nobody' is part of none"):
+        bp.callers.failure_sweep("nobody")
 
 
 def test_forms_are_compared_in_time_without_calling_them(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def shown(notebook: Any) -> list[tuple[str, list[Any]]]:
 
 
 def test_there_are_notebooks() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["failures", "holes"]
+    assert [path.stem for path in NOTEBOOKS] == ["failures", "holes", "researcher"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -9,8 +9,8 @@ from bulkpages import sweep
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "sweeps").glob("*.toml"))
 
 
-def test_there_are_three() -> None:
-    assert [path.stem for path in EXAMPLES] == ["aged-memory", "callers-in-trouble", "return-values"]
+def test_there_are_four() -> None:
+    assert [path.stem for path in EXAMPLES] == ["aged-memory", "callers-in-trouble", "own-caller", "return-values"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -29,6 +29,10 @@ def test_an_example_runs(path: Path) -> None:
         for name in ("refills", "zone_locks", "list_takes"):
             by_api = [[r[name] for r in rows if r["api"] == api] for api in ("v1", "v2")]
             assert by_api[0] == by_api[1]
+    elif path.stem == "own-caller":
+        full = [r for r in rows if r["faults"] == "none"]
+        assert {(r["form"], r["ret"], r["filled"]) for r in full} == {("v1", 0, 64), ("v2", 0, 64)}
+        assert {r["ret"] for r in rows if r["faults"] != "none"} == {-12}
     else:
         trouble = [r for r in rows if r["caller"] == "btrfs_alloc_page_array" and r["faults"] == "pages=3"]
         assert {r["filled"] for r in trouble if r["form"] == "after"} == {0}

@@ -117,7 +117,8 @@ def test_what_is_no_trace_is_said(tmp_path: Path, bad: bytes) -> None:
     path.write_bytes(bad)
     with pytest.raises(TraceError, match="bad"):
         follow(path, STATES)
-    assert run("replay", str(path), "--snapshot", str(STATES)).exit_code == 2
+    # A file that can be read and holds no event is a failure; one that cannot be read is wrong usage.
+    assert run("replay", str(path), "--snapshot", str(STATES)).exit_code == (2 if b"broken" in bad else 1)
 
 
 def test_missing_files() -> None:
@@ -214,16 +215,15 @@ def test_only_one_trace_at_a_time(m: bp.Machine) -> None:
 
 def test_real_trace_written_again(tmp_path: Path) -> None:
     once = "".join(rewrite(TRACE))
-    assert once.count("\n") == 32884
+    assert once.count("\n") == 32886
+    marks = [line for line in once.splitlines() if line.endswith(": snapshot")]
+    assert len(marks) == 2
     path = tmp_path / "again.txt"
     path.write_text(TraceText(once, 2).ftrace())
     assert "".join(rewrite(path)) == once
-    # But for the hashed pointer and the flags in front, every line is the kernel's.
-    kernel = [line for line in gzip.decompress(TRACE.read_bytes()).decode().splitlines() if ": mm_" in line]
-    for ours, theirs in zip(once.splitlines(), kernel, strict=True):
-        assert ours.split(" pfn=")[1] == theirs.split(" pfn=")[1]
-        assert ours.split("[")[0] == theirs.split("[")[0]
-        assert ours.split("page=")[0].split()[-2:] == theirs.split("page=")[0].split()[-2:]
+    # Every line is the kernel's, to the last character.
+    kernel = gzip.decompress(TRACE.read_bytes()).decode().splitlines()
+    assert once.splitlines() == [line for line in kernel if ": mm_" in line or line.endswith(": snapshot")]
 
 
 def test_perfetto(m: bp.Machine) -> None:
@@ -284,4 +284,4 @@ def test_what_if_command(tmp_path: Path) -> None:
     assert picture.stat().st_size > 1000
     bad = run("replay", str(TRACE), "--snapshot", str(STATES), "--what-if", "refill=0")
     assert bad.exit_code == 2
-    assert "1..=1024" in bad.output
+    assert "1 to 1024" in bad.output

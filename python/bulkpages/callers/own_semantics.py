@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bulkpages import _core
 from bulkpages._core import PageArray
+from bulkpages.errors import InvalidArgument
 from bulkpages.gfp import GFP_KERNEL
 from bulkpages.kinds import need, need_within
 
@@ -41,6 +42,11 @@ class Semantics(ABC):
 
     reads: ClassVar[bool] = True
     returns: ClassVar[Literal["count", "position"]] = "count"
+
+    def __init_subclass__(cls, **extra: object) -> None:
+        super().__init_subclass__(**extra)
+        if cls.returns not in ("count", "position"):
+            raise InvalidArgument(f"{cls.__name__}: returns = {cls.returns!r} is none of 'count' and 'position'")
 
     @abstractmethod
     def wants(self, page: int) -> bool:

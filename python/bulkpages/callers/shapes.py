@@ -8,7 +8,7 @@ from bulkpages import _core
 from bulkpages._core import PageArray
 from bulkpages.errors import InvalidArgument
 from bulkpages.gfp import GFP_KERNEL
-from bulkpages.kinds import need
+from bulkpages.kinds import need, need_within
 
 if TYPE_CHECKING:
     from bulkpages.machine import Machine
@@ -41,11 +41,16 @@ def hole_shape(
         fraction: Of holes, 0 to 1.
         seed: Names the random pattern; the same everywhere.
 
+    Raises:
+        InvalidArgument: An unknown kind, a number that it needs and was not given, or more pages or holes than slots.
+
     Example:
         >>> import bulkpages as bp
         >>> bp.callers.hole_shape("periodic", 8, 3)
         '.xx.xx.x'
     """
+    if kind in ("prefix", "scattered") and a is not None:
+        need_within(f"pages of a {kind} shape" if kind == "prefix" else f"holes of a {kind} shape", a, 0, slots)
     return _core.hole_shape(kind, slots, a, b, fraction=fraction, seed=seed)
 
 

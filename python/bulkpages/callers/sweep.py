@@ -11,6 +11,7 @@ from typing import Any
 from bulkpages import _core
 from bulkpages.callers.text import table
 from bulkpages.errors import InvalidArgument
+from bulkpages.kinds import names
 from bulkpages.tables import Table, Tabular
 
 __all__ = ["Misuse", "Sweep", "failure_sweep", "misuse_score"]
@@ -21,12 +22,13 @@ COMPARED = ("ret", "calls", "waits", "filled", "freed_populated", "moved")
 VERDICTS = ("harmless", "visible", "crash", "endless", "leak", "corruption")
 
 
-def _names(callers: Sequence[str]) -> list[str]:
+def _names(callers: str | Iterable[str]) -> list[str]:
     known = [name for name, _, _ in _core.callers()]
-    for part in callers:
-        if not any(part in name for name in known):
+    wanted = names("a caller", callers)
+    for part in wanted:
+        if not part or not any(part in name for name in known):
             raise InvalidArgument(f"caller {part!r} is part of none of {', '.join(known)}")
-    return list(callers)
+    return wanted
 
 
 def _threads(threads: int | None) -> int:
@@ -227,7 +229,7 @@ class Sweep(Tabular):
 
 
 def failure_sweep(
-    callers: Sequence[str] = (),
+    callers: str | Sequence[str] = (),
     *,
     largest: int = 1100,
     pairs_up_to: int = 16,
@@ -237,7 +239,7 @@ def failure_sweep(
     """Stops the allocator at every index of every branch under every caller, form and array shape.
 
     Args:
-        callers: Parts of callers' names; none for all.
+        callers: Parts of callers' names, one or several; none for all.
         largest: Largest array, in slots; 1100 covers everything.
         pairs_up_to: Largest array for which stops are combined in pairs.
         threads: Threads; all processors by default. The result does not depend on it.
@@ -321,7 +323,7 @@ class Misuse(Tabular):
 
 
 def misuse_score(
-    callers: Sequence[str] = (),
+    callers: str | Sequence[str] = (),
     *,
     largest: int = 300,
     threads: int | None = None,
@@ -330,7 +332,7 @@ def misuse_score(
     """Puts one wrong line in each caller, in each way that people get it wrong, and counts what comes of it.
 
     Args:
-        callers: Parts of callers' names; none for all.
+        callers: Parts of callers' names, one or several; none for all.
         largest: Largest array, in slots.
         threads: Threads; all processors by default. The result does not depend on it.
         progress: Called now and then with cases done and cases in all.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 from typing import Any
 
 import click
 
 from bulkpages import __version__
+from bulkpages.cli.groups import Group
+from bulkpages.cli.pipes import keep_exit_codes
 from bulkpages.errors import ApiMisuse, BulkpagesError, InvalidArgument, SnapshotError
 
 __all__ = ["main"]
@@ -46,7 +47,7 @@ def _keep_lines(command: click.Command) -> None:
             _keep_lines(inner)
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands live in modules of their own; says what went wrong in one line, by the exit code too."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -63,6 +64,11 @@ class LazyGroup(click.Group):
         _keep_lines(command)
         return command
 
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Runs the command line."""
+        keep_exit_codes()
+        return super().main(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; what it raises becomes a message and an exit code."""
         try:
@@ -75,9 +81,6 @@ class LazyGroup(click.Group):
         except BulkpagesError as error:
             raise click.ClickException(str(error)) from error
         except OSError as error:
-            # Who reads our output may stop reading: click knows what to do then.
-            if error.errno == errno.EPIPE:
-                raise
             where = f"{error.filename}: " if error.filename else ""
             raise click.ClickException(f"{where}{error.strerror or error}") from error
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from bulkpages import BulkpagesError, _core
+from bulkpages.cli import complete
+from bulkpages.cli.output import put_json
 from bulkpages.interrupts import explore as explore_scenario
 
 
 @click.command()
-@click.argument("scenarios", nargs=-1, metavar="[LOCKING:CALL]...")
+@click.argument("scenarios", nargs=-1, metavar="[LOCKING:CALL]...", shell_complete=complete.scenarios)
 @click.option("--bound", default=2, show_default=True, help="Handlers in one execution, at most.")
 @click.option("--model", type=click.Choice(["lists", "core"]), help="Step model of the lists, or the emulator.")
-@click.option("--handler", "handlers", multiple=True, help="A call that handlers make; may be given several times.")
+@click.option(
+    "--handler",
+    "handlers",
+    multiple=True,
+    shell_complete=complete.handlers,
+    help="A call that handlers make; may be given several times.",
+)
 @click.option("--limit", default=1_000_000, show_default=True, help="Executions of one scenario, at most.")
 @click.option("--choices", help="Run one execution again: the choices that a failure printed, with commas between.")
 @click.option("--list", "list_calls", is_flag=True, help="Name what can be interrupted, and stop.")
@@ -44,7 +50,10 @@ def explore(
     bulkpages explore up:v1 smp:svc_alloc_arg/after --bound 1
     """
     if list_calls:
-        click.echo("\n".join(_core.explore_tasks()))
+        if as_json:
+            put_json(_core.explore_tasks())
+        else:
+            click.echo("\n".join(_core.explore_tasks()))
         return
     found = []
     try:
@@ -65,6 +74,6 @@ def explore(
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        click.echo(json.dumps([one.to_dict() for one in found]))
+        put_json([one.to_dict() for one in found])
     if not all(one.ok for one in found):
         raise SystemExit(1)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from bulkpages import BulkpagesError
-from bulkpages.cli import INTERRUPTED
+from bulkpages.cli import INTERRUPTED, complete
 from bulkpages.threads import Run
 from bulkpages.threads import stress as run_stress
 
@@ -62,6 +62,7 @@ def print_run(run: Run) -> None:
     "--mix",
     default="default",
     show_default=True,
+    shell_complete=complete.mixes,
     help="A preset (default, bulk, drain, remote-free), weights as bulk=4,single=2,drain=1, or a preset and weights.",
 )
 @click.option("--cpus", type=int, help="Emulated CPUs; as many as threads when left out.")

@@ -22,7 +22,7 @@ def _keys(as_json: bool) -> None:
     keys = [
         {
             "key": name,
-            "in": {"both": "bulk, caller", "machine": "all, [machine]"}.get(key.of, key.of),
+            "in": {"machine": "all, [machine]"}.get(key.of, key.of),
             "type": {str: "text", int: "integer", float: "number", bool: "true/false"}[key.kind],
             "default": key.default,
             "values": key.limit,
@@ -33,7 +33,7 @@ def _keys(as_json: bool) -> None:
     if as_json:
         put_json(keys)
         return
-    click.echo('Keys of a [[cells]] table, beside what = "bulk" or "caller". A list of values is an axis.\n')
+    click.echo('Keys of a [[cells]] table, beside what = "bulk", "caller" or "own". A list of values is an axis.\n')
     click.echo(table(list(keys[0]), [[str(value) for value in key.values()] for key in keys]))
 
 

@@ -2,36 +2,68 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import click
 
 from bulkpages import BulkpagesError
+from bulkpages._core import gfp_known
 from bulkpages.cli.output import put_json
+from bulkpages.errors import InvalidArgument
 from bulkpages.files import whole_file
-from bulkpages.formats.llfree import LlfreeEvent, read_llfree, write_llfree
-from bulkpages.formats.trace import TraceEvent, gfp_text, gfp_value, perfetto, read_events, rewrite
+from bulkpages.formats.llfree import LlfreeEvent, in_order_of_time, write_llfree
+from bulkpages.formats.trace import NoEvents, Tally, TraceEvent, gfp_text, read_events, rewrite
+from bulkpages.formats.trace.chrome import perfetto_text
+from bulkpages.formats.trace.events import need_events
 
 
 def _llfree(events: Iterator[TraceEvent]) -> Iterator[LlfreeEvent]:
+    # Kernels before 3.3 free a batch with one line a page, and then a second line for the same page.
+    batched: dict[int, int] = {}
     for event in events:
-        if event.name == "mm_page_alloc" and event.fields["pfn"]:
-            gfp = gfp_value(event.fields["gfp_flags"])
-            yield LlfreeEvent(event.cpu, event.time, event.fields["pfn"], 1, event.fields["order"], gfp, event.pid)
-        elif event.name == "mm_page_free":
-            yield LlfreeEvent(event.cpu, event.time, event.fields["pfn"], 0, event.fields["order"], 0, event.pid)
+        pfn = event.fields.get("pfn")
+        alloc = event.name == "mm_page_alloc"
+        free = event.name in ("mm_page_free", "mm_page_free_direct", "mm_pagevec_free")
+        if not pfn or not (alloc or free):
+            continue
+        if event.cpu is None or event.time_ns is None:
+            what = "CPU" if event.cpu is None else "time in seconds"
+            raise InvalidArgument(
+                f"LLFree's trace needs the CPU and the time of each event; one of pfn {pfn:#x} has no {what}"
+            )
+        if event.name == "mm_page_free_direct" and batched.pop(event.cpu, None) == pfn:
+            continue
+        if event.name == "mm_pagevec_free":
+            batched[event.cpu] = pfn
+        gfp = gfp_known(event.fields["gfp_flags"]) if alloc else 0
+        yield LlfreeEvent(
+            event.cpu, event.time_ns // 1000, pfn, int(alloc), event.fields.get("order", 0), gfp, max(event.pid or 0, 0)
+        )
 
 
 def llfree_lines(events: Iterator[LlfreeEvent]) -> Iterator[str]:
-    """Ftrace lines of LLFree's events, in order of time; the type is that of the flags."""
-    for e in sorted(events, key=lambda e: e.time_us):
-        head = f"{'llfree':>16}-{e.pid:<7} [{e.cpu:03}] ..... {e.time_us // 1_000_000:5}.{e.time_us % 1_000_000:06}: "
+    """Ftrace lines of LLFree's events; the type is that of the flags."""
+    for e in events:
+        head = f"{'llfree':>16}-{e.pid:<7} [{e.cpu:03}] {e.time_us // 1_000_000:5}.{e.time_us % 1_000_000:06}: "
         page = f"page={0:016x} pfn={e.pfn:#x} order={e.order}"
         if e.alloc:
             yield f"{head}mm_page_alloc: {page} migratetype={e.gfp >> 3 & 3} gfp_flags={gfp_text(e.gfp)}\n"
         else:
             yield f"{head}mm_page_free: {page}\n"
+
+
+def _texts(source: str, kind: str, target: str, tally: Tally) -> Iterator[str]:
+    """The result, some at a time."""
+    if kind == "llfree":
+        for text in llfree_lines(in_order_of_time(source)):
+            tally.lines += 1
+            tally.kmem_events += 1
+            yield text
+    elif target == "ftrace":
+        yield from rewrite(source, tally)
+    else:
+        yield from perfetto_text(read_events(source, tally))
 
 
 @click.command()
@@ -45,45 +77,50 @@ def llfree_lines(events: Iterator[LlfreeEvent]) -> Iterator[str]:
 def trace(source: str, kind: str, target: str, output: str | None, as_json: bool) -> None:
     r"""Turn a trace into another format.
 
-    SOURCE is text of the kmem events from ftrace, trace-cmd report or perf script, or LLFree's binary trace. Lines that
-    are no kmem events are left out. The result goes to stdout, or whole into --output. Exit 1 when lines were damaged;
-    the first is named.
+    SOURCE is text of the kmem events from ftrace (its usual, latency or function-graph layout, or as a kernel dumps it
+    into its log), trace-cmd report or perf script, or LLFree's binary trace; packed with gzip or not. The result goes
+    to stdout, or whole into --output. Lines that are no kmem events are left out; how many, and of what kind, goes to
+    stderr. Exit 1 when no line is an event, or when lines were damaged; the first is named.
 
     \b
     bulkpages trace trace.txt.gz --to perfetto --output trace.json
     bulkpages trace trace.bin --from llfree > trace.txt
     """
-    damaged: list[tuple[int, str]] = []
     if target == "llfree" and output is None:
         raise click.UsageError("--to llfree is binary: give --output")
     if kind == "llfree" and target != "ftrace":
         raise click.UsageError("--from llfree goes --to ftrace only")
     if as_json and output is None:
         raise click.UsageError("--json says what was done on stdout: give --output for the trace")
-    # Known where events are read one by one; text is rewritten line by line.
-    count: int | None = None
+    tally = Tally()
+    written: int | None = None
     try:
-        if target == "llfree":
-            count = write_llfree(str(output), _llfree(read_events(source, damaged)))
+        if output is None:
+            for text in _texts(source, kind, target, tally):
+                click.echo(text, nl=False)
+            need_events(tally, source)
+        elif target == "llfree":
+            written = write_llfree(output, _llfree(_checked(source, tally)))
         else:
-            if kind == "llfree":
-                texts = llfree_lines(read_llfree(source))
-            elif target == "ftrace":
-                texts = rewrite(source, damaged)
-            else:
-                texts = iter([json.dumps(perfetto(read_events(source, damaged)))])
-            if output is None:
-                for text in texts:
-                    click.echo(text, nl=False)
-            else:
-                with whole_file(output) as place, place.open("w", encoding="utf-8") as out:
-                    out.writelines(texts)
+            with whole_file(output) as place, place.open("w", encoding="utf-8") as out:
+                out.writelines(_texts(source, kind, target, tally))
+                need_events(tally, source)
+    except NoEvents as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(1) from error
     except (BulkpagesError, OSError) as error:
         raise click.UsageError(str(error)) from error
     if as_json:
-        put_json({"output": output, "format": target, "events": count, "damaged": damaged})
-    elif count is not None:
-        click.echo(f"{count} events", err=True)
-    if damaged:
-        click.echo(f"{len(damaged)} damaged lines, the first is line {damaged[0][0]}: {damaged[0][1]}", err=True)
+        put_json({"output": output, "format": target, "events": tally.events, "written": written, **asdict(tally)})
+    elif written is not None:
+        click.echo(f"{written} events", err=True)
+    for note in tally.notes():
+        click.echo(note, err=True)
+    if tally.damaged:
         raise SystemExit(1)
+
+
+def _checked(source: str, tally: Tally) -> Iterator[TraceEvent]:
+    """The events; refuses a trace without any."""
+    yield from read_events(source, tally)
+    need_events(tally, source)

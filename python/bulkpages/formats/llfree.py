@@ -2,26 +2,31 @@
 
 The first 4096 bytes are a header: pages, cores and the highest frame, each 32 bits. Every further 4096 bytes are one
 CPU's: its number in 32 bits, filled up to 16 bytes, and 255 events. An event, from the lowest bit on: microseconds
-(38), frame (24), whether it is an allocation (1), order (4), gfp flags (29), process (32). An event of zeros is none.
-The layout is that of the public sources of `llfree-rs` (its replay program); little-endian.
+(38), frame (24), whether it is an allocation (1), order (4), gfp flags (29), process (32). A page ends at the first
+event of frame 0. The layout is that of the public sources of `llfree-rs` (its replay program); little-endian.
 
-The format knows no types, refills or drains: only `mm_page_alloc` and `mm_page_free` come through it.
+Recorders differ in the header's number of pages: 0 when they were stopped before they wrote it, or one more, the header
+counted. Both are read.
+
+The format knows no types, refills or drains: only `mm_page_alloc` and `mm_page_free` come through it, and times to the
+microsecond.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from bulkpages.errors import InvalidArgument
+from bulkpages.errors import InvalidArgument, MissingFile
 from bulkpages.files import whole_file
 from bulkpages.formats.trace import TraceError
 from bulkpages.kinds import each, need_within
 
-__all__ = ["LlfreeEvent", "read_llfree", "write_llfree"]
+__all__ = ["LlfreeEvent", "in_order_of_time", "read_llfree", "write_llfree"]
 
 PAGE = 4096
 PER_PAGE = 255
@@ -48,11 +53,28 @@ def _pack(event: LlfreeEvent) -> int:
             raise InvalidArgument(f"{name} {value} does not fit the {bits} bits that LLFree's trace has for it")
         word |= value << shift
         shift += bits
+    if event.pfn == 0:
+        raise InvalidArgument("pfn 0 ends a page of LLFree's trace: an event of frame 0 cannot be written")
     return word
 
 
+def _page(cpu: int, words: list[int]) -> bytes:
+    body = b"".join(word.to_bytes(16, "little") for word in words)
+    return (cpu.to_bytes(4, "little") + bytes(12) + body).ljust(PAGE, b"\0")
+
+
 def write_llfree(path: str | Path, events: Iterable[LlfreeEvent], cpus: int | None = None) -> int:
-    """Writes events, in any order of CPUs; those of one CPU in order of time. Returns how many.
+    """Writes events, in any order of CPUs; those of one CPU in order of time.
+
+    A page is written when it is full, so memory does not grow with the trace.
+
+    Args:
+        path: The file.
+        events: The events.
+        cpus: The header's number of cores; when None, one more than the highest CPU.
+
+    Returns:
+        How many events.
 
     Raises:
         InvalidArgument: A value that the format has no room for, such as a frame from 64 GiB on.
@@ -60,65 +82,106 @@ def write_llfree(path: str | Path, events: Iterable[LlfreeEvent], cpus: int | No
     if cpus is not None:
         need_within("cpus", cpus, 0, (1 << 32) - 1)
     of_cpu: dict[int, list[int]] = {}
-    highest = count = 0
-    for event in each("an event", events, LlfreeEvent):
-        of_cpu.setdefault(event.cpu, []).append(_pack(event))
-        highest, count = max(highest, event.pfn + (1 << event.order) - 1), count + 1
-    pages = []
-    for cpu, words in of_cpu.items():
-        for at in range(0, len(words), PER_PAGE):
-            body = b"".join(word.to_bytes(16, "little") for word in words[at : at + PER_PAGE])
-            # Sorted by first time below, so that a reader finds pages in the order of the trace.
-            pages.append((words[at] & ((1 << 38) - 1), cpu.to_bytes(4, "little") + bytes(12) + body))
-    pages.sort(key=lambda page: page[0])
-    cores = cpus if cpus is not None else max(of_cpu, default=-1) + 1
-    head = b"".join(value.to_bytes(4, "little") for value in (len(pages), cores, highest))
+    highest = count = pages = 0
     with whole_file(path) as place, place.open("wb") as file:
-        file.write(head.ljust(PAGE, b"\0"))
-        for _, page in pages:
-            file.write(page.ljust(PAGE, b"\0"))
+        file.write(bytes(PAGE))
+        for event in each("an event", events, LlfreeEvent):
+            words = of_cpu.setdefault(event.cpu, [])
+            words.append(_pack(event))
+            highest, count = max(highest, event.pfn + (1 << event.order) - 1), count + 1
+            if len(words) == PER_PAGE:
+                file.write(_page(event.cpu, words))
+                words.clear()
+                pages += 1
+        for cpu, words in sorted(of_cpu.items()):
+            if words:
+                file.write(_page(cpu, words))
+                pages += 1
+        cores = cpus if cpus is not None else max(of_cpu, default=-1) + 1
+        file.seek(0)
+        file.write(b"".join(value.to_bytes(4, "little") for value in (pages, cores, highest)))
     return count
+
+
+def _header(path: Path, file: BinaryIO) -> tuple[int, int, int]:
+    """Pages of events, cores and the highest frame."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    if size < PAGE:
+        raise TraceError(f"{path}: {size} bytes are no LLFree trace: its header alone has {PAGE}")
+    pages, cores, highest = (int(n) for n in np.frombuffer(file.read(PAGE), "<u4", 3))
+    there, rest = divmod(size - PAGE, PAGE)
+    if rest:
+        raise TraceError(f"{path}: cut off in page {there}: {rest} bytes of {PAGE}")
+    # 0: stopped before it was written. One more: the header counted.
+    if pages not in (0, there, there + 1):
+        word = "cut off" if there < pages else "more than the header tells of"
+        raise TraceError(f"{path}: {word}: {there} pages of events, the header tells of {pages}")
+    return there, cores, highest
 
 
 def read_llfree(path: str | Path) -> Iterator[LlfreeEvent]:
     """The events of each page, page by page; a trace of any size.
 
     Raises:
+        MissingFile: There is no such file.
         TraceError: Not such a trace, or cut off; says where.
     """
     path = Path(path)
     try:
         with path.open("rb") as file:
-            head = file.read(PAGE)
-            if len(head) < PAGE:
-                raise TraceError(f"{path}: {len(head)} bytes are no LLFree trace: its header alone has {PAGE}")
-            pages, cores, highest = (int(n) for n in np.frombuffer(head, "<u4", 3))
+            pages, cores, highest = _header(path, file)
             for number in range(pages):
-                page = file.read(PAGE)
-                if len(page) < PAGE:
-                    raise TraceError(f"{path}: cut off in page {number} of {pages}")
-                yield from _page(path, number, page, cores, highest)
-            if file.read(1):
-                raise TraceError(f"{path}: more than the {pages} pages that the header tells of")
+                yield from _events(path, number, file.read(PAGE), cores, highest)
+    except FileNotFoundError as error:
+        raise MissingFile(path) from error
     except OSError as error:
         raise TraceError(f"{path}: {error.strerror or error}") from error
 
 
-def _page(path: Path, number: int, page: bytes, cores: int, highest: int) -> Iterator[LlfreeEvent]:
+def in_order_of_time(path: str | Path) -> Iterator[LlfreeEvent]:
+    """The events of all CPUs together, in order of time; one page of each CPU is in memory.
+
+    Raises:
+        MissingFile: There is no such file.
+        TraceError: Not such a trace, or cut off; says where.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            pages, cores, highest = _header(path, file)
+            of_cpu: dict[int, list[int]] = {}
+            for number in range(pages):
+                file.seek((number + 1) * PAGE)
+                of_cpu.setdefault(int.from_bytes(file.read(4), "little"), []).append(number)
+
+            def stream(numbers: list[int]) -> Iterator[LlfreeEvent]:
+                for number in numbers:
+                    file.seek((number + 1) * PAGE)
+                    yield from _events(path, number, file.read(PAGE), cores, highest)
+
+            yield from heapq.merge(*map(stream, of_cpu.values()), key=lambda event: event.time_us)
+    except FileNotFoundError as error:
+        raise MissingFile(path) from error
+    except OSError as error:
+        raise TraceError(f"{path}: {error.strerror or error}") from error
+
+
+def _events(path: Path, number: int, page: bytes, cores: int, highest: int) -> Iterator[LlfreeEvent]:
     cpu = int.from_bytes(page[:4], "little")
-    if cpu >= cores:
+    if cores and cpu >= cores:
         raise TraceError(f"{path}: page {number} is of cpu {cpu}, the header tells of {cores}")
     for at in range(16, PAGE, 16):
         word = int.from_bytes(page[at : at + 16], "little")
-        if word == 0:
-            continue
         values: dict[str, Any] = {}
         for name, bits in _FIELDS:
             values[name] = word & ((1 << bits) - 1)
             word >>= bits
-        if values["order"] > 10 or values["pfn"] > highest:
+        if values["pfn"] == 0:
+            return
+        if highest and values["pfn"] > highest:
             raise TraceError(
-                f"{path}: page {number}, event {(at - 16) // 16}: pfn {values['pfn']:#x} of order {values['order']} "
-                f"is outside (highest {highest:#x}, order at most 10)"
+                f"{path}: page {number}, event {(at - 16) // 16}: pfn {values['pfn']:#x} is above {highest:#x}, the "
+                "highest that the header tells of"
             )
         yield LlfreeEvent(cpu, **values)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from bulkpages.errors import SnapshotError
+from bulkpages.errors import MissingFile, SnapshotError
 
 __all__ = ["Recording", "load_snapshot", "read_recording"]
 
@@ -34,6 +34,8 @@ class Recording:
 def _read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFile(path) from error
     except OSError as error:
         raise SnapshotError(f"{path}: {error.strerror or error}") from error
     if data[:2] == b"\x1f\x8b":

@@ -29,8 +29,17 @@ from bulkpages.sweep.unit import COLUMNS
 __all__ = ["COLUMNS", "KEYS", "Result", "Spec", "dask_executor", "load", "read_spec", "resume", "run", "spec_from"]
 
 
-def _quiet(what: str, done: float, total: float) -> None:
-    pass
+@contextlib.contextmanager
+def _bar(*, shown: bool) -> Iterator[Progress]:
+    """A bar on stderr, told of progress; nothing when it is not wanted."""
+    if not shown:
+        yield lambda what, done, total: None
+        return
+    from bulkpages.progress import progress_bar
+
+    with progress_bar(always=True) as bar:
+        task = bar.add_task("runs", total=None)
+        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
 
 
 def run(
@@ -39,7 +48,7 @@ def run(
     executor: Executor | None = None,
     workers: int | None = None,
     output: str | Path | None = None,
-    progress: Progress = _quiet,
+    progress: Progress | bool = False,
 ) -> Result:
     """Runs a sweep. Rows depend on the sweep alone: not on who runs it, on how many processors, or in which order.
 
@@ -50,8 +59,8 @@ def run(
             left out. Cycles are measured on this machine whoever counts.
         workers: Processes when there is no executor; else how many units it works on at a time.
         output: Folder for results.json. While the sweep runs, a journal is kept in it, with which `resume` goes on.
-        progress: Called with "runs", the number done and the number in all; while cycles are measured, with what is
-            going on, the seconds measured and the seconds to measure.
+        progress: True for a bar on stderr. Or what is called with "runs", the number done and the number in all; while
+            cycles are measured, with what is going on, the seconds measured and the seconds to measure.
 
     Raises:
         InvalidArgument: The sweep says something wrong; names the key, the value and the limit. Nothing ran.
@@ -74,7 +83,7 @@ def resume(
     *,
     executor: Executor | None = None,
     workers: int | None = None,
-    progress: Progress = _quiet,
+    progress: Progress | bool = False,
 ) -> Result:
     """Goes on with an interrupted sweep; what is in its journal is not run again.
 
@@ -109,8 +118,11 @@ def _finish(
     executor: Executor | None,
     workers: int | None,
     output: str | Path | None,
-    progress: Progress,
+    progress: Progress | bool,
 ) -> Result:
+    if not callable(progress):
+        with _bar(shown=progress) as told:
+            return _finish(spec, done, journal, info, executor, workers, output, told)
     start = time.perf_counter()
     try:
         if "counts" in spec.measure:

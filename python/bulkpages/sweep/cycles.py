@@ -41,6 +41,8 @@ def _why_not(cell: Cell) -> str | None:
     """Why a cell cannot be timed."""
     if cell["faults"] != "none":
         return "a call that fails is not timed"
+    if cell["what"] == "own":
+        return "a caller of your own is timed by its compare()"
     if cell.get("caller") == "__page_pool_alloc_pages_slow":
         return "a page_pool is timed by bulkpages compare, in the kernel's own loops"
     for key in ("nofail", "read_ahead", "memcg"):

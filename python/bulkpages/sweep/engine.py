@@ -40,7 +40,7 @@ Outcome = list[tuple[list[Row], float]]
 
 def _kind(cell: Cell) -> tuple[Any, ...]:
     """Cells whose runs take about the same time."""
-    keys = ("memory", "cpus", "nodes", "state", "used", "aged", "nr_pages", "caller", "max_waits")
+    keys = ("memory", "cpus", "nodes", "state", "used", "aged", "nr_pages", "caller", "own", "max_waits")
     return tuple(cell.get(key) for key in keys)
 
 
@@ -64,7 +64,7 @@ class _Queue:
         return Part(index, self.spec.cells[index], start, stop, self.spec.seeds[start:stop])
 
     def _unit(self, parts: list[Part]) -> Unit:
-        names = {part.cell["state"] for part in parts} - {None}
+        names: set[str] = {part.cell.get(key) or "" for part in parts for key in ("state", "source")} - {""}
         return Unit(tuple(parts), {name: self.spec.states[name] for name in sorted(names)})
 
     def calibrate(self, keep: Callable[[Unit, Outcome], None]) -> None:
@@ -153,7 +153,7 @@ def count(
         progress("runs", done.runs, spec.runs)
 
     if workers is not None and not 1 <= workers <= 10_000:
-        raise InvalidArgument(f"workers {workers} is outside 1..=10000")
+        raise InvalidArgument(f"workers {workers} is outside 1 to 10000")
     progress("runs", done.runs, spec.runs)
     queue = _Queue(spec, done)
     queue.calibrate(keep)
@@ -242,7 +242,7 @@ def journal_in(folder: Path) -> Journal:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BulkpagesError(f"output {folder}: {error.strerror or error}") from error
-    for name, what in ((JOURNAL, "an interrupted sweep: --resume goes on with it"), (RESULTS, "results")):
+    for name, what in ((JOURNAL, "an interrupted sweep: resume() or --resume goes on with it"), (RESULTS, "results")):
         if (folder / name).exists():
             raise BulkpagesError(f"output {folder} holds {what}; choose another folder")
     return Journal(folder)

@@ -38,7 +38,7 @@ def shape_of(holes: str, slots: int, seed: int) -> str:
         number = int(match[2])
         low = 0 if match[1] == "prefix" else 1
         if not low <= number <= slots:
-            raise InvalidArgument(f"{number} is outside {low}..={slots}, the slots")
+            raise InvalidArgument(f"{number} is outside {low} to {slots}, the slots")
         return hole_shape(_KINDS[match[1]], slots, number, seed=seed)
     if match := _SHARE.fullmatch(holes):
         return hole_shape("fraction", slots, fraction=float(match[1]) / 100, seed=seed)

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bulkpages.callers.text import table
-from bulkpages.errors import BulkpagesError
-from bulkpages.files import read_results, whole_file, write_whole
+from bulkpages.errors import BulkpagesError, InvalidArgument
+from bulkpages.files import read_results, save_figure, whole_file, write_whole
 from bulkpages.sweep.spec import KEYS, Spec
 from bulkpages.sweep.unit import COLUMNS, Row
+from bulkpages.tables import Table, Tabular
 
 __all__ = ["NAME", "Result", "load"]
 
@@ -36,9 +37,9 @@ def _short(values: Sequence[Any]) -> str:
     return f"{statistics.median(numbers):g} [{min(numbers)},{max(numbers)}]"
 
 
-@dataclass(frozen=True)
-class Result:
-    """The outcome of a sweep.
+@dataclass(frozen=True, repr=False)
+class Result(Tabular):
+    """The outcome of a sweep. It prints as a table, shows itself in a notebook, draws itself, and turns into tables.
 
     Attributes:
         spec: What was run.
@@ -63,6 +64,81 @@ class Result:
     def errors(self) -> list[tuple[int, int, str]]:
         """(cell, seed, why) of each run that could not be made."""
         return [(i, seed, row["error"]) for i, seed, row in self.found if row["error"] is not None]
+
+    def to_table(self) -> Table:
+        """A row for each run: cell, seed, the keys that differ between cells, and each of `bulkpages.sweep.COLUMNS`."""
+        axes = self.spec.axes
+        rows = []
+        for i, seed, row in self.found:
+            keys = {key: self.spec.cells[i].get(key) for key in ("what", *axes)}
+            returns = None if row["returns"] is None else " ".join(map(str, row["returns"]))
+            rows.append({"cell": i, "seed": seed, **keys, **row, "returns": returns})
+        for row in rows:
+            del row["vm"]
+        return Table.from_rows(rows, title=self.spec.title)
+
+    def plot(
+        self, path: str | Path | None = None, *, y: str = "slot_writes", x: str | None = None, by: str | None = None
+    ) -> Any:
+        """Draws a number of each cell, the median over its seeds with the smallest and the largest, against an axis.
+
+        Args:
+            path: Where to; the ending says which kind of picture. None draws without writing.
+            y: What is drawn: one of the columns that are numbers, such as "ret" or "slot_tests".
+            x: The axis below; the first one with numbers when None, else the first.
+            by: The axis whose values are lines of their own; all the others together when None.
+
+        Returns:
+            The matplotlib figure, which a notebook shows.
+
+        Raises:
+            InvalidArgument: No such column or axis, or an ending that matplotlib does not know.
+        """
+        from matplotlib.figure import Figure
+
+        if y not in NUMBERS:
+            raise InvalidArgument(f"y {y!r} is none of {', '.join(NUMBERS)}")
+        axes = self.spec.axes
+        numeric = [key for key in axes if all(isinstance(c.get(key), (int, float)) for c in self.spec.cells)]
+        x = x if x is not None else next(iter([*numeric, *axes]), None)
+        for name, key in (("x", x), ("by", by)):
+            if key is not None and key not in axes:
+                raise InvalidArgument(f"{name} {key!r} is no axis of this sweep: {', '.join(axes) or 'it has none'}")
+        values: dict[int, list[float]] = {}
+        for i, _, row in self.found:
+            if row["error"] is None and row[y] is not None:
+                values.setdefault(i, []).append(float(row[y]))
+        lines: dict[str, list[tuple[Any, list[float]]]] = {}
+        others = [key for key in axes if key != x] if by is None else [by]
+        for i, numbers in values.items():
+            cell = self.spec.cells[i]
+            name = ", ".join(str(cell.get(key)) for key in others)
+            lines.setdefault(name, []).append((cell.get(x) if x is not None else i, numbers))
+        figure = Figure(figsize=(7, 4), layout="constrained")
+        axis = figure.add_subplot()
+        for name, points in lines.items():
+            middle = [statistics.median(numbers) for _, numbers in points]
+            low = [m - min(numbers) for m, (_, numbers) in zip(middle, points, strict=True)]
+            high = [max(numbers) - m for m, (_, numbers) in zip(middle, points, strict=True)]
+            places = [place if x in numeric else str(place) for place, _ in points]
+            axis.errorbar(places, middle, yerr=(low, high), marker="o", capsize=2, label=name)
+        axis.set(xlabel=x or "cell", ylabel=y, title=self.spec.title)
+        if others and 1 < len(lines) <= 12:
+            axis.legend(title=", ".join(others), fontsize="small")
+        if path is not None:
+            save_figure(figure, path)
+        return figure
+
+    def _repr_html_(self) -> str:
+        return self.to_table()._repr_html_()
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        errors = f", {len(self.errors)} errors" if self.errors else ""
+        cells = f"{len(self.spec.cells)} cell{'s' * (len(self.spec.cells) != 1)}"
+        return f"<Result {self.spec.title!r}: {cells}, {len(self.found)} run{'s' * (len(self.found) != 1)}{errors}>"
 
     def text(self) -> str:
         """A line for each cell: what differs between cells, and each number over all seeds.

@@ -16,12 +16,13 @@ from typing import Any
 
 from bulkpages import _core
 from bulkpages.callers.words import find_caller, parse_faults
-from bulkpages.errors import BulkpagesError, InvalidArgument
+from bulkpages.errors import BulkpagesError, InvalidArgument, MissingFile
 from bulkpages.formats.recording import load_snapshot
 from bulkpages.kinds import need
 from bulkpages.machine import parse_size
 from bulkpages.states import LISTS, SHIPPED_STATE
 from bulkpages.sweep.holes import check_holes, is_random
+from bulkpages.sweep.own import own_caller, split
 
 __all__ = ["KEYS", "Key", "Spec", "read_spec", "spec_from"]
 
@@ -45,7 +46,7 @@ class Key:
         kind: Type of a value.
         default: Value when it is left out; "needed" when there is none.
         help: What it means, in one line.
-        of: Which cells have it: "machine" (all, and the [machine] table), "bulk", "caller" or "both".
+        of: Which cells have it: "machine" (all, and the [machine] table), "all", or those of one kind or of several.
         limit: What values are allowed, as text.
         check: Returns the value to keep, or raises InvalidArgument.
     """
@@ -61,7 +62,7 @@ class Key:
 def _within(low: float, high: float) -> tuple[str, Callable[[Any], Any]]:
     def check(value: Any) -> Any:
         if not low <= value <= high:
-            raise InvalidArgument(f"is outside {low}..={high}")
+            raise InvalidArgument(f"is outside {low} to {high}")
         return value
 
     return f"{low} to {high}", check
@@ -95,6 +96,11 @@ def _holes(value: str) -> str:
     return " ".join(value.split())
 
 
+def _own(value: str) -> str:
+    split(value)
+    return value
+
+
 def _any(value: Any) -> Any:
     return value
 
@@ -105,15 +111,16 @@ YES_NO = ("true, false", _any)
 KEYS: dict[str, Key] = {
     "api": Key(str, NEEDED, "which call is made", "bulk", *_one_of(*APIS)),
     "caller": Key(str, NEEDED, "kernel function, or a part of its name", "caller", "see callers list", find_caller),
-    "form": Key(str, NEEDED, "which text of the caller runs", "caller", "before, after, tracked, v3", _any),
-    "nr_pages": Key(int, NEEDED, "slots of the array", "both", *_within(1, MAX_SLOTS)),
-    "holes": Key(str, "all", "which slots are NULL", "both", "see docs/sweeps.md", _holes),
+    "own": Key(str, NEEDED, "caller of your own: a Python file and its name in it", "own", "FILE.py:NAME", _own),
+    "form": Key(str, NEEDED, "which text of the caller runs", "caller, own", "before, after, ...; own: yours", _any),
+    "nr_pages": Key(int, NEEDED, "slots of the array, or pages", "all", *_within(1, MAX_SLOTS)),
+    "holes": Key(str, "all", "which slots are NULL", "all", "see docs/sweeps.md", _holes),
     "faults": Key(
-        str, "none", "what fails: STEP or STEP=SUCCESSES, with spaces between", "both", "none, or steps", _faults
+        str, "none", "what fails: STEP or STEP=SUCCESSES, with spaces between", "all", "none, or steps", _faults
     ),
     "nofail": Key(bool, False, "btrfs: with __GFP_NOFAIL", "caller", *YES_NO),
     "read_ahead": Key(bool, False, "xfs: the buffer is only read ahead", "caller", *YES_NO),
-    "max_waits": Key(int, 3, "waits granted to a caller that waits", "caller", *_within(0, 10_000)),
+    "max_waits": Key(int, 3, "waits granted to a caller that waits", "caller, own", *_within(0, 10_000)),
     "memory": Key(str, "256MiB", "RAM of a booted machine", "machine", "a size like 1GiB", _size),
     "cpus": Key(int, 2, "its CPUs", "machine", *_within(1, 1024)),
     "nodes": Key(int, 1, "its nodes", "machine", *_within(1, 64)),
@@ -127,9 +134,11 @@ KEYS: dict[str, Key] = {
     "above_low": Key(int, -1, "pages free above the LOW mark; -1 leaves them", "machine", *_within(-1, 1 << 40)),
 }
 OWN_MACHINE = ("memory", "cpus", "nodes")
+#: What a cell can run: a bulk call, a port of a kernel function, a caller of one's own.
+KINDS = ("bulk", "caller", "own")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spec:
     """A sweep, checked and multiplied out.
 
@@ -151,6 +160,9 @@ class Spec:
     seconds: float = 30.0
     effect: float = 0.01
     states: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<Spec {self.title!r}: {len(self.cells)} cells, {len(self.seeds)} seeds, axes {', '.join(self.axes)}>"
 
     @property
     def hash(self) -> str:
@@ -267,7 +279,7 @@ def _seeds(value: Any) -> tuple[int, ...]:
             raise InvalidArgument(f"seeds has {len(seeds)} values; 1 to {MAX_RUNS} are possible")
         for seed in seeds:
             if not 0 <= seed <= MAX_SEED:
-                raise InvalidArgument(f"seeds: {seed} is outside 0..={MAX_SEED}")
+                raise InvalidArgument(f"seeds: {seed} is outside 0 to {MAX_SEED}")
         if len(set(seeds)) < len(seeds):
             twice = next(seed for i, seed in enumerate(seeds) if seed in seeds[:i])
             raise InvalidArgument(f"seeds: {twice} is there twice")
@@ -275,9 +287,9 @@ def _seeds(value: Any) -> tuple[int, ...]:
     else:
         first, count = 1, _typed("top", "seeds", int, value)
     if not 1 <= count <= MAX_RUNS:
-        raise InvalidArgument(f"seeds: a count of {count} is outside 1..={MAX_RUNS}")
+        raise InvalidArgument(f"seeds: a count of {count} is outside 1 to {MAX_RUNS}")
     if not 0 <= first <= MAX_SEED - count:
-        raise InvalidArgument(f"seeds: first = {first} is outside 0..={MAX_SEED - count}")
+        raise InvalidArgument(f"seeds: first = {first} is outside 0 to {MAX_SEED - count}")
     return tuple(range(first, first + count))
 
 
@@ -303,12 +315,17 @@ def _check_cell(cell: Cell) -> None:
     check_holes(cell["holes"], slots)
 
 
+def _of(what: str) -> list[str]:
+    """The keys that cells of this kind have."""
+    return [key for key, k in KEYS.items() if k.of in ("all", "machine") or what in k.of.split(", ")]
+
+
 def _block(where: str, table: Mapping[str, Any], machine: Mapping[str, Any]) -> Iterator[Cell]:
     """The cells of one [[cells]] table."""
     what = table.get("what")
-    if what not in ("bulk", "caller"):
-        raise InvalidArgument(f'{where}: what = {_name(what)} is neither "bulk" nor "caller"')
-    known = [key for key, k in KEYS.items() if k.of in (what, "both", "machine")]
+    if what not in KINDS:
+        raise InvalidArgument(f'{where}: what = {_name(what)} is none of "bulk", "caller" and "own"')
+    known = _of(what)
     _unknown(where, table, ("what", *known))
     axes: dict[str, list[Any]] = {}
     # In the order of the file; what it does not say comes from [machine], then from the defaults.
@@ -371,6 +388,31 @@ def _load_states(cells: list[Cell], folder: Path) -> dict[str, bytes]:
     return states
 
 
+def _load_callers(cells: list[Cell], folder: Path) -> dict[str, bytes]:
+    """Reads the file of each own caller, so that a run needs it no more; looks whether caller and form are there."""
+    sources: dict[str, bytes] = {}
+    for cell in cells:
+        if cell["what"] != "own":
+            continue
+        path = folder / split(cell["own"])[0]
+        try:
+            source = path.read_bytes()
+        except OSError as error:
+            raise InvalidArgument(f"own = {_name(cell['own'])}: {path}: {error.strerror or error}") from error
+        try:
+            caller = own_caller(source, cell["own"])
+        except InvalidArgument as error:
+            raise InvalidArgument(f"own = {_name(cell['own'])}: {error}") from error
+        if cell["form"] not in caller.forms:
+            forms = ", ".join(caller.forms) or "none yet"
+            raise InvalidArgument(f"form = {_name(cell['form'])}: {cell['own']} has the forms {forms}")
+        if caller.takes == "pages" and cell["holes"] != "all":
+            raise InvalidArgument(f"holes = {_name(cell['holes'])}: {cell['own']} makes an array of its own, all NULL")
+        cell["source"] = hashlib.sha256(source).hexdigest()[:16]
+        sources[cell["source"]] = source
+    return sources
+
+
 def _boot_each(cells: list[Cell], states: Mapping[str, bytes]) -> None:
     """Every machine once, so that what cannot be booted is said before anything runs."""
     from bulkpages.sweep.unit import make_machine
@@ -422,7 +464,7 @@ def spec_from(data: Mapping[str, Any], folder: str | Path = ".") -> Spec:
     effect = _typed("[cycles]", "effect", float, cycles.get("effect", 0.01))
     for key, value, low, high in (("seconds", seconds, 1, 86400), ("effect", effect, 0.0001, 0.5)):
         if not low <= value <= high:
-            raise InvalidArgument(f"[cycles]: {key} = {value} is outside {low}..={high}")
+            raise InvalidArgument(f"[cycles]: {key} = {value} is outside {low} to {high}")
     blocks = data.get("cells", [])
     if not blocks:
         raise InvalidArgument("top: no [[cells]]: there is nothing to run")
@@ -434,7 +476,7 @@ def spec_from(data: Mapping[str, Any], folder: str | Path = ".") -> Spec:
         cells += _block(where, table, machine)
         if len(cells) > MAX_CELLS:
             raise InvalidArgument(f"{where}: more than {MAX_CELLS} cells in all, which is the limit")
-    states = _load_states(cells, Path(folder))
+    states = {**_load_states(cells, Path(folder)), **_load_callers(cells, Path(folder))}
     first: dict[str, int] = {}
     for number, cell in enumerate(cells):
         before = first.setdefault(json.dumps(cell, sort_keys=True), number)
@@ -455,10 +497,14 @@ def spec_from(data: Mapping[str, Any], folder: str | Path = ".") -> Spec:
 
 def describe(cell: Cell) -> str:
     """A cell in one line: what it runs, and every key that is not at its default."""
-    words = [f"{cell[key]}" for key in ("caller", "form", "api") if key in cell]
+    words = [f"{cell[key]}" for key in ("caller", "own", "form", "api") if key in cell]
     words.append(f"nr_pages {cell['nr_pages']}")
     for key, k in KEYS.items():
-        if key in cell and key not in ("caller", "form", "api", "nr_pages") and cell[key] not in (k.default, None):
+        if (
+            key in cell
+            and key not in ("caller", "own", "form", "api", "nr_pages")
+            and cell[key] not in (k.default, None)
+        ):
             words.append(f"{key} {cell[key]}")
     return ", ".join(words)
 
@@ -470,11 +516,14 @@ def read_spec(path: str | Path) -> Spec:
         path: The file. Paths in it start from its folder.
 
     Raises:
+        MissingFile: There is no such file.
         InvalidArgument: The file cannot be read or is no TOML, or as `spec_from`; names the file.
     """
     path = Path(path)
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingFile(path) from error
     except OSError as error:
         raise InvalidArgument(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:

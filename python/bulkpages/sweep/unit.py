@@ -21,6 +21,7 @@ from bulkpages.errors import BulkpagesError
 from bulkpages.machine import Machine
 from bulkpages.states import age, set_lists, stream, take_down, use
 from bulkpages.sweep.holes import shape_of
+from bulkpages.sweep.own import own_caller
 
 __all__ = ["COLUMNS", "Part", "Unit", "make_machine", "run_cell", "run_unit"]
 
@@ -114,9 +115,15 @@ def prepare(cell: Mapping[str, Any], seed: int, states: Mapping[str, bytes]) -> 
     return machine
 
 
-def _call(machine: Machine, cell: Mapping[str, Any], shape: str, array: _core.PageArray) -> Row:
+def _call(
+    machine: Machine, cell: Mapping[str, Any], shape: str, array: _core.PageArray, states: Mapping[str, bytes]
+) -> Row:
     """The call itself: what it returned, left and did."""
     name, slots = cell.get("caller"), cell["nr_pages"]
+    if cell["what"] == "own":
+        own = own_caller(states[cell["source"]], cell["own"])
+        given = array if own.takes == "array" else slots
+        return _row(own.run(machine, given, form=cell["form"], max_waits=cell["max_waits"]))
     if name == "__page_pool_alloc_pages_slow":
         pool = ports.PagePool(machine, form=cell["form"])
         got = [pool.alloc() for _ in range(slots)]
@@ -145,6 +152,10 @@ def _call(machine: Machine, cell: Mapping[str, Any], shape: str, array: _core.Pa
             result = ports.xfs_buf_alloc_pages(machine, slots, read_ahead=cell["read_ahead"], **options)
         case _:
             result = ports.virtiovf_add_migration_pages(machine, slots, **options)
+    return _row(result)
+
+
+def _row(result: CallerResult) -> Row:
     return {
         "ret": result.ret,
         "gave_up": result.gave_up,
@@ -166,7 +177,7 @@ def run_cell(cell: Mapping[str, Any], seed: int, states: Mapping[str, bytes]) ->
         machine = prepare(cell, seed, states)
         shape = shape_of(cell["holes"], cell["nr_pages"], seed)
         # Callers that bring an array of their own are not given one.
-        given = cell["what"] == "bulk" or cell["caller"] in ("svc_alloc_arg", "btrfs_alloc_page_array")
+        given = cell["what"] != "caller" or cell["caller"] in ("svc_alloc_arg", "btrfs_alloc_page_array")
         array = ports.fill_shape(machine, shape if given else "")
         set_lists(machine, cell["lists"])
         if cell["above_low"] >= 0:
@@ -174,11 +185,16 @@ def run_cell(cell: Mapping[str, Any], seed: int, states: Mapping[str, bytes]) ->
         faults = {} if cell["faults"] == "none" else parse_faults(cell["faults"].split())
         before = machine.vmstat
         with machine.faults(**faults):
-            row |= _call(machine, cell, shape, array)
+            row |= _call(machine, cell, shape, array, states)
         after = machine.vmstat
         machine.audit()
     except BulkpagesError as error:
         return {**dict.fromkeys(COLUMNS), "error": str(error)}
+    except Exception as error:
+        # What a caller of one's own raises is no reason to lose the other runs.
+        if cell["what"] != "own":
+            raise
+        return {**dict.fromkeys(COLUMNS), "error": f"{type(error).__name__}: {error}"}
     # Levels (nr_...) beside events: what the call moved.
     row["vm"] = {name: value - before[name] for name, value in after.items() if value != before[name]}
     return row

@@ -116,7 +116,7 @@ impl Shape {
     /// For a fraction outside 0 to 1.
     pub fn fraction(n: usize, fraction: f64, random: &mut Random) -> Result<Shape> {
         if !(0.0..=1.0).contains(&fraction) {
-            return Err(Error::invalid(format!("fraction {fraction} of holes is outside 0..=1")));
+            return Err(Error::invalid(format!("fraction {fraction} of holes is outside 0 to 1")));
         }
         Ok(Shape::scattered(n, (n as f64 * fraction).round() as usize, random))
     }

@@ -117,10 +117,10 @@ impl PagePool {
     /// For a size or a mark out of range.
     pub fn new(form: Form, gfp: Gfp, nid: Option<usize>, pool_size: usize, id: u8) -> Result<PagePool> {
         if !(1..=32_768).contains(&pool_size) {
-            return Err(Error::invalid(format!("pool_size {pool_size} is outside 1..=32768")));
+            return Err(Error::invalid(format!("pool_size {pool_size} is outside 1 to 32768")));
         }
         if id == 0 {
-            return Err(Error::invalid("page_pool mark 0 is outside 1..=255"));
+            return Err(Error::invalid("page_pool mark 0 is outside 1 to 255"));
         }
         Ok(PagePool {
             form,

@@ -86,16 +86,16 @@ impl BootSpec {
 
     fn check(&self) -> Result<()> {
         if self.cpus == 0 || self.cpus > MAX_CPUS {
-            return Err(Error::invalid(format!("cpus {} is outside 1..={MAX_CPUS}", self.cpus)));
+            return Err(Error::invalid(format!("cpus {} is outside 1 to {MAX_CPUS}", self.cpus)));
         }
         if self.nodes == 0 || self.nodes > MAX_BOOT_NODES {
-            return Err(Error::invalid(format!("nodes {} is outside 1..={MAX_BOOT_NODES}", self.nodes)));
+            return Err(Error::invalid(format!("nodes {} is outside 1 to {MAX_BOOT_NODES}", self.nodes)));
         }
         let max = MAX_PFN - (DMA32_END - LOW_RAM);
         let min = MIN_NODE_PAGES * self.nodes as u64;
         if !(min..=max).contains(&self.memory_pages) {
             return Err(Error::invalid(format!(
-                "memory of {} pages (4 KiB each) is outside {min}..={max} for {} nodes",
+                "memory of {} pages (4 KiB each) is outside {min} to {max} for {} nodes",
                 self.memory_pages, self.nodes
             )));
         }

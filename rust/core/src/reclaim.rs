@@ -151,7 +151,7 @@ impl<L: Locking> Machine<L> {
     pub fn set_reclaim<C: Context>(&self, cx: &mut C, model: ReclaimModel) -> Result<()> {
         self.check_cpu(cx.cpu())?;
         if !(1..=100).contains(&model.efficiency) {
-            return Err(Error::invalid(format!("efficiency {} is outside 1..=100", model.efficiency)));
+            return Err(Error::invalid(format!("efficiency {} is outside 1 to 100", model.efficiency)));
         }
         self.clear_reclaim(cx)?;
         let mut lru: Vec<VecDeque<Pfn>> = vec![VecDeque::new(); self.zones.len()];

@@ -151,11 +151,11 @@ fn bad<T>(text: String) -> Result<T> {
 fn frame(zone: &ZoneState, what: &str, raw: u64, order: u8) -> Result<Pfn> {
     if raw < zone.start || raw + (1 << order) > zone.start + zone.spanned {
         return bad(format!(
-            "zone {}.{} {what}: pfn {raw} of order {order} is outside {}..{}",
+            "zone {}.{} {what}: pfn {raw} of order {order} is outside {} to {}",
             zone.nid,
             zone.idx,
             zone.start,
-            zone.start + zone.spanned
+            zone.start + zone.spanned - 1
         ));
     }
     let pfn = Pfn(raw as u32);
@@ -397,7 +397,7 @@ fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
         return bad(format!("{name}: node is above {}", MAX_NODES - 1));
     }
     if zone.start == 0 || zone.spanned == 0 || zone.start.saturating_add(zone.spanned) > MAX_PFN {
-        return bad(format!("{name}: frames {} and {} more are outside 1..{MAX_PFN}", zone.start, zone.spanned));
+        return bad(format!("{name}: frames {} and {} more are outside 1 to {MAX_PFN}", zone.start, zone.spanned));
     }
     if zone.managed > zone.present || zone.present > zone.spanned {
         return bad(format!(
@@ -408,10 +408,10 @@ fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
     let limit = 1i64 << 40;
     let words = [zone.min, zone.low, zone.high, zone.promo, zone.boost];
     if let Some(word) = words.into_iter().chain(zone.lowmem_reserve.iter().copied()).find(|w| !(0..limit).contains(w)) {
-        return bad(format!("{name}: a mark, boost or reserve is {word}, outside 0..{limit}"));
+        return bad(format!("{name}: a mark, boost or reserve is {word}, outside 0 to {}", limit - 1));
     }
     if zone.nr_free.abs() >= limit {
-        return bad(format!("{name}: nr_free {} is outside -{limit}..{limit}", zone.nr_free));
+        return bad(format!("{name}: nr_free {} is outside -{} to {}", zone.nr_free, limit - 1, limit - 1));
     }
     if zone.lowmem_reserve.len() != MAX_NR_ZONES {
         return bad(format!("{name}: lowmem_reserve has {} entries, not {MAX_NR_ZONES}", zone.lowmem_reserve.len()));
@@ -431,11 +431,11 @@ fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
             [("high", pcp.high), ("high_min", pcp.high_min), ("high_max", pcp.high_max), ("free_count", pcp.free_count)]
         {
             if !sane.contains(&value) {
-                return bad(format!("{name} cpu {cpu}: {what} {value} is outside 0..={}", sane.end()));
+                return bad(format!("{name} cpu {cpu}: {what} {value} is outside 0 to {}", sane.end()));
             }
         }
         if !(1..=1 << 16).contains(&pcp.batch) {
-            return bad(format!("{name} cpu {cpu}: batch {} is outside 1..=65536", pcp.batch));
+            return bad(format!("{name} cpu {cpu}: batch {} is outside 1 to 65536", pcp.batch));
         }
         if pcp.alloc_factor > 6 {
             return bad(format!("{name} cpu {cpu}: alloc_factor {} is above 6", pcp.alloc_factor));

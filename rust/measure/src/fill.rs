@@ -143,7 +143,7 @@ impl Fill {
     fn check(&self) -> Result<()> {
         let n = self.shape.len();
         if n == 0 || n > MAX_SLOTS {
-            return Err(Error::invalid(format!("a shape of {n} slots is outside 1..={MAX_SLOTS}")));
+            return Err(Error::invalid(format!("a shape of {n} slots is outside 1 to {MAX_SLOTS}")));
         }
         if !self.filler.forms().contains(&self.form) {
             let known: Vec<_> = self.filler.forms().iter().map(|f| f.name()).collect();
@@ -151,7 +151,7 @@ impl Fill {
             return Err(Error::invalid(format!("{name} has no form {form:?}: it has {}", known.join(", "))));
         }
         if !(0.0..=1.0).contains(&self.trylock_loss) {
-            return Err(Error::invalid(format!("trylock loss {} is outside 0..=1", self.trylock_loss)));
+            return Err(Error::invalid(format!("trylock loss {} is outside 0 to 1", self.trylock_loss)));
         }
         let prefix_only = self.shape.moved() == 0;
         let all_null = self.shape.holes() == n;

@@ -2,13 +2,15 @@
 //! of the language that it is written in is inside the clock. The caller's own arithmetic is not in the recording; each
 //! step costs one dispatch more than compiled code does.
 
+use std::collections::HashSet;
+
 use bulkpages_callers::holes::Shape;
 use bulkpages_callers::own::Step;
 use bulkpages_core::fault::{Ctx, Fault, NoFault};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{NoProbe, Probe};
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Error, Machine, Pfn, Result, Slot};
+use bulkpages_core::{Error, Machine, PageState, Pfn, Result, Slot};
 
 use crate::clock;
 use crate::counts::Counts;
@@ -137,6 +139,7 @@ impl Stream {
             sample.pages += self.restore(machine, &arrays)?;
             Ok(())
         });
+        forget_copies(machine, &arrays);
         for slots in &arrays {
             machine.free_bulk(&mut Ctx::on(0), slots)?;
         }
@@ -167,6 +170,7 @@ impl Stream {
     fn restore<L: Locking>(&self, machine: &Machine<L>, arrays: &[Box<[Slot]>]) -> Result<u64> {
         let cx = &mut Ctx::on(0);
         let mut pages = 0;
+        forget_copies(machine, arrays);
         for (number, slots) in arrays.iter().enumerate() {
             for (i, slot) in slots.iter().enumerate() {
                 let kept = number == 0 && !self.shape.is_hole(i);
@@ -181,6 +185,18 @@ impl Stream {
             }
         }
         Ok(pages)
+    }
+}
+
+/// Leaves each page in one slot. A caller may have copied a page from an array of its own into the one that it fills, or
+/// have freed it and forgotten the array: such slots hold nothing that anybody would have to free.
+fn forget_copies<L: Locking>(machine: &Machine<L>, arrays: &[Box<[Slot]>]) {
+    let mut seen = HashSet::new();
+    for slot in arrays.iter().flatten().filter(|slot| slot.raw() != 0) {
+        let owned = machine.page_state(slot.get()) == PageState::Allocated(0);
+        if !owned || !seen.insert(slot.raw()) {
+            slot.set(Pfn::NULL);
+        }
     }
 }
 
@@ -240,6 +256,21 @@ mod tests {
         let compacting = vec![(Step::Compact { array: 0, base: 0, n: 4 }, 2), bulk(Api::V2, 2, 2, 2)];
         let (counts, pages) = Stream::new(shape, vec![], compacting).unwrap().count(&machine, 10, false).unwrap();
         assert_eq!((pages, counts.slot_tests), (20, 40));
+        assert_eq!(machine.audit().unwrap().allocated, 0);
+    }
+
+    #[test]
+    fn a_page_may_stand_in_two_arrays_or_be_freed_and_forgotten() {
+        let machine = machine();
+        let copy = |index| {
+            [(Step::Read { array: 1, index, to: index }, 1), (Step::Write { array: 0, index, from: Some(index) }, 0)]
+        };
+        let mut steps = vec![(Step::Bulk { api: Api::V2, gfp: GFP, array: 1, base: 0, n: 3 }, 3)];
+        steps.extend(copy(0));
+        steps.extend(copy(1));
+        steps.extend([(Step::Read { array: 1, index: 2, to: 2 }, 1), (Step::Free { from: 2 }, 0)]);
+        let stream = Stream::new(Shape::empty(2), vec![3], steps).unwrap();
+        assert_eq!(stream.count(&machine, 10, false).unwrap().1, 20);
         assert_eq!(machine.audit().unwrap().allocated, 0);
     }
 

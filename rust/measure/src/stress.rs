@@ -105,7 +105,7 @@ pub fn parse_mix(text: &str) -> Result<Mix> {
         };
         let weight: u32 = match weight.trim().parse() {
             Ok(weight) if weight <= 1_000_000 => weight,
-            _ => return Err(invalid(format!("mix: weight {weight:?} of {name} is outside 0..=1000000"))),
+            _ => return Err(invalid(format!("mix: weight {weight:?} of {name} is outside 0 to 1000000"))),
         };
         match name.trim() {
             "bulk" => [Op::V1, Op::V2, Op::V3].iter().for_each(|op| mix[*op as usize] = weight),
@@ -482,7 +482,7 @@ where
     Machine<L>: Sync,
 {
     if plan.threads == 0 || plan.threads > 1024 {
-        return Err(invalid(format!("threads {} is outside 1..=1024", plan.threads)));
+        return Err(invalid(format!("threads {} is outside 1 to 1024", plan.threads)));
     }
     if plan.threads > machine.cpus() {
         return Err(invalid(format!("threads {} is above the machine's {} cpus", plan.threads, machine.cpus())));

@@ -159,7 +159,7 @@ fn run_bulk<L: Locking, P: Probe, F: Fault>(
     iterations: u64,
 ) -> Result<Sample> {
     if nr_pages == 0 || nr_pages > 1 << 20 {
-        return Err(Error::invalid(format!("nr_pages {nr_pages} is outside 1..={}", 1 << 20)));
+        return Err(Error::invalid(format!("nr_pages {nr_pages} is outside 1 to {}", 1 << 20)));
     }
     let nid = machine.nearest_node(None, cx.cpu)?;
     let holes = hole_period > 0;

@@ -1,11 +1,13 @@
-//! Arguments from Python: integers of any size become a value in range or a clear error.
+//! Arguments from Python: integers of any size become a value in range or a clear error; so do gfp flags in words, and
+//! what is no array.
 
 use bulkpages_core::gfp::Gfp;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyInt;
+use pyo3::types::{PyInt, PyString};
 
 use crate::errors::{invalid, to_py};
+use crate::page_array::PageArray;
 
 /// An integer argument that was given, whatever its size.
 pub(crate) struct Int(Option<i64>, String);
@@ -15,7 +17,8 @@ impl Int {
     pub(crate) fn below(&self, what: &str, limit: usize) -> PyResult<usize> {
         match self.0.and_then(|v| usize::try_from(v).ok()).filter(|v| *v < limit) {
             Some(v) => Ok(v),
-            None => Err(invalid(format!("{what} {} is outside 0..{limit}", self.text()))),
+            None if limit == 0 => Err(invalid(format!("{what} {}: there is none", self.text()))),
+            None => Err(invalid(format!("{what} {} is outside 0 to {}", self.text(), limit - 1))),
         }
     }
 
@@ -23,7 +26,7 @@ impl Int {
     pub(crate) fn within(&self, what: &str, range: std::ops::RangeInclusive<i64>) -> PyResult<i64> {
         match self.0.filter(|v| range.contains(v)) {
             Some(v) => Ok(v),
-            None => Err(invalid(format!("{what} {} is outside {}..={}", self.text(), range.start(), range.end()))),
+            None => Err(invalid(format!("{what} {} is outside {} to {}", self.text(), range.start(), range.end()))),
         }
     }
 
@@ -32,14 +35,6 @@ impl Int {
         match self.0 {
             Some(v) => v.to_string(),
             None => self.1.clone(),
-        }
-    }
-
-    /// A gfp value.
-    pub(crate) fn gfp(&self) -> PyResult<Gfp> {
-        match self.0.and_then(|v| u64::try_from(v).ok()) {
-            Some(raw) => Gfp::new(raw).map_err(to_py),
-            None => Err(invalid(format!("gfp {} is outside 0..={}", self.text(), Gfp::ALL_BITS))),
         }
     }
 
@@ -69,5 +64,57 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Int {
             return Ok(Int(None, text));
         }
         Err(PyTypeError::new_err(format!("an integer is needed, not {}", ob.get_type().name()?)))
+    }
+}
+
+/// gfp flags: a number, or their names as the kernel writes them, such as `GFP_KERNEL|__GFP_ZERO`.
+pub(crate) struct Flags(Int);
+
+impl Flags {
+    /// The flags.
+    pub(crate) fn gfp(&self) -> PyResult<Gfp> {
+        match self.0.0.and_then(|v| u64::try_from(v).ok()) {
+            Some(raw) => Gfp::new(raw).map_err(to_py),
+            None => Err(invalid(format!("gfp {} is outside 0 to {}", self.0.text(), Gfp::ALL_BITS))),
+        }
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Flags {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Flags> {
+        match ob.extract::<Int>() {
+            Ok(number) => Ok(Flags(number)),
+            Err(error) => {
+                let Ok(text) = ob.cast::<PyString>() else { return Err(error) };
+                let text = text.to_cow()?;
+                // A number in quotes is a mistake, not a name.
+                if text.trim_start().starts_with(|c: char| c.is_ascii_digit()) {
+                    return Err(PyTypeError::new_err(format!(
+                        "gfp {text:?} is a text: give the number without quotes"
+                    )));
+                }
+                crate::trace::gfp_value(&text).map(|gfp| Flags(i64::from(gfp).into()))
+            }
+        }
+    }
+}
+
+/// A `PageArray`; what looks like one is refused with a word about how it becomes one.
+pub(crate) struct Array<'py>(pub(crate) Bound<'py, PageArray>);
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Array<'py> {
+    type Error = PyErr;
+
+    fn extract(ob: Borrowed<'a, 'py, PyAny>) -> PyResult<Array<'py>> {
+        match ob.cast::<PageArray>() {
+            Ok(array) => Ok(Array(array.to_owned())),
+            Err(_) => Err(PyTypeError::new_err(format!(
+                "a PageArray is needed, not {}: PageArray(pages) makes one of a list or an ndarray, and np.asarray() \
+                 of it is a view of its slots",
+                ob.get_type().name()?
+            ))),
+        }
     }
 }

@@ -46,7 +46,7 @@ mod _core {
     #[pymodule_export]
     use super::sweep::{failure_sweep, misuse_score};
     #[pymodule_export]
-    use super::trace::{TraceFollower, TraceRequests, gfp_text, gfp_value, rewrite_trace};
+    use super::trace::{TraceFollower, TraceReader, TraceRequests, TraceRerun, gfp_known, gfp_text, gfp_value};
 
     /// Version of the package.
     #[allow(non_upper_case_globals)]

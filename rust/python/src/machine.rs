@@ -15,10 +15,9 @@ use bulkpages_core::{Machine as CoreMachine, Pfn, Slot};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
-use crate::args::Int;
+use crate::args::{Array, Flags, Int};
 use crate::errors::{ApiMisuse, SnapshotError, invalid, to_py};
 use crate::faults::{self, FaultStack};
-use crate::page_array::PageArray;
 use crate::page_pool::PoolIds;
 use crate::trace::Tracer;
 
@@ -260,7 +259,7 @@ impl Machine {
     /// index behind the last slot that it passed, v2 the number of new pages.
     ///
     /// Args:
-    ///     gfp: Flags, joined by `|`.
+    ///     gfp: Flags, joined by `|`; a text like "GFP_KERNEL|__GFP_ZERO" is read as the kernel prints it.
     ///     array: Frame numbers, 0 for NULL. v1 reads and fills it, v2 only writes.
     ///     nr_pages: Slots to fill, from slot 0 on; 0 returns 0.
     ///     api: "v1" or "v2".
@@ -275,8 +274,8 @@ impl Machine {
     fn alloc_pages_bulk(
         &self,
         py: Python<'_>,
-        gfp: Int,
-        array: &Bound<'_, PageArray>,
+        gfp: Flags,
+        array: Array<'_>,
         nr_pages: Option<Int>,
         api: &str,
         nid: Option<Int>,
@@ -284,7 +283,7 @@ impl Machine {
     ) -> PyResult<usize> {
         let api = bulk_api(api)?;
         let (gfp, cpu, nid) = (gfp.gfp()?, self.cpu(cpu)?, self.nid(nid)?);
-        let array = array.get().slots();
+        let array = array.0.get().slots();
         let slots = match nr_pages {
             None => array,
             Some(n) => &array[..n.within("nr_pages", 0..=array.len() as i64)? as usize],
@@ -302,7 +301,7 @@ impl Machine {
     /// moving pages to lower slots. Returns 0 (all filled), -11 (-EAGAIN, some pages came) or -12 (-ENOMEM, none).
     ///
     /// Args:
-    ///     gfp: Flags, joined by `|`.
+    ///     gfp: Flags, joined by `|`; a text like "GFP_KERNEL|__GFP_ZERO" is read as the kernel prints it.
     ///     array: Frame numbers, 0 for NULL.
     ///     nr_pages: Slots to fill, from slot 0 on.
     ///     cpu: CPU that executes; 0 when left out. Pages come from its node.
@@ -313,13 +312,13 @@ impl Machine {
     fn alloc_pages_bulk_refill(
         &self,
         py: Python<'_>,
-        gfp: Int,
-        array: &Bound<'_, PageArray>,
+        gfp: Flags,
+        array: Array<'_>,
         nr_pages: Option<Int>,
         cpu: Option<Int>,
     ) -> PyResult<i32> {
         let (gfp, cpu) = (gfp.gfp()?, self.cpu(cpu)?);
-        let array = array.get().slots();
+        let array = array.0.get().slots();
         let slots = match nr_pages {
             None => array,
             Some(n) => &array[..n.within("nr_pages", 0..=array.len() as i64)? as usize],
@@ -387,7 +386,7 @@ impl Machine {
     /// One block of `order`: its first frame number, or None.
     ///
     /// Args:
-    ///     gfp: Flags, joined by `|`.
+    ///     gfp: Flags, joined by `|`; a text like "GFP_KERNEL|__GFP_ZERO" is read as the kernel prints it.
     ///     order: The block has 2^order pages; 0 to 10, 0 when left out.
     ///     nid: Preferred node; None: the one nearest to the CPU.
     ///     cpu: CPU that executes; 0 when left out.
@@ -395,7 +394,7 @@ impl Machine {
     /// Raises:
     ///     InvalidArgument: A number out of range, or flags that contradict each other.
     #[pyo3(signature = (gfp, order=None, *, nid=None, cpu=None))]
-    fn alloc_pages(&self, gfp: Int, order: Option<Int>, nid: Option<Int>, cpu: Option<Int>) -> PyResult<Option<u32>> {
+    fn alloc_pages(&self, gfp: Flags, order: Option<Int>, nid: Option<Int>, cpu: Option<Int>) -> PyResult<Option<u32>> {
         let order = order.map_or(Ok(0), |o| o.within("order", 0..=10))? as u8;
         let (gfp, cpu, nid) = (gfp.gfp()?, self.cpu(cpu)?, self.nid(nid)?);
         let page = with_ctx!(self, cpu, |m, cx| m.alloc_pages(cx, gfp, order, nid));
@@ -425,8 +424,8 @@ impl Machine {
     /// Raises:
     ///     ApiMisuse: A slot holds something that is not a page of order 0 of a caller, or a page twice; nothing is freed.
     #[pyo3(signature = (array, *, cpu=None))]
-    fn free_bulk(&self, py: Python<'_>, array: &Bound<'_, PageArray>, cpu: Option<Int>) -> PyResult<usize> {
-        let (slots, cpu) = (array.get().slots(), self.cpu(cpu)?);
+    fn free_bulk(&self, py: Python<'_>, array: Array<'_>, cpu: Option<Int>) -> PyResult<usize> {
+        let (slots, cpu) = (array.0.get().slots(), self.cpu(cpu)?);
         if self.pool_ids.any() {
             // What was looked at is what is freed, whoever writes to the array meanwhile.
             let copy = Slot::array(slots.len());

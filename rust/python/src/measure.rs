@@ -149,7 +149,7 @@ fn fill(filler: &str, form: &str, shape: &str, cold: bool, trylock_loss: f64, se
         .find(|f| f.name() == filler)
         .ok_or_else(|| invalid(format!("filler {filler:?} is none of {}", Filler::ALL.map(Filler::name).join(", "))))?;
     if shape.len() > MAX_SLOTS {
-        return Err(invalid(format!("a shape of {} slots is outside 1..={MAX_SLOTS}", shape.len())));
+        return Err(invalid(format!("a shape of {} slots is outside 1 to {MAX_SLOTS}", shape.len())));
     }
     let form = Form::parse(form, filler.forms()).map_err(to_py)?;
     Ok(Fill { filler, form, shape: Shape::parse(shape).map_err(to_py)?, cold, trylock_loss, seed })

@@ -18,7 +18,7 @@ use bulkpages_core::{Pfn, Slot};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
 
-use crate::args::Int;
+use crate::args::{Flags, Int};
 use crate::callers::check_owned;
 use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
@@ -160,20 +160,20 @@ impl OwnRun {
     }
 
     /// `alloc_pages_bulk()` into `n` slots from `base` on.
-    fn bulk(&self, api: &str, gfp: Int, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<i64> {
+    fn bulk(&self, api: &str, gfp: Flags, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<i64> {
         let (gfp, (slots, base, n)) = (gfp.gfp()?, part(array, &base, &n)?);
         let api = bulk_api(api)?;
         Ok(self.step(Step::Bulk { api, gfp, array: 0, base, n }, slots, Pfn::NULL)?.0)
     }
 
     /// `alloc_pages_bulk_refill()`.
-    fn refill(&self, gfp: Int, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<i64> {
+    fn refill(&self, gfp: Flags, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<i64> {
         let (gfp, (slots, base, n)) = (gfp.gfp()?, part(array, &base, &n)?);
         Ok(self.step(Step::Refill { gfp, array: 0, base, n }, slots, Pfn::NULL)?.0)
     }
 
     /// One page by the single-page path, 0 when there is none.
-    fn single(&self, gfp: Int) -> PyResult<u32> {
+    fn single(&self, gfp: Flags) -> PyResult<u32> {
         Ok(self.step(Step::Single { gfp: gfp.gfp()?, to: 0 }, &[], Pfn::NULL)?.1.0)
     }
 

@@ -9,8 +9,9 @@ use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::Local;
 use bulkpages_trace::follow::Follower;
 use bulkpages_trace::lines::Lines;
-use bulkpages_trace::text::{Parser, What};
-use bulkpages_trace::what_if::{self, Request};
+use bulkpages_trace::tally::Tally;
+use bulkpages_trace::text::{Head, Line, Parser, Stamp, What};
+use bulkpages_trace::what_if::{Request, Rerun};
 use bulkpages_trace::write;
 use pyo3::prelude::*;
 
@@ -85,7 +86,7 @@ impl TraceFollower {
         state.as_mut().map(|s| s.follower.keep_requests()).ok_or_else(finished)
     }
 
-    /// The requests that were kept, to be made again.
+    /// The requests that were kept since the last time, to be made again.
     fn requests(&self) -> PyResult<TraceRequests> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.as_mut().map(|s| TraceRequests { requests: s.follower.take_requests() }).ok_or_else(finished)
@@ -108,6 +109,93 @@ impl TraceFollower {
     }
 }
 
+/// Reads a trace of any tool, a chunk at a time; memory does not grow with its length.
+#[pyclass(frozen, module = "bulkpages._core")]
+#[derive(Debug, Default)]
+pub struct TraceReader {
+    state: Mutex<Reader>,
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    parser: Parser,
+    lines: Lines,
+    tally: Tally,
+}
+
+impl Reader {
+    /// Calls `f` with each line that `chunk` completes, and with what has no end when it is the `last`.
+    fn each(&mut self, chunk: &[u8], last: bool, mut f: impl FnMut(&Line<'_>)) {
+        let Reader { parser, lines, tally } = self;
+        let mut one = |number: u64, line: &[u8]| {
+            let line = parser.line(line);
+            tally.count(number, &line);
+            f(&line);
+        };
+        lines.feed(chunk, &mut one);
+        if last {
+            lines.finish(&mut one);
+        }
+    }
+}
+
+/// Task, thread, thread group, CPU, flags, time in nanoseconds, ticks of a counting clock, name and fields of an event.
+type EventRow = (String, Option<i32>, Option<i32>, Option<u32>, String, Option<u64>, Option<u64>, String, String);
+
+fn row(line: &Line<'_>) -> EventRow {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (ns, ticks) = match line.head.stamp {
+        Some(Stamp::Time { ns, .. }) => (Some(ns), None),
+        Some(Stamp::Ticks(ticks)) => (None, Some(ticks)),
+        None => (None, None),
+    };
+    let Head { task, pid, tgid, cpu, flags, .. } = line.head;
+    (text(task), pid, tgid, cpu, text(flags), ns, ticks, text(line.name), text(line.fields))
+}
+
+#[pymethods]
+impl TraceReader {
+    #[new]
+    fn new() -> TraceReader {
+        TraceReader::default()
+    }
+
+    /// The events of the page allocator and of callers of the bulk call, marks of snapshots and lines about lost events
+    /// in `chunk`, as ftrace text. `last`: nothing follows.
+    #[pyo3(signature = (chunk, *, last=false))]
+    fn rewrite(&self, py: Python<'_>, chunk: &[u8], last: bool) -> String {
+        py.detach(|| {
+            let mut out = String::new();
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).each(chunk, last, |line| {
+                // INVARIANT: writing into a string cannot fail.
+                let _ = write::again(&mut out, line);
+            });
+            out
+        })
+    }
+
+    /// The events of the page allocator and of callers of the bulk call in `chunk`, each as task, thread, thread group,
+    /// CPU, flags, nanoseconds, ticks, name and text of the fields.
+    #[pyo3(signature = (chunk, *, last=false))]
+    fn events(&self, py: Python<'_>, chunk: &[u8], last: bool) -> Vec<EventRow> {
+        py.detach(|| {
+            let mut out = Vec::new();
+            self.state.lock().unwrap_or_else(PoisonError::into_inner).each(chunk, last, |line| {
+                if line.is_event() {
+                    out.push(row(line));
+                }
+            });
+            out
+        })
+    }
+
+    /// What the lines so far were, as JSON text.
+    fn tally(&self) -> PyResult<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::to_string(&state.tally).map_err(|e| BulkpagesError::new_err(e.to_string()))
+    }
+}
+
 /// What a trace's callers asked for.
 #[pyclass(frozen, module = "bulkpages._core")]
 #[derive(Debug)]
@@ -121,14 +209,32 @@ impl TraceRequests {
     fn __len__(&self) -> usize {
         self.requests.len()
     }
+}
 
-    /// Makes the requests of a machine in the state `snapshot` (JSON text), bulk calls with `api` "v1" or "v2". Returns
-    /// what they cost, as JSON text.
-    fn run(&self, py: Python<'_>, snapshot: &str, api: &str) -> PyResult<String> {
+/// Makes a trace's requests of a machine with other settings, some at a time.
+#[pyclass(frozen, module = "bulkpages._core")]
+#[derive(Debug)]
+pub struct TraceRerun {
+    rerun: Mutex<Rerun>,
+}
+
+#[pymethods]
+impl TraceRerun {
+    /// A machine in the state `snapshot` (JSON text), whose bulk calls are `api` "v1" or "v2".
+    #[new]
+    fn new(py: Python<'_>, snapshot: &str, api: &str) -> PyResult<TraceRerun> {
         let api = bulk_api(api)?;
-        let mut machine = load(py, snapshot)?;
-        let requests = &self.requests;
-        let costs = py.detach(move || what_if::run(&mut machine, requests, api));
+        Ok(TraceRerun { rerun: Mutex::new(Rerun::new(load(py, snapshot)?, api)) })
+    }
+
+    /// The next requests.
+    fn run(&self, py: Python<'_>, requests: &TraceRequests) {
+        py.detach(|| self.rerun.lock().unwrap_or_else(PoisonError::into_inner).run(&requests.requests));
+    }
+
+    /// What they cost so far, as JSON text.
+    fn costs(&self) -> PyResult<String> {
+        let costs = self.rerun.lock().unwrap_or_else(PoisonError::into_inner).costs();
         serde_json::to_string(&costs).map_err(|e| BulkpagesError::new_err(e.to_string()))
     }
 }
@@ -191,36 +297,6 @@ impl Tracer {
     }
 }
 
-/// Reads lines of a trace and writes each kmem event, and each event of a caller of the bulk call, again as ftrace text.
-/// Other lines are left out;
-/// what is damaged is said by line number.
-#[pyfunction]
-pub(crate) fn rewrite_trace(py: Python<'_>, text: &[u8], first: u64) -> (String, Vec<(u64, String)>) {
-    py.detach(|| {
-        let mut parser = Parser::default();
-        let (mut out, mut damaged) = (String::new(), Vec::new());
-        for (i, line) in text.split(|&b| b == b'\n').enumerate() {
-            let read = parser.line(line);
-            match &read.what {
-                What::Damaged { why } => damaged.push((first + i as u64, why.clone())),
-                What::Caller { text } => {
-                    // INVARIANT: writing into a string cannot fail.
-                    let _ =
-                        write::caller_line(&mut out, parser.task(line), read.pid, read.cpu as usize, read.time, text);
-                }
-                what => {
-                    if let Some(event) = write::as_event(what) {
-                        // INVARIANT: writing into a string cannot fail.
-                        let _ =
-                            write::line(&mut out, parser.task(line), read.pid, read.cpu as usize, read.time, &event);
-                    }
-                }
-            }
-        }
-        (out, damaged)
-    })
-}
-
 /// The kernel's text for gfp flags.
 #[pyfunction]
 pub(crate) fn gfp_text(gfp: Int) -> PyResult<String> {
@@ -232,6 +308,12 @@ pub(crate) fn gfp_text(gfp: Int) -> PyResult<String> {
 #[pyfunction]
 pub(crate) fn gfp_value(text: &str) -> PyResult<u32> {
     bulkpages_trace::gfp::parse(text).map_err(|name| invalid(format!("gfp flag {name:?} is not known")))
+}
+
+/// The gfp flags of a text as far as its names are known.
+#[pyfunction]
+pub(crate) fn gfp_known(text: &str) -> u32 {
+    bulkpages_trace::gfp::read(text).0
 }
 
 fn finished() -> PyErr {

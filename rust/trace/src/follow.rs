@@ -25,6 +25,7 @@ use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, Pfn};
 use serde::Serialize;
 
+use crate::tally::{Tally, note};
 use crate::text::{Line, What};
 use crate::what_if::Request;
 
@@ -108,19 +109,12 @@ pub struct Report {
     pub misses: Vec<Miss>,
     /// Misses by reason.
     pub reasons: std::collections::BTreeMap<&'static str, u64>,
-    /// Lines that tell of lost events: how many, the events, and the first of them as (line, events).
-    pub lost: u64,
-    pub lost_events: u64,
-    pub lost_lines: Vec<(u64, u64)>,
-    /// Lines that could not be read: how many, and the first of them with the reason.
-    pub damaged: u64,
-    pub damaged_lines: Vec<(u64, String)>,
     /// Lines that name what the machine does not have: how many, and the first of them with the reason.
     pub outside: u64,
     pub outside_lines: Vec<(u64, String)>,
-    pub other_lines: u64,
-    pub lines: u64,
-    pub snapshots: Vec<u64>,
+    /// Lines by kind.
+    #[serde(flatten)]
+    pub tally: Tally,
     /// What the audit of the machine found at the end.
     pub unsound: Option<String>,
 }
@@ -207,10 +201,12 @@ pub struct Follower {
     requests: Option<Vec<Request>>,
 }
 
+/// Order of the largest blocks.
+const LARGEST: u8 = 10;
 /// Misses kept in the report; all are counted.
 const MAX_MISSES: usize = 10_000;
-/// Lines of each kind of trouble kept in the report; all are counted.
-const MAX_NOTES: usize = 1000;
+/// Habits remembered; a trace of any length starts more tasks than this.
+const MAX_HABITS: usize = 1 << 18;
 
 impl Follower {
     /// Follows on `machine`. `learn`: expect takes without a line where they happened before.
@@ -240,9 +236,9 @@ impl Follower {
         self.requests = Some(Vec::new());
     }
 
-    /// What was kept, from the beginning to here.
+    /// What was kept since the last time.
     pub fn take_requests(&mut self) -> Vec<Request> {
-        self.requests.take().unwrap_or_default()
+        self.requests.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The end: what is under way is finished.
@@ -258,70 +254,46 @@ impl Follower {
 
     /// The next line of the trace.
     pub fn line(&mut self, number: u64, line: &Line) {
-        self.report.lines += 1;
-        match &line.what {
-            What::Other | What::Caller { .. } => {
-                self.report.other_lines += 1;
-                return;
-            }
-            What::Snapshot => {
-                self.report.snapshots.push(number);
-                return;
-            }
-            What::Lost { events } => {
-                self.report.lost += 1;
-                self.report.lost_events += events;
-                if self.report.lost_lines.len() < MAX_NOTES {
-                    self.report.lost_lines.push((number, *events));
-                }
-                return;
-            }
-            What::Damaged { why } => {
-                self.report.damaged += 1;
-                if self.report.damaged_lines.len() < MAX_NOTES {
-                    self.report.damaged_lines.push((number, why.clone()));
-                }
-                return;
-            }
-            _ => {}
+        self.report.tally.count(number, line);
+        if !line.is_kmem() {
+            return;
         }
         if let Some(why) = self.outside(line) {
             self.put_outside(number, why);
             return;
         }
-        let cpu = line.cpu as usize;
+        let cpu = line.head.cpu.unwrap_or(0) as usize;
+        let frame = |pfn: u64| Pfn(pfn as u32);
         self.cx.cpu = cpu;
         if !matches!(line.what, What::Drain { .. }) {
             self.cpus[cpu].freed = None;
         }
         match line.what {
             What::Alloc { pfn, order, migratetype, gfp } => {
-                self.alloc(number, cpu, line.pid, pfn, order, migratetype, gfp)
+                self.alloc(number, cpu, line.head.pid.unwrap_or(-1), frame(pfn), order, migratetype, gfp)
             }
             What::Free { pfn, order } => {
                 self.end_session(cpu);
                 self.end_drain(cpu);
-                self.cpus[cpu].pending.push(Pending { number, pfn, order });
+                self.cpus[cpu].pending.push(Pending { number, pfn: frame(pfn), order });
             }
-            What::FreeBatched { pfn } => self.free_batched(cpu, pfn),
+            What::FreeBatched { pfn } => self.free_batched(cpu, frame(pfn)),
             What::ZoneLocked { pfn, order, migratetype, .. } => {
                 let mt = Migratetype::from_bits(migratetype.into());
-                self.refilled(number, cpu, (pfn, order, mt), false);
+                self.refilled(number, cpu, (frame(pfn), order, mt), false);
             }
             What::Extfrag { pfn, alloc_order, alloc_type, .. } => {
                 let mt = Migratetype::from_bits(alloc_type.into());
-                self.refilled(number, cpu, (pfn, alloc_order, mt), true);
+                self.refilled(number, cpu, (frame(pfn), alloc_order, mt), true);
             }
-            What::Drain { pfn, order, .. } => self.drained(number, cpu, pfn, order),
+            What::Drain { pfn, order, .. } => self.drained(number, cpu, frame(pfn), order),
             _ => {}
         }
     }
 
     fn put_outside(&mut self, number: u64, why: String) {
         self.report.outside += 1;
-        if self.report.outside_lines.len() < MAX_NOTES {
-            self.report.outside_lines.push((number, why));
-        }
+        note(&mut self.report.outside_lines, || (number, why));
     }
 
     /// The page is owned from now on, as a line says that it is.
@@ -341,13 +313,18 @@ impl Follower {
     }
 
     /// What a line names that the machine does not have.
-    fn outside(&self, line: &Line) -> Option<String> {
+    fn outside(&self, line: &Line<'_>) -> Option<String> {
         let cpus = self.cpus.len();
-        if line.cpu as usize >= cpus {
-            return Some(format!("cpu {} does not exist: the machine has {cpus}", line.cpu));
+        match line.head.cpu {
+            Some(cpu) if cpu as usize >= cpus => {
+                return Some(format!("cpu {cpu} does not exist: the machine has {cpus}"));
+            }
+            None if cpus > 1 => return Some(format!("the line names no cpu, and the machine has {cpus}")),
+            _ => {}
         }
         let (pfn, order, mt) = match line.what {
-            What::Alloc { pfn, order, migratetype, .. } if !pfn.is_null() => (pfn, order, migratetype),
+            What::Alloc { pfn: 0, .. } => return None,
+            What::Alloc { pfn, order, migratetype, .. } => (pfn, order, migratetype),
             What::Free { pfn, order } => (pfn, order, 0),
             What::FreeBatched { pfn } => (pfn, 0, 0),
             What::ZoneLocked { pfn, order, migratetype, .. } | What::Drain { pfn, order, migratetype } => {
@@ -359,12 +336,15 @@ impl Follower {
         if mt > 3 {
             return Some(format!("migratetype {mt} is not modelled (0 to 3 are)"));
         }
-        if !pfn.is_aligned(order) {
-            return Some(format!("pfn {:#x} is not aligned to order {order}", pfn.0));
+        if order > LARGEST {
+            return Some(format!("order {order} is not modelled (0 to {LARGEST} are)"));
         }
-        if self.machine.zone_index_of(pfn).is_none() || self.machine.zone_index_of(pfn.add((1 << order) - 1)).is_none()
-        {
-            return Some(format!("pfn {:#x} is in no zone of the machine", pfn.0));
+        if pfn % (1 << order) != 0 {
+            return Some(format!("pfn {pfn:#x} is not aligned to order {order}"));
+        }
+        let in_zone = |pfn: u64| u32::try_from(pfn).is_ok_and(|pfn| self.machine.zone_index_of(Pfn(pfn)).is_some());
+        if !in_zone(pfn) || !in_zone(pfn + (1 << order) - 1) {
+            return Some(format!("pfn {pfn:#x} is in no zone of the machine"));
         }
         None
     }
@@ -724,6 +704,7 @@ impl Follower {
                     self.hidden(cpu, (z, order, mt), taken);
                 }
                 if order == 0 {
+                    self.forget();
                     self.habits.entry(key).or_default().learn(depth);
                 }
             }
@@ -734,6 +715,19 @@ impl Follower {
         }
         self.unseen.remove(&pfn.0);
         self.asked_for(cpu, gfp, order, pfn);
+    }
+
+    /// Keeps what is remembered of tasks within bounds.
+    fn forget(&mut self) {
+        if self.habits.len() >= MAX_HABITS {
+            self.habits.retain(|_, habit| habit.trust >= 2);
+        }
+        if self.habits.len() >= MAX_HABITS {
+            self.habits.clear();
+        }
+        if self.asked.len() >= MAX_HABITS {
+            self.asked.clear();
+        }
     }
 
     fn asked_for(&mut self, cpu: usize, gfp: u32, order: u8, pfn: Pfn) {

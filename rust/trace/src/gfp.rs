@@ -65,28 +65,73 @@ pub fn text(gfp: u32) -> String {
     out
 }
 
-/// The flags of a text; the name that is not known otherwise.
+/// Names that other kernels, or C code, have for the same flags.
+const ALIASES: [(&str, u32); 26] = [
+    ("__GFP_DMA", 0x1),
+    ("__GFP_DMA32", 0x4),
+    ("GFP_TEMPORARY", 0xcd0),
+    // Before 4.6 single flags were printed without the underscores.
+    ("GFP_HIGHMEM", 0x2),
+    ("GFP_MOVABLE", 0x8),
+    ("GFP_RECLAIMABLE", 0x10),
+    ("GFP_HIGH", 0x20),
+    ("GFP_IO", 0x40),
+    ("GFP_FS", 0x80),
+    ("GFP_ZERO", 0x100),
+    ("GFP_KSWAPD_RECLAIM", 0x800),
+    ("GFP_DIRECT_RECLAIM", 0x400),
+    ("GFP_NOWARN", 0x2000),
+    ("GFP_NOFAIL", 0x8000),
+    ("GFP_NORETRY", 0x10000),
+    ("GFP_MEMALLOC", 0x20000),
+    ("GFP_COMP", 0x40000),
+    ("GFP_NOMEMALLOC", 0x80000),
+    ("GFP_HARDWALL", 0x100000),
+    ("GFP_THISNODE", 0x200000),
+    ("GFP_WRITE", 0x1000),
+    // Waiting was one flag before 4.4, retrying had another name before 4.13.
+    ("GFP_WAIT", 0xc00),
+    ("__GFP_WAIT", 0xc00),
+    ("GFP_REPEAT", 0x4000),
+    ("__GFP_REPEAT", 0x4000),
+    ("GFP_RETRY_MAYFAIL", 0x4000),
+];
+
+/// One name, or a number.
+fn flag(name: &str) -> Option<u32> {
+    if let Some(n) = NAMES.iter().chain(&ALIASES).find(|n| n.0 == name) {
+        return Some(n.1);
+    }
+    match name.strip_prefix("0x").or_else(|| name.strip_prefix("0X")) {
+        Some(hex) => u32::from_str_radix(hex, 16).ok(),
+        None => name.parse().ok(),
+    }
+}
+
+/// The flags of a text.
 ///
 /// # Errors
 ///
-/// A name that this kernel's flags don't have.
+/// The first name that is not known.
 pub fn parse(text: &str) -> Result<u32, &str> {
     let text = text.trim();
     if text == "none" {
         return Ok(0);
     }
+    text.split('|').map(str::trim).try_fold(0, |gfp, name| Ok(gfp | flag(name).ok_or(name)?))
+}
+
+/// The flags of a text as far as its names are known, and the names that are not.
+pub fn read(text: &str) -> (u32, Vec<&str>) {
+    let mut unknown = Vec::new();
     let mut gfp = 0;
-    for name in text.split('|') {
-        gfp |= match NAMES.iter().find(|n| n.0 == name) {
-            Some(n) => n.1,
-            None => name
-                .strip_prefix("0x")
-                .and_then(|hex| u32::from_str_radix(hex, 16).ok())
-                .or_else(|| name.parse().ok())
-                .ok_or(name)?,
-        };
+    for name in text.split('|').map(str::trim).filter(|&n| n != "none") {
+        match flag(name) {
+            Some(bits) => gfp |= bits,
+            None => unknown.push(name),
+        }
     }
-    Ok(gfp)
+    (gfp, unknown)
 }
 
 #[cfg(test)]
@@ -104,6 +149,9 @@ mod tests {
             Ok(0xc0 | 0x2000 | 0x10000 | 0x40000 | 0x80000 | 0x10)
         );
         assert_eq!(parse("GFP_KERNEL|__GFP_MAGIC"), Err("__GFP_MAGIC"));
+        assert_eq!(parse("GFP_KERNEL | __GFP_ZERO"), Ok(0xdc0));
+        assert_eq!(read("GFP_KERNEL|__GFP_ATOMIC|__GFP_SKIP_ZERO"), (0xcc0, vec!["__GFP_ATOMIC", "__GFP_SKIP_ZERO"]));
+        assert_eq!(read("none"), (0, vec![]));
     }
 
     #[test]

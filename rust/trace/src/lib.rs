@@ -5,6 +5,7 @@
 pub mod follow;
 pub mod gfp;
 pub mod lines;
+pub mod tally;
 pub mod text;
 pub mod what_if;
 pub mod write;

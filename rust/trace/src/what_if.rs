@@ -74,73 +74,98 @@ impl Probe for Costs {
     }
 }
 
-/// Makes the requests of `machine`, bulk calls with `api`.
-pub fn run(machine: &mut Machine<Local>, requests: &[Request], api: Api) -> Costs {
-    let mut cx = Ctx { cpu: 0, probe: Costs::default(), fault: NoFault };
-    // Where a block of the trace is in this machine; what was never had here is left out.
-    let mut at: HashMap<Pfn, Option<Pfn>> = HashMap::new();
-    for request in requests {
-        match request {
-            Request::Alloc { cpu, gfp, order, pfn } => {
-                cx.cpu = *cpu as usize;
-                cx.probe.requests += 1;
-                let page =
-                    Gfp::new((*gfp).into()).ok().and_then(|g| machine.alloc_pages(&mut cx, g, *order, None).ok());
-                let page = page.flatten();
-                cx.probe.failures += u64::from(page.is_none());
-                at.insert(*pfn, page);
-            }
-            Request::Bulk { cpu, gfp, pages } => {
-                cx.cpu = *cpu as usize;
-                cx.probe.bulk_calls += 1;
-                cx.probe.bulk_pages += pages.len() as u64;
-                let slots = Slot::array(pages.len());
-                let mut done = 0;
-                // A caller goes on while it gets something.
-                for round in 0.. {
-                    let Ok(g) = Gfp::new((*gfp).into()) else { break };
-                    let rest = &slots[done..];
-                    let got = match api {
-                        Api::V1 => machine.alloc_pages_bulk::<NullOnly>(&mut cx, g, None, rest),
-                        Api::V2 => machine.alloc_pages_bulk::<OutputOnly>(&mut cx, g, None, rest),
-                    };
-                    let got = got.unwrap_or(0);
-                    done += got;
-                    if round == 0 {
-                        cx.probe.bulk_short += (slots.len() - done) as u64;
-                    }
-                    if got == 0 || done == slots.len() {
-                        break;
-                    }
-                }
-                for (pfn, slot) in pages.iter().zip(&slots) {
-                    let page = slot.get();
-                    at.insert(*pfn, (!page.is_null()).then_some(page));
-                }
-            }
-            Request::Free { cpu, pfn, order } => {
-                cx.cpu = *cpu as usize;
-                let page = match at.remove(pfn) {
-                    Some(page) => page,
-                    // From before the trace: the kernel's own, where the trace has it.
-                    None if machine.page_state(*pfn) == PageState::None => {
-                        machine.force_take(cx.cpu, *pfn, *order).map(|_| *pfn)
-                    }
-                    None => None,
-                };
-                if page.is_none_or(|page| machine.free_pages(&mut cx, page, *order).is_err()) {
-                    cx.probe.skipped_frees += 1;
-                }
+/// Requests made again of a machine, some at a time.
+#[derive(Debug)]
+pub struct Rerun {
+    machine: Machine<Local>,
+    api: Api,
+    cx: Ctx<Costs, NoFault>,
+    /// Where a block of the trace is in this machine; what was never had here is left out.
+    at: HashMap<Pfn, Option<Pfn>>,
+}
+
+impl Rerun {
+    /// On `machine`, bulk calls with `api`.
+    pub fn new(machine: Machine<Local>, api: Api) -> Rerun {
+        let cx = Ctx { cpu: 0, probe: Costs::default(), fault: NoFault };
+        Rerun { machine, api, cx, at: HashMap::new() }
+    }
+
+    /// Makes the next requests.
+    pub fn run(&mut self, requests: &[Request]) {
+        for request in requests {
+            match request {
+                Request::Alloc { cpu, gfp, order, pfn } => self.alloc(*cpu, *gfp, *order, *pfn),
+                Request::Bulk { cpu, gfp, pages } => self.bulk(*cpu, *gfp, pages),
+                Request::Free { cpu, pfn, order } => self.free(*cpu, *pfn, *order),
             }
         }
     }
-    let mut costs = cx.probe;
-    for zone in &machine.snapshot().zones {
-        for (&order, lists) in &zone.free {
-            let pages = lists.values().map(|l| l.len() as u64).sum::<u64>() << order;
-            costs.free += pages;
-            costs.free_order_10 += if order == 10 { pages } else { 0 };
+
+    fn alloc(&mut self, cpu: u32, gfp: u32, order: u8, pfn: Pfn) {
+        self.cx.cpu = cpu as usize;
+        self.cx.probe.requests += 1;
+        let gfp = Gfp::new(gfp.into()).ok();
+        let page = gfp.and_then(|g| self.machine.alloc_pages(&mut self.cx, g, order, None).ok()).flatten();
+        self.cx.probe.failures += u64::from(page.is_none());
+        self.at.insert(pfn, page);
+    }
+
+    fn bulk(&mut self, cpu: u32, gfp: u32, pages: &[Pfn]) {
+        let (machine, cx) = (&mut self.machine, &mut self.cx);
+        cx.cpu = cpu as usize;
+        cx.probe.bulk_calls += 1;
+        cx.probe.bulk_pages += pages.len() as u64;
+        let slots = Slot::array(pages.len());
+        let mut done = 0;
+        // A caller goes on while it gets something.
+        for round in 0.. {
+            let Ok(g) = Gfp::new(gfp.into()) else { break };
+            let rest = &slots[done..];
+            let got = match self.api {
+                Api::V1 => machine.alloc_pages_bulk::<NullOnly>(cx, g, None, rest),
+                Api::V2 => machine.alloc_pages_bulk::<OutputOnly>(cx, g, None, rest),
+            };
+            let got = got.unwrap_or(0);
+            done += got;
+            if round == 0 {
+                cx.probe.bulk_short += (slots.len() - done) as u64;
+            }
+            if got == 0 || done == slots.len() {
+                break;
+            }
+        }
+        for (pfn, slot) in pages.iter().zip(&slots) {
+            let page = slot.get();
+            self.at.insert(*pfn, (!page.is_null()).then_some(page));
         }
     }
-    costs
+
+    fn free(&mut self, cpu: u32, pfn: Pfn, order: u8) {
+        self.cx.cpu = cpu as usize;
+        let page = match self.at.remove(&pfn) {
+            Some(page) => page,
+            // From before the trace: the kernel's own, where the trace has it.
+            None if self.machine.page_state(pfn) == PageState::None => {
+                self.machine.force_take(self.cx.cpu, pfn, order).map(|_| pfn)
+            }
+            None => None,
+        };
+        if page.is_none_or(|page| self.machine.free_pages(&mut self.cx, page, order).is_err()) {
+            self.cx.probe.skipped_frees += 1;
+        }
+    }
+
+    /// What the requests cost so far, and what is free now.
+    pub fn costs(&self) -> Costs {
+        let mut costs = self.cx.probe;
+        for zone in &self.machine.snapshot().zones {
+            for (&order, lists) in &zone.free {
+                let pages = lists.values().map(|l| l.len() as u64).sum::<u64>() << order;
+                costs.free += pages;
+                costs.free_order_10 += if order == 10 { pages } else { 0 };
+            }
+        }
+        costs
+    }
 }

@@ -4,11 +4,10 @@
 use core::fmt::{Error as FmtError, Write};
 
 use bulkpages_core::Pfn;
-use bulkpages_core::gfp::{Gfp, Migratetype};
 use bulkpages_core::probe::Event;
 
 use crate::gfp;
-use crate::text::What;
+use crate::text::{Line, Stamp, What};
 
 /// The head of a trace file of `cpus` CPUs with `entries` lines.
 pub fn header(out: &mut String, entries: u64, cpus: usize) -> Result<(), FmtError> {
@@ -101,33 +100,6 @@ pub fn event(out: &mut String, event: &Event) -> Result<Option<bool>, FmtError> 
     }
 }
 
-/// The event that a line tells of; `None` for lines that the emulator has no event for.
-pub fn as_event(what: &What) -> Option<Event> {
-    let mt = |raw: u8| Migratetype::from_bits(raw.into());
-    Some(match *what {
-        What::Alloc { pfn, order, migratetype, gfp } => {
-            Event::PageAlloc { page: pfn, order, migratetype: mt(migratetype), gfp: Gfp(gfp) }
-        }
-        What::Free { pfn, order } => Event::PageFree { page: pfn, order },
-        What::FreeBatched { pfn } => Event::PageFreeBatched { page: pfn },
-        What::ZoneLocked { pfn, order, migratetype, percpu_refill } => {
-            Event::ZoneLocked { page: pfn, order, migratetype: mt(migratetype), percpu_refill }
-        }
-        What::Drain { pfn, order, migratetype } => Event::PcpuDrain { page: pfn, order, migratetype: mt(migratetype) },
-        What::Extfrag { pfn, alloc_order, fallback_order, alloc_type, fallback_type, change_ownership } => {
-            Event::Extfrag {
-                page: pfn,
-                alloc_order,
-                fallback_order,
-                alloc_migratetype: mt(alloc_type),
-                fallback_migratetype: mt(fallback_type),
-                change_ownership,
-            }
-        }
-        _ => return None,
-    })
-}
-
 /// What a line begins with. Returns where its flags are.
 fn head(out: &mut String, task: &str, pid: i32, cpu: usize, time: u64) -> Result<usize, FmtError> {
     // Filled up to 16 and at least 5, as ftrace does.
@@ -156,4 +128,46 @@ pub fn line(out: &mut String, task: &str, pid: i32, cpu: usize, time: u64, what:
     }
     out.push('\n');
     Ok(true)
+}
+
+/// A line of any tool as ftrace prints it. Task, numbers, time and fields are the line's, with as many digits; columns
+/// that it does not have are left out. Lines that are no event, no mark of a snapshot and tell of no loss are left out.
+pub fn again(out: &mut String, line: &Line<'_>) -> Result<(), FmtError> {
+    let text = String::from_utf8_lossy;
+    match line.what {
+        What::Lost { events } => return writeln!(out, "CPU:{} [LOST {events} EVENTS]", line.head.cpu.unwrap_or(0)),
+        What::Snapshot => {}
+        _ if line.is_event() => {}
+        _ => return Ok(()),
+    }
+    let head = &line.head;
+    if let Some(pid) = head.pid {
+        write!(out, "{:>16}-{pid:<7} ", text(head.task))?;
+    } else if !head.task.is_empty() {
+        write!(out, "{:>16} ", text(head.task))?;
+    }
+    if let Some(tgid) = head.tgid {
+        write!(out, "({tgid:7}) ")?;
+    }
+    if let Some(cpu) = head.cpu {
+        write!(out, "[{cpu:03}] ")?;
+    }
+    if !head.flags.is_empty() {
+        write!(out, "{} ", text(head.flags))?;
+    }
+    match head.stamp {
+        Some(Stamp::Time { ns, digits }) => {
+            let unit = 10u64.pow(9 - u32::from(digits.clamp(1, 9)));
+            let (seconds, part) = (ns / 1_000_000_000, ns % 1_000_000_000 / unit);
+            write!(out, "{seconds:>5}.{part:0width$}: ", width = digits.into())?;
+        }
+        Some(Stamp::Ticks(ticks)) => write!(out, "{ticks:>12}: ")?,
+        None => {}
+    }
+    if line.name.is_empty() {
+        return writeln!(out, "{}", text(line.fields));
+    }
+    // Without a CPU, only the name of its system shows that a line is an event.
+    let system = if head.cpu.is_none() { "kmem:" } else { "" };
+    writeln!(out, "{system}{}: {}", text(line.name), text(line.fields))
 }

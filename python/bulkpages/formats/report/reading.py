@@ -215,7 +215,7 @@ def read_report(source: str | Path, nth: int = 1, *, cma: bool = True) -> Report
     if not reports:
         raise SnapshotError('no report: no line like "Node 0 Normal free:4096kB min:..." was found')
     if nth > len(reports):
-        raise InvalidArgument(f"nth {nth} is outside 1..={len(reports)}: the log has so many reports")
+        raise InvalidArgument(f"nth {nth} is outside 1 to {len(reports)}: the log has so many reports")
     lines = reports[nth - 1]
     notes: list[str] = []
     if len(reports) > 1:

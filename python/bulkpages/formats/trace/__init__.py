@@ -1,0 +1,27 @@
+"""Traces of the kernel's page allocator: read, written, followed.
+
+What is read: ftrace's `trace` file in its usual, latency and function-graph layouts, with or without thread groups,
+flags, nanoseconds or a counting clock; the same as a kernel dumps it into its log; text of `trace-cmd report` and
+`perf script`. Files packed with gzip are read as they are.
+"""
+
+from bulkpages._core import gfp_text, gfp_value
+from bulkpages.formats.trace.chrome import perfetto
+from bulkpages.formats.trace.events import NoEvents, Tally, TraceError, TraceEvent, read_events, rewrite
+from bulkpages.formats.trace.following import Followed, follow
+from bulkpages.formats.trace.text import TraceText
+
+__all__ = [
+    "Followed",
+    "NoEvents",
+    "Tally",
+    "TraceError",
+    "TraceEvent",
+    "TraceText",
+    "follow",
+    "gfp_text",
+    "gfp_value",
+    "perfetto",
+    "read_events",
+    "rewrite",
+]
