@@ -107,3 +107,12 @@ def test_a_kernel_without_costs() -> None:
 def test_counts_that_are_none(counts: dict[str, float], words: str) -> None:
     with pytest.raises(InvalidArgument, match=words):
         cost.of(counts)
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    forms, conditions = ("before", "after"), ("warm", "cold")
+    rows = [{**ROW, "form": f, "condition": c, "pattern": "." * 40} for c in conditions for f in forms]
+    rows += [
+        {**ROW, "caller": "btrfs_alloc_page_array", "form": f, "condition": "cold", "pattern": "x.."} for f in forms
+    ]
+    assert cost.rows(rows[::-1], True).costs == cost.rows(rows, True).costs[::-1]

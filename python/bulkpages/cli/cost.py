@@ -16,6 +16,10 @@ from bulkpages.errors import InvalidArgument
 class _OrRows(click.Group):
     """A group whose first argument may be a file instead of a command."""
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name; that of files for any other."""
+        return self.commands.get(cmd_name, self.commands["rows"])
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Options of the rows may stand in front of the file.
         if args and args[0] not in self.commands and not set(args) & {"-h", "--help"}:
@@ -34,12 +38,12 @@ def _load(path: str) -> list[Any]:
     return rows
 
 
-@click.group(cls=_OrRows)
+@click.group(cls=_OrRows, subcommand_metavar="FILE.json | COMMAND [ARGS]...")
 def cost() -> None:
     r"""What fills cost the kernel, in instructions: measured where they were, predicted everywhere else.
 
     FILE.json holds {"rows": [{"caller", "form", "condition", "pattern"}, ...]}: the array before the fill is a pattern,
-    x a page, . a hole; `-` reads stdin. The rows are one series: cold fills depend on what those before left free.
+    x a page, . a hole; `-` reads stdin. The rows are one series on one machine.
 
     \b
     bulkpages cost rows.json
@@ -48,13 +52,13 @@ def cost() -> None:
     """
 
 
-@cost.command(name="rows", hidden=True)
+@cost.command(name="rows")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Print the rows with their instructions, and the pairs, as JSON.")
 @click.option("--predicted-only", is_flag=True, help="Predict what was measured too.")
 @click.option("--kernel", default="6.12", show_default=True, help="Version of the kernel.")
 def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
-    """Cost of each row, and of each form against the first one."""
+    """Cost of each row of FILE, and of each form against the first one; what FILE.json without a command does."""
     from bulkpages import cost as model
     from bulkpages.cost.text import table_text
 

@@ -33,9 +33,11 @@ HUBER = 3.0
 # Smallest typical error, relative: counts are whole numbers and a clock tick may fall into a fill.
 FLOOR = 0.0005
 # Share of errors that an interval of a fill holds, and of a difference. Both promise 0.95.
-COVER, COVER_PAIR = 0.98, 0.96
+COVER, COVER_PAIR = 0.975, 0.96
 # What an interval may have beside its share, in instructions: another function's frame, a part of a timer tick.
-FRAMES = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0)
+FRAMES = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 60.0, 100.0, 150.0, 200.0, 300.0, 400.0, 600.0)
+# Largest number of instructions, as a share of the smallest cost.
+SMALL = 0.2
 # Least share of an interval.
 LEAST = 0.001
 # Decimals of what is stored.
@@ -161,6 +163,9 @@ def _width(off: Sequence[float] | Numbers, of: Sequence[float] | Numbers, cover:
     whole = np.array(of, dtype=np.float64)
     found = []
     for absolute in FRAMES:
+        # An interval as wide as the smallest cost would say nothing of it.
+        if absolute > FRAMES[0] and absolute > SMALL * whole.min():
+            break
         beyond = np.maximum(0.0, np.abs(np.array(off)) - absolute) / whole
         relative = round(max(float(np.quantile(beyond, cover)), LEAST), DECIMALS)
         found.append((float(np.mean(absolute + relative * whole)), absolute, relative))
@@ -194,19 +199,24 @@ def _intervals(observations: Sequence[Observation], off: Numbers, costs: Numbers
         alone[i] = sum(costs[k] * taken[name] for k, name in enumerate(KINDS)) - kernel[i]
     predicted = off * kernel
     pairs = _pairs(observations)
+
+    def pair(off: Numbers, members: Sequence[tuple[int, int]]) -> tuple[list[float], list[float]]:
+        return [off[f] - off[b] for b, f in members], [float(kernel[b]) for b, _ in members]
+
     for condition in CONDITIONS:
         mine = [i for i, o in enumerate(observations) if o.row["condition"] == condition]
         mine_alone = [i for i in mine if not np.isnan(alone[i])]
-        found[condition] = _width(predicted[mine], kernel[mine])
         found[f"{condition} alone"] = _width(alone[mine_alone], kernel[mine_alone])
+        # Of the fills before, a table tells some: between all and nothing.
+        both = np.concatenate([predicted[mine], alone[mine_alone]])
+        found[condition] = _width(both, np.concatenate([kernel[mine], kernel[mine_alone]]))
         own = [(b, f) for b, f in pairs if observations[b].row["condition"] == condition]
-        found[f"{condition} pair"] = _width(
-            [predicted[f] - predicted[b] for b, f in own], [kernel[b] for b, _ in own], COVER_PAIR
+        known, alone_pairs = (
+            pair(predicted, own),
+            pair(alone, [m for m in own if not np.isnan(alone[m[0]] + alone[m[1]])]),
         )
-        by_itself = [(b, f) for b, f in own if not np.isnan(alone[b] + alone[f])]
-        found[f"{condition} alone pair"] = _width(
-            [alone[f] - alone[b] for b, f in by_itself], [kernel[b] for b, _ in by_itself], COVER_PAIR
-        )
+        found[f"{condition} alone pair"] = _width(*alone_pairs, COVER_PAIR)
+        found[f"{condition} pair"] = _width(known[0] + alone_pairs[0], known[1] + alone_pairs[1], COVER_PAIR)
         repeated = _repeated(condition)
         found[f"{condition} measured"] = _width([a - b for a, b in repeated], [a for a, _ in repeated])
         found[f"{condition} pair measured"] = _width([a - b for a, b in repeated], [a for a, _ in repeated], COVER_PAIR)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bulkpages.cost import data, model
 from bulkpages.cost.answers import Difference, Instructions
-from bulkpages.cost.emulate import FORMS, Series
+from bulkpages.cost.emulate import CONDITIONS, FORMS, Series, check_fill
 from bulkpages.cost.fills import answer
 from bulkpages.errors import InvalidArgument
 
@@ -81,12 +81,39 @@ def _key(row: Any, at: int) -> data.Key:
     return row["caller"], row["form"], row.get("condition", "warm"), row["pattern"]
 
 
+def _order(keys: Sequence[data.Key]) -> list[int]:
+    """The rows in the order in which the kernel's were measured; patterns as they come first."""
+    callers = list(dict.fromkeys(row["caller"] for row in data.series()[0]["rows"]))
+    first: dict[tuple[str, str, str], int] = {}
+    for at, (caller, form, condition, pattern) in enumerate(keys):
+        try:
+            check_fill(caller, form, pattern, condition)
+        except InvalidArgument as error:
+            raise InvalidArgument(f"row {at}: {error}") from error
+        first.setdefault((caller, condition, pattern), at)
+
+    def place(at: int) -> tuple[int, int, int, int]:
+        caller, form, condition, pattern = keys[at]
+        return (
+            CONDITIONS.index(condition),
+            callers.index(caller) if caller in callers else len(callers),
+            first[caller, condition, pattern],
+            FORMS[caller].index(form),
+        )
+
+    return sorted(range(len(keys)), key=place)
+
+
 def rows(rows: Iterable[Mapping[str, Any]], predicted_only: bool = False, *, kernel: str = data.KERNEL) -> CostTable:
     """What fills cost that are made one after the other on one machine.
 
+    A cold fill depends on which blocks the fills before left free. So the fills are made in the order in which the
+    kernel's were measured, whatever the order of the rows: by condition, caller and pattern, its forms one after the
+    other.
+
     Args:
         rows: Objects with `caller`, `form`, `pattern` and `condition` ("warm" when left out), as for `fill`; whatever
-            else they hold is kept. Their order is that of the fills: a cold fill depends on what was free before it.
+            else they hold is kept.
         predicted_only: Whether to predict what was measured too.
         kernel: Version of the kernel.
 
@@ -99,16 +126,16 @@ def rows(rows: Iterable[Mapping[str, Any]], predicted_only: bool = False, *, ker
         raise InvalidArgument(f"{len(given)} rows are above {MAX_ROWS}")
     keys = [_key(row, at) for at, row in enumerate(given)]
     one = Series()
-    costs: list[Instructions] = []
+    costs: dict[int, Instructions] = {}
     found: dict[tuple[str, str, str], dict[str, Instructions]] = {}
-    for at, key in enumerate(keys):
-        caller, form, condition, pattern = key
+    for at in _order(keys):
+        caller, form, condition, pattern = key = keys[at]
         try:
             taken = one.amounts(caller, form, pattern, condition)
         except InvalidArgument as error:
             raise InvalidArgument(f"row {at}: {error}") from error
-        costs.append(answer(key, taken, condition, predicted_only=predicted_only))
-        found.setdefault((caller, condition, pattern), {}).setdefault(form, costs[-1])
+        costs[at] = answer(key, taken, condition, predicted_only=predicted_only)
+        found.setdefault((caller, condition, pattern), {}).setdefault(form, costs[at])
     pairs = []
     for (caller, condition, pattern), forms in found.items():
         base = FORMS[caller][0]
@@ -118,4 +145,4 @@ def rows(rows: Iterable[Mapping[str, Any]], predicted_only: bool = False, *, ker
             if form in forms:
                 difference = model.difference(forms[base], forms[form], condition)
                 pairs.append(Pair(caller, condition, pattern, base, form, difference))
-    return CostTable(given, tuple(costs), tuple(pairs), kernel)
+    return CostTable(given, tuple(costs[at] for at in range(len(given))), tuple(pairs), kernel)
