@@ -11,6 +11,7 @@ from math import log2
 from typing import TYPE_CHECKING, Any
 
 from bulkpages._core import PageArray
+from bulkpages.kinds import counted
 
 if TYPE_CHECKING:
     from bulkpages.callers.page_pool import PagePool
@@ -25,7 +26,12 @@ MAX_SLOTS, PER_LINE = 1024, 64
 TYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA", "Isolate")
 CELL, GAP = 9, 2
 _FONT = 'font-family="monospace" font-size="10" fill="currentColor"'
-_MARKS = {"x": "page", ">": "page that moved here", "o": "new page", ".": "hole"}
+_MARKS = {
+    "x": ("page", "pages"),
+    ">": ("page that moved here", "pages that moved here"),
+    "o": ("new page", "new pages"),
+    ".": ("hole", "holes"),
+}
 
 
 def picture(slots: Iterable[int], before: Sequence[int] | None = None) -> str:
@@ -88,11 +94,11 @@ def array(slots: PageArray, before: Sequence[int] | None = None) -> str:
     shown = slots[:MAX_SLOTS]
     marks = picture(shown, before)
     titles = [f"slot {i}: " + (f"pfn {page}" if page else "NULL") for i, page in enumerate(shown)]
-    kinds = ", ".join(f"{marks.count(m)} {_MARKS[m]}{'s' if marks.count(m) != 1 else ''}" for m in "x>o" if m in marks)
+    kinds = ", ".join(counted(marks.count(m), *_MARKS[m]) for m in "x>o" if m in marks)
     pages = sum(page != 0 for page in slots)
-    said = kinds if before is not None else f"{pages} page{'s' if pages != 1 else ''}"
+    said = kinds if before is not None else counted(pages, "page")
     more = f"; the first {MAX_SLOTS} are drawn" if len(slots) > MAX_SLOTS else ""
-    text = f"PageArray: {len(slots)} slots, {said or 'no page'}{more}"
+    text = f"PageArray: {counted(len(slots), 'slot')}, {said or 'no page'}{more}"
     drawn = _cells(marks, titles) if marks else ""
     return f"<div><div><code>{escape(text)}</code></div>{drawn}</div>"
 
@@ -137,7 +143,8 @@ def _free_lists(free: Mapping[str, Mapping[str, Sequence[int]]]) -> str:
             if not n:
                 continue
             x, tall = left + order * width, max(2.0, height * log2(1 + n) / top)
-            said = f"{n} blocks of order {order}, {TYPES[t] if t < len(TYPES) else t}: {n << order} pages"
+            kind = TYPES[t] if t < len(TYPES) else t
+            said = f"{counted(n, 'block')} of order {order}, {kind}: {counted(n << order, 'page')}"
             bar = f'<rect x="{x}" y="{base - tall:.1f}" width="{width - 12}" height="{tall:.1f}" fill="currentColor"'
             parts.append(f'{bar} fill-opacity="0.6"><title>{said}</title></rect>')
             parts.append(f'<text x="{x}" y="{base + 9}" {_FONT}>{n}</text>')
@@ -174,7 +181,7 @@ def zone(of: Zone) -> str:
 
 def machine(of: Machine) -> str:
     """A machine as HTML: each of its zones."""
-    head = f"Machine: {of.cpus} CPUs, {of.nodes} nodes" + (", real atomics" if of.threads else "")
+    head = f"Machine: {counted(of.cpus, 'CPU')}, {counted(of.nodes, 'node')}" + (", real atomics" if of.threads else "")
     return f"<div><code>{head}</code>{''.join(_zone(z) for z in of.snapshot()['zones'])}</div>"
 
 

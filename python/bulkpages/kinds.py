@@ -48,6 +48,17 @@ def each(what: str, values: Iterable[T], kind: type) -> Iterator[T]:
         yield value
 
 
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: "1 page", "2 pages".
+
+    Args:
+        n: How many.
+        one: The noun for one.
+        many: For any other number; with an s when None.
+    """
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
 def names(what: str, values: str | Iterable[str]) -> list[str]:
     """Names as a list; one text is one name, not its letters.
 

@@ -30,6 +30,10 @@ def test_a_mistyped_command_gets_a_suggestion(typed: str, word: str) -> None:
     assert f"'{word}'" in question
 
 
+def test_so_does_a_command_of_a_group() -> None:
+    assert "Did you mean 'sweep'?" in run("callers", "swep").stderr
+
+
 def test_a_word_that_is_like_none_gets_none() -> None:
     assert "Did you mean" not in run("zzzzzz").stderr
     assert meant("sho", ["show", "shot"]) == " Did you mean 'show' or 'shot'?"
@@ -43,6 +47,9 @@ def completed(*words: str) -> set[str]:
 
 def test_values_are_completed() -> None:
     assert "up:drain" in completed("explore", "up:")
+    assert completed("callers", "run", "svc") == {"svc_alloc_arg"}
+    assert completed("callers", "run", "svc", "--form", "before", "--fault", "p") == {"pages", "prepare"}
+    assert "btrfs_alloc_page_array" in completed("callers", "sweep", "--only", "")
     assert "svc_alloc_arg/before" in completed("explore", "--handler", "svc")
     assert completed("stress", "--mix", "re") == {"remote-free"}
     assert completed("replay", "--what-if", "p") == {"pcp=off"}

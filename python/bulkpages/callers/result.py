@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CallerResult"]
 
+#: Bulk calls that a result shows of itself.
+SHOWN_CALLS = 16
+
 
 @dataclass(frozen=True)
 class CallerResult:
@@ -75,7 +78,10 @@ class CallerResult:
         return draw.result(self)
 
     def __repr__(self) -> str:
-        parts = [f"ret={self.ret}", f"bulk_calls={list(self.bulk_calls)}"]
+        calls = [str(call) for call in self.bulk_calls[:SHOWN_CALLS]]
+        if len(self.bulk_calls) > SHOWN_CALLS:
+            calls.append(f"... {len(self.bulk_calls)} calls")
+        parts = [f"ret={self.ret}", f"bulk_calls=[{', '.join(calls)}]"]
         for name in ("waits", "freed", "slot_tests", "slot_writes", "slot_clears"):
             if value := getattr(self, name):
                 parts.append(f"{name}={value}")

@@ -13,6 +13,8 @@ from bulkpages import callers as ports
 from bulkpages._core import PageArray
 from bulkpages.callers.text import table
 from bulkpages.callers.words import find_caller, parse_faults
+from bulkpages.cli import complete
+from bulkpages.cli.groups import Group
 from bulkpages.cli.output import progress_bar
 from bulkpages.errors import BulkpagesError, InvalidArgument
 from bulkpages.files import write_whole
@@ -23,7 +25,7 @@ __all__ = ["callers"]
 FORMS = ["before", "after", "tracked", "v3"]
 
 
-@click.group()
+@click.group(cls=Group)
 def callers() -> None:
     r"""The kernel functions that call alloc_pages_bulk(), before and after the patch.
 
@@ -57,7 +59,7 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 
 
 @callers.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete.callers)
 @click.option("--form", type=click.Choice(FORMS), required=True, help="Which text of the function runs.")
 @click.option(
     "--explain", "tell", is_flag=True, help="Step by step: what was tested, taken, refilled, and why it ended."
@@ -73,6 +75,7 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
     "faults",
     multiple=True,
     callback=_fault,
+    shell_complete=complete.faults,
     help="STEP or STEP=SUCCESSES: what fails, and after how many successes.",
 )
 @click.option("--max-waits", type=click.IntRange(0), default=3, show_default=True, help="Waits granted.")
@@ -173,7 +176,13 @@ def _progress(label: str) -> tuple[Any, Any]:
 
 
 @callers.command()
-@click.option("--only", "only", multiple=True, help="A caller, by a part of its name; may be given several times.")
+@click.option(
+    "--only",
+    "only",
+    multiple=True,
+    shell_complete=complete.callers,
+    help="A caller, by a part of its name; may be given several times.",
+)
 @click.option(
     "--largest", type=click.IntRange(1, 1100), default=1100, show_default=True, help="Largest array, in slots."
 )
@@ -223,7 +232,13 @@ def sweep(
 
 
 @callers.command()
-@click.option("--only", "only", multiple=True, help="A caller, by a part of its name; may be given several times.")
+@click.option(
+    "--only",
+    "only",
+    multiple=True,
+    shell_complete=complete.callers,
+    help="A caller, by a part of its name; may be given several times.",
+)
 @click.option(
     "--largest", type=click.IntRange(1, 1100), default=300, show_default=True, help="Largest array, in slots."
 )

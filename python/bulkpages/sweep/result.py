@@ -14,6 +14,7 @@ from typing import Any
 from bulkpages.callers.text import table
 from bulkpages.errors import BulkpagesError, InvalidArgument
 from bulkpages.files import read_results, save_figure, whole_file, write_whole
+from bulkpages.kinds import counted
 from bulkpages.sweep.spec import KEYS, Spec
 from bulkpages.sweep.unit import COLUMNS, Row
 from bulkpages.tables import Table, Tabular
@@ -136,9 +137,9 @@ class Result(Tabular):
         return self.text()
 
     def __repr__(self) -> str:
-        errors = f", {len(self.errors)} errors" if self.errors else ""
-        cells = f"{len(self.spec.cells)} cell{'s' * (len(self.spec.cells) != 1)}"
-        return f"<Result {self.spec.title!r}: {cells}, {len(self.found)} run{'s' * (len(self.found) != 1)}{errors}>"
+        errors = f", {counted(len(self.errors), 'error')}" if self.errors else ""
+        cells, runs = counted(len(self.spec.cells), "cell"), counted(len(self.found), "run")
+        return f"<Result {self.spec.title!r}: {cells}, {runs}{errors}>"
 
     def text(self) -> str:
         """A line for each cell: what differs between cells, and each number over all seeds.
