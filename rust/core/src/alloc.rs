@@ -13,11 +13,12 @@ use crate::fault::Fault;
 use crate::free::check_order;
 use crate::gfp::{AllocFlags, Gfp, Migratetype, ZONE_DMA32, ZONE_NORMAL};
 use crate::machine::Machine;
+use crate::page::ListType;
 use crate::pcp::pcp_allowed_order;
 use crate::pfn::Pfn;
 use crate::probe::Event;
 use crate::sync::Locking;
-use crate::zone::{Events, Zone, wmark};
+use crate::zone::{Events, Zone, by_list_type, wmark, zflag};
 use crate::zonelist::ZoneRef;
 
 /// `struct alloc_context`: what a request means on this machine.
@@ -27,6 +28,26 @@ pub(crate) struct AllocContext<'a> {
     pub(crate) zonelist: &'a [ZoneRef],
     pub(crate) highest_zoneidx: u8,
     pub(crate) migratetype: Migratetype,
+}
+
+/// What a walk through the zones does about nodes whose kswapd is awake (v7.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AwakeKswapd {
+    /// It goes past them, and has met none.
+    PassedOver,
+    /// It has met one.
+    Seen,
+    /// It takes what there is.
+    Allowed,
+}
+
+/// `alloc_flags_nonblocking()`: what a request that may not block may use.
+pub(crate) fn alloc_flags_nonblocking(gfp: Gfp, order: u8) -> AllocFlags {
+    if gfp.has(Gfp::DIRECT_RECLAIM) || gfp.has(Gfp::NOMEMALLOC) {
+        return AllocFlags::default();
+    }
+    let reserve = if order > 0 && gfp.has(Gfp::HIGH) { AllocFlags::HIGHATOMIC } else { AllocFlags::default() };
+    AllocFlags::NON_BLOCK.with(reserve)
 }
 
 impl<L: Locking> Machine<L> {
@@ -62,8 +83,11 @@ impl<L: Locking> Machine<L> {
         }
         let gfp = gfp & self.config.gfp_allowed;
         let ac = self.prepare_alloc_pages(gfp, nid);
-        let flags =
+        let mut flags =
             AllocFlags(AllocFlags::WMARK_LOW.0 | gfp.0 & AllocFlags::KSWAPD.0).with(self.alloc_flags_nofragment(&ac));
+        if order > 0 && self.rules.highatomic_at_first_attempt {
+            flags = flags.with(alloc_flags_nonblocking(gfp, order).and(AllocFlags::HIGHATOMIC));
+        }
         let page = match self.get_page_from_freelist(cx, order, flags, &ac) {
             Some(page) => Some(page),
             None => self.alloc_pages_slowpath(cx, gfp, order, &ac),
@@ -111,7 +135,7 @@ impl<L: Locking> Machine<L> {
             {
                 AllocFlags::NOFRAGMENT
             }
-            _ => AllocFlags::default(),
+            _ => self.config.always_nofragment,
         }
     }
 
@@ -125,26 +149,32 @@ impl<L: Locking> Machine<L> {
         ac: &AllocContext<'_>,
     ) -> Option<Pfn> {
         let preferred = ac.zonelist.first()?;
+        let mut kswapd = AwakeKswapd::PassedOver;
         'retry: loop {
             let no_fallback = flags.has(AllocFlags::NOFRAGMENT);
             for zref in ac.zonelist {
                 let zone = &self.zones[zref.zone];
-                if no_fallback && self.config.online_nodes > 1 && zref.nid != preferred.nid {
+                if no_fallback && self.config.online_nodes > 1 && zref.nid != preferred.nid && !self.rules.defrag_mode {
                     // A remote page is worse than a mixed pageblock.
                     flags = flags.without(AllocFlags::NOFRAGMENT);
                     continue 'retry;
                 }
-                if !self.zone_usable(zone, order, flags, ac) {
+                if !self.zone_usable(zone, order, flags, ac, &mut kswapd) {
                     continue;
                 }
                 if let Some(pfn) = self.rmqueue(cx, zone, preferred, order, flags, ac.migratetype) {
-                    if flags.has(AllocFlags::HIGHATOMIC) {
+                    if flags.has(AllocFlags::HIGHATOMIC) && !zone.rules.highatomic_reserves_at_min {
                         zone.reserve_highatomic_pageblock(cx, &self.pages, pfn, order);
                     }
                     return Some(pfn);
                 }
             }
-            if !no_fallback {
+            if kswapd == AwakeKswapd::Seen {
+                // v7.3: every node that was left has an awake kswapd, or no memory.
+                kswapd = AwakeKswapd::Allowed;
+                continue;
+            }
+            if !no_fallback || self.rules.defrag_mode {
                 return None;
             }
             flags = flags.without(AllocFlags::NOFRAGMENT);
@@ -164,15 +194,28 @@ impl<L: Locking> Machine<L> {
         self.get_page_from_freelist(cx, order, flags, ac)
     }
 
-    /// The watermark tests of one zone; sets `ZONE_BELOW_HIGH`.
+    /// Whether a zone may serve the request: its kswapd is asleep or need not be, and it passes the watermark tests. Sets
+    /// `ZONE_BELOW_HIGH`.
     #[inline]
-    pub(crate) fn zone_usable(&self, zone: &Zone<L>, order: u8, flags: AllocFlags, ac: &AllocContext<'_>) -> bool {
+    pub(crate) fn zone_usable(
+        &self,
+        zone: &Zone<L>,
+        order: u8,
+        flags: AllocFlags,
+        ac: &AllocContext<'_>,
+        kswapd: &mut AwakeKswapd,
+    ) -> bool {
         let hz = ac.highest_zoneidx;
-        if !zone.below_high.load(Relaxed) {
+        let known = zone.flags.load(Relaxed) & (zflag::BELOW_HIGH | zflag::KSWAPD_AWAKE | zflag::HIGH_NOT_TESTED);
+        if known & zflag::KSWAPD_AWAKE != 0 && *kswapd != AwakeKswapd::Allowed {
+            *kswapd = AwakeKswapd::Seen;
+            return false;
+        }
+        if known & (zflag::BELOW_HIGH | zflag::HIGH_NOT_TESTED) == 0 {
             if zone.zone_watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags) {
                 return true;
             }
-            zone.below_high.store(true, Relaxed);
+            zone.set_flag(zflag::BELOW_HIGH, true);
         }
         zone.zone_watermark_fast(order, zone.wmark_pages(flags.wmark()), hz, flags)
             || flags.has(AllocFlags::NO_WATERMARKS)
@@ -198,7 +241,7 @@ impl<L: Locking> Machine<L> {
             page = self.rmqueue_buddy(cx, zone, preferred, order, flags, mt, &mut boosted);
         }
         if boosted {
-            self.wakeup_kswapd(cx, zone.nid);
+            self.wakeup_kswapd(cx, zone, 0, zone.idx);
         }
         page
     }
@@ -244,7 +287,34 @@ impl<L: Locking> Machine<L> {
         if cx.fault().take_fails(1 << order) {
             return None;
         }
-        let (page, raised) = zone.with_lock(cx, &self.pages, |locked, cx| {
+        let page = by_list_type!(zone, T => {
+            self.rmqueue_buddy_locked::<T>(cx, zone, preferred, order, flags, mt, boosted)
+        });
+        if let Some(pfn) = page
+            && flags.has(AllocFlags::HIGHATOMIC)
+            && flags.wmark() == wmark::MIN
+            && zone.rules.highatomic_reserves_at_min
+        {
+            // v7.3: only where memory is short.
+            zone.reserve_highatomic_pageblock(cx, &self.pages, pfn, order);
+        }
+        page
+    }
+
+    /// The part of `rmqueue_buddy()` under the zone lock.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments)]
+    fn rmqueue_buddy_locked<T: ListType>(
+        &self,
+        cx: &mut impl Context,
+        zone: &Zone<L>,
+        preferred: &ZoneRef,
+        order: u8,
+        flags: AllocFlags,
+        mt: Migratetype,
+        boosted: &mut bool,
+    ) -> Option<Pfn> {
+        let (page, raised) = zone.with_lock::<T, _, _>(cx, &self.pages, |locked, cx| {
             let mut page = None;
             if flags.has(AllocFlags::HIGHATOMIC) {
                 page = locked.rmqueue_smallest(cx, order, Migratetype::HighAtomic);
@@ -262,6 +332,7 @@ impl<L: Locking> Machine<L> {
                 events.pgalloc += 1 << order;
                 self.zone_statistics(&mut events, zone, preferred, local, 1);
                 locked.area.direct[cx.cpu()] = events;
+                locked.account_all_taken(1 << order);
                 locked.moved = 1 << order;
             }
             (page, locked.boosted)

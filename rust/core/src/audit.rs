@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use crate::error::{Error, Result};
 use crate::gfp::{MIGRATE_TYPES, Migratetype};
 use crate::machine::Machine;
-use crate::page::PageState;
+use crate::page::{OfPage, PageState};
 use crate::pcp::{order_to_pindex, pindex_to_order};
 use crate::pfn::{NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, Pfn};
 use crate::sync::{Lock, Locking};
@@ -116,12 +116,18 @@ impl<L: Locking> Machine<L> {
                         let at = pfn.add(block * PAGEBLOCK_NR_PAGES);
                         let found = self.pages.migratetype(at);
                         ensure!(
-                            found == mt,
+                            found == mt || !zone.rules.list_type_is_block_type,
                             "{name}: free pfn {pfn} of order {order} is on a list of type {}, its block {at} has {}",
                             mt as u8,
                             found as u8
                         );
                     }
+                    ensure!(
+                        zone.rules.list_type_is_block_type || self.pages.list_type::<OfPage>(pfn, order) == mt,
+                        "{name}: free pfn {pfn} of order {order} on a list of type {} carries {}",
+                        mt as u8,
+                        self.pages.list_type::<OfPage>(pfn, order) as u8
+                    );
                     blocks.push((pfn, order));
                     previous = pfn;
                     on_order += 1;
@@ -147,9 +153,10 @@ impl<L: Locking> Machine<L> {
             "{name}: the free counter {} and the per-CPU differences {diff} do not make the {free} pages on the lists",
             zone.nr_free_pages.get()
         );
+        let unusable = if zone.rules.highatomic_free_counted { highatomic } else { area.reserved_highatomic };
         ensure!(
-            zone.nr_free_highatomic.get() == highatomic as i64,
-            "{name}: nr_free_highatomic is {}, the lists hold {highatomic}",
+            zone.nr_free_highatomic.get() == unusable as i64,
+            "{name}: {} high-atomic pages are out of reach, not {unusable}; the lists hold {highatomic}",
             zone.nr_free_highatomic.get()
         );
         for (cpu, d) in area.diff.iter().enumerate() {

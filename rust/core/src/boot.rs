@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
 use crate::gfp::{
     MAX_NR_ZONES, MIGRATE_TYPES, Migratetype, ZONE_DMA, ZONE_DMA32, ZONE_MOVABLE, ZONE_NAMES, ZONE_NORMAL,
@@ -19,7 +20,9 @@ use crate::sync::Locking;
 use crate::watermark::{
     LOWMEM_RESERVE_RATIO, Marks, THP_MIN_PAGES, calculate_min_free_kbytes, calculate_normal_threshold, is_lowmem,
     set_recommended_min_free_kbytes, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks,
+    setup_per_zone_wmarks_movable_alike,
 };
+use crate::zone::by_list_type;
 use crate::zonelist::build_zonelists;
 
 /// First frame of ZONE_DMA32: 16 MiB.
@@ -56,6 +59,10 @@ pub struct BootSpec {
     pub movablecore_pages: Option<u64>,
     /// Transparent huge pages are enabled (`always` or `madvise`): raises the marks of machines of 512 MiB and more.
     pub thp: bool,
+    /// The kernel series.
+    pub era: Era,
+    /// How it works: the series' rules, except where one is set otherwise.
+    pub rules: Rules,
 }
 
 /// A zone while it is put together.
@@ -81,7 +88,8 @@ impl BootZone {
 impl BootSpec {
     /// A machine with this much RAM, without `movablecore=`, with huge pages enabled.
     pub fn new(memory_pages: u64, cpus: usize, nodes: usize) -> BootSpec {
-        BootSpec { memory_pages, cpus, nodes, movablecore_pages: None, thp: true }
+        let era = Era::default();
+        BootSpec { memory_pages, cpus, nodes, movablecore_pages: None, thp: true, era, rules: era.rules() }
     }
 
     fn check(&self) -> Result<()> {
@@ -261,6 +269,8 @@ fn limits(spec: &BootSpec, zones: &[BootZone], fallback: &[Vec<usize>]) -> Limit
     };
     // Early initcall: the marks that the square root gives.
     let mut kbytes = calculate_min_free_kbytes(above_high(&[]));
+    let setup_per_zone_wmarks =
+        if spec.rules.movable_min_capped { setup_per_zone_wmarks } else { setup_per_zone_wmarks_movable_alike };
     let mut marks = setup_per_zone_wmarks(&sizes, kbytes, WATERMARK_SCALE_FACTOR);
     // The second CPU came up before any mark existed, so its refresh set a drift mark everywhere; this one overwrites
     // it where the band between MIN and LOW is narrow.
@@ -306,20 +316,11 @@ fn zone_state(
     let cpus = if local == 0 { spec.cpus as u64 } else { local };
     let marks = limits.marks[z];
     let (high_min, high_max) = zone_highsize(zone.managed(), marks.low, cpus, batch, 0);
-    let pcp = PcpState {
-        count: 0,
-        high: 0,
-        high_min,
-        high_max,
-        batch,
-        // Set where a CPU's cache slice holds more than three batches, as every slice of 1 MiB and more does.
-        flags: PCPF_FREE_HIGH_BATCH,
-        alloc_factor: 0,
-        expire: 0,
-        free_count: 0,
-        diff_free: 0,
-        thresh: 0,
-        lists: BTreeMap::new(),
+    let pcp = if spec.rules.pcp_high_tuned {
+        // The flag is set where a CPU's cache slice holds more than three batches, as every slice of 1 MiB and more does.
+        PcpState { high_min, high_max, batch, flags: PCPF_FREE_HIGH_BATCH, ..PcpState::default() }
+    } else {
+        PcpState { high: high_min, high_min, high_max: high_min, batch, free_factor: Some(0), ..PcpState::default() }
     };
     ZoneState {
         nid: zone.nid,
@@ -344,7 +345,7 @@ fn zone_state(
         pcp: cpu_node.keys().map(|&cpu| (cpu, pcp.clone())).collect(),
         lowmem_reserve: reserve.iter().map(|&r| r as i64).collect(),
         pageblocks: pageblocks(zone, mobility_disabled),
-        movable: Vec::new(),
+        ..ZoneState::default()
     }
 }
 
@@ -412,17 +413,21 @@ impl<L: Locking> Machine<L> {
                 .map(|(nid, list)| (nid, list.iter().map(|&z| (zones[z].nid, zones[z].idx)).collect()))
                 .collect(),
             cpu_node,
+            nodes: Vec::new(),
             facts: Facts {
+                kernel: (spec.era != Era::default()).then(|| spec.era.name().to_owned()),
+                rules: spec.rules.differences(&spec.era.rules()).map(|(name, on)| (name.to_owned(), on)).collect(),
                 pageblock_order: u64::from(PAGEBLOCK_ORDER),
                 nr_pcp_lists: NR_PCP_LISTS as u64,
                 mobility_disabled: u64::from(mobility_disabled),
-                gfp_allowed: 0x00ff_ffff,
+                gfp_allowed: if spec.era == Era::V6_1 { 0x07ff_ffff } else { 0x00ff_ffff },
                 watermark_boost_factor: Some(15_000),
                 realtime_task: Some(false),
                 other: BTreeMap::from([
                     ("zone_count".to_owned(), MAX_NR_ZONES.into()),
                     ("zonelists_nodes".to_owned(), spec.nodes.into()),
                 ]),
+                ..Facts::default()
             },
         };
         let mut machine = Machine::from_snapshot_unaudited(&snapshot)?;
@@ -434,7 +439,8 @@ impl<L: Locking> Machine<L> {
     fn memblock_free_all(&mut self, zones: &[BootZone], limits: &Limits) {
         for (zone, from) in self.zones.iter_mut().zip(zones) {
             zone.kernel_pages = 0;
-            let mut locked = zone.lock_untold(&self.pages, 0);
+            by_list_type!(zone, T => {
+            let mut locked = zone.lock_untold::<T>(&self.pages, 0);
             for &(start, end) in &from.free {
                 let mut at = start;
                 while at < end {
@@ -451,6 +457,7 @@ impl<L: Locking> Machine<L> {
             for diff in &mut locked.area.diff {
                 diff.threshold = limits.thresholds[zone.index] as i32;
             }
+            });
         }
     }
 }

@@ -5,23 +5,25 @@
 
 use crate::context::Context;
 use crate::gfp::Migratetype;
+use crate::page::{ListType, PageMap};
+use crate::pcp::pcp_allowed_order;
 use crate::pfn::{MAX_PAGE_ORDER, PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::Locking;
-use crate::zone::{LockedZone, Zone};
+use crate::zone::{LockedZone, Zone, by_list_type};
 
 /// The tracepoint's `percpu_refill`: whether a per-CPU list could hold such a block.
 fn percpu_refill(order: u8, mt: Migratetype) -> bool {
     (order <= PAGE_ALLOC_COSTLY_ORDER || order == PAGEBLOCK_ORDER) && mt.is_mergeable()
 }
 
-impl<L: Locking> LockedZone<'_, L> {
+impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
     /// Whether `buddy` heads a free block of `order`, below 10, in this zone.
     #[inline]
     fn page_is_buddy(&self, buddy: Pfn, order: u8) -> bool {
         // The state is looked at first: it says no in most cases.
         buddy.index() < self.pages.end().index()
-            && self.pages.is_buddy(buddy, order)
+            && self.pages.is_buddy::<T>(buddy, order)
             && (order < PAGEBLOCK_ORDER && !self.pages.block(buddy).is_shared() || self.zone.spans(buddy))
     }
 
@@ -41,9 +43,15 @@ impl<L: Locking> LockedZone<'_, L> {
                     break;
                 }
             }
-            self.del_page_from_free_list(buddy, order, buddy_mt);
-            if buddy_mt != mt {
-                self.pages.set_migratetype(buddy, order, mt);
+            if T::OF_BLOCK {
+                self.del_page_from_free_list(buddy, order, buddy_mt);
+                // v6.10: the merged block has one type, so that a later split finds its parts on the right lists.
+                if buddy_mt != mt {
+                    self.pages.set_migratetype(buddy, order, mt);
+                }
+            } else {
+                // Before v6.10 neither the block's type nor the list that its halves were on had to agree.
+                self.del_page_from_free_list(buddy, order, self.pages.list_type::<T>(buddy, order));
             }
             pfn = Pfn(pfn.0 & buddy.0);
             order += 1;
@@ -84,14 +92,15 @@ impl<L: Locking> LockedZone<'_, L> {
         let pfn = self.area.lists[found as usize][mt as usize].first();
         self.del_page_from_free_list(pfn, found, mt);
         self.expand(cx, pfn, order, found, mt);
-        self.account_freepages(-(1 << order), mt);
+        self.account_taken(1 << order, mt);
         cx.tell(|| Event::ZoneLocked { page: pfn, order, migratetype: mt, percpu_refill: percpu_refill(order, mt) });
         Some(pfn)
     }
 
     /// `split_large_buddy()`: a block larger than a pageblock goes back in pageblock pieces, each by its own type.
+    /// Before v6.10 it went back whole, by the type of its first pageblock.
     pub(crate) fn split_large_buddy(&mut self, pfn: Pfn, order: u8) {
-        let piece = order.min(PAGEBLOCK_ORDER);
+        let piece = if T::OF_BLOCK { order.min(PAGEBLOCK_ORDER) } else { order };
         for i in 0..1u32 << (order - piece) {
             let pfn = pfn.add(i << piece);
             self.__free_one_page(pfn, piece, self.pages.migratetype(pfn), false);
@@ -102,11 +111,19 @@ impl<L: Locking> LockedZone<'_, L> {
 impl<L: Locking> Zone<L> {
     /// `free_one_page()`: straight to the buddy lists under one lock hold, counted for the freeing CPU.
     #[cold]
-    pub(crate) fn free_one_page(&self, cx: &mut impl Context, pages: &crate::page::PageMap, pfn: Pfn, order: u8) {
-        self.with_lock(cx, pages, |locked, cx| {
+    pub(crate) fn free_one_page(&self, cx: &mut impl Context, pages: &PageMap, pfn: Pfn, order: u8) {
+        by_list_type!(self, T => self.free_one_page_of::<T>(cx, pages, pfn, order));
+    }
+
+    #[inline(always)]
+    fn free_one_page_of<T: ListType>(&self, cx: &mut impl Context, pages: &PageMap, pfn: Pfn, order: u8) {
+        self.with_lock::<T, _, _>(cx, pages, |locked, cx| {
             pages.clear_head(pfn);
             locked.split_large_buddy(pfn, order);
-            locked.area.direct[cx.cpu()].pgfree += 1 << order;
+            // In v6.1 a free that found the per-CPU lists locked was not counted.
+            if self.rules.free_past_lists_counted || !pcp_allowed_order(order) {
+                locked.area.direct[cx.cpu()].pgfree += 1 << order;
+            }
             locked.moved = 1 << order;
         });
     }

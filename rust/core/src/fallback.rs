@@ -1,11 +1,13 @@
 //! Kernel: `mm/page_alloc.c`, `__rmqueue()`, `__rmqueue_claim()`, `__rmqueue_steal()`, `find_suitable_fallback()`,
-//! `try_to_claim_block()`, `boost_watermark()`, `__move_freepages_block()` (v6.12.117).
+//! `try_to_claim_block()`, `boost_watermark()`, `__move_freepages_block()` (v6.15, carried back to v6.12.117). The older
+//! form is [`crate::steal_suitable`].
 //!
 //! What happens when the wanted type has no free block: claim a whole pageblock of another type, or steal one page of
 //! it.
 
 use crate::context::Context;
 use crate::gfp::{AllocFlags, Migratetype};
+use crate::page::{ListType, PageState};
 use crate::pfn::{MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::Locking;
@@ -42,14 +44,14 @@ const fn fallbacks(mt: Migratetype) -> [Migratetype; 2] {
     }
 }
 
-/// `should_try_claim_block()`.
-fn should_try_claim_block(order: u8, mt: Migratetype, rules: FallbackRules) -> bool {
+/// `should_try_claim_block()`, before v6.15 `can_steal_fallback()`.
+pub(crate) fn should_try_claim_block(order: u8, mt: Migratetype, rules: FallbackRules) -> bool {
     order >= PAGEBLOCK_ORDER / 2
         || matches!(mt, Migratetype::Reclaimable | Migratetype::Unmovable)
         || rules.mobility_disabled
 }
 
-impl<L: Locking> LockedZone<'_, L> {
+impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
     /// `__rmqueue()`: one block of `order` and `mt`, from wherever it can be had in this zone.
     #[inline]
     pub(crate) fn __rmqueue(
@@ -83,6 +85,9 @@ impl<L: Locking> LockedZone<'_, L> {
         if !mt.is_mergeable() {
             return None;
         }
+        if !self.zone.rules.claim_then_steal {
+            return self.rmqueue_fallback(cx, rules, order, mt, flags);
+        }
         if *mode == RmqueueMode::Normal
             && let Some(pfn) = self.rmqueue_claim(cx, rules, order, mt, flags)
         {
@@ -98,7 +103,7 @@ impl<L: Locking> LockedZone<'_, L> {
     }
 
     /// `find_suitable_fallback()`: the type on whose list of order `c` a block is found.
-    fn find_suitable_fallback(&self, c: u8, mt: Migratetype) -> Option<Migratetype> {
+    pub(crate) fn find_suitable_fallback(&self, c: u8, mt: Migratetype) -> Option<Migratetype> {
         fallbacks(mt).into_iter().find(|&t| self.nonempty(t) & 1 << c != 0)
     }
 
@@ -143,31 +148,62 @@ impl<L: Locking> LockedZone<'_, L> {
             return None;
         }
         if c >= PAGEBLOCK_ORDER {
-            self.del_page_from_free_list(pfn, c, block_type);
-            self.account_freepages(-(1 << c), block_type);
-            self.pages.set_migratetype(pfn, c, mt);
-            self.expand(cx, pfn, order, c, mt);
-            self.account_freepages((1 << c) - (1 << order), mt);
-            return Some(pfn);
+            return self.take_whole_blocks(cx, pfn, c, order, from, mt);
         }
         self.boost_watermark(rules, flags);
-        let (free, movable) = self.prep_move_freepages_block(pfn)?;
-        let alike = match (mt, block_type) {
-            (Migratetype::Movable, _) => movable,
-            // A block that was movable holds nothing else that we could keep company.
-            (_, Migratetype::Movable) => PAGEBLOCK_NR_PAGES - (free + movable),
-            _ => 0,
-        };
-        if free + alike < PAGEBLOCK_NR_PAGES / 2 && !rules.mobility_disabled {
+        if !self.zone.spans_pageblock(pfn) || !self.is_alike(pfn, block_type, mt, rules) {
             return None;
         }
         self.move_freepages_block(pfn, block_type, mt);
         self.rmqueue_smallest(cx, order, mt)
     }
 
+    /// The first part of `try_to_claim_block()`: a free block of whole pageblocks becomes ours.
+    pub(crate) fn take_whole_blocks(
+        &mut self,
+        cx: &mut impl Context,
+        pfn: Pfn,
+        c: u8,
+        order: u8,
+        from: Migratetype,
+        mt: Migratetype,
+    ) -> Option<Pfn> {
+        if !T::OF_BLOCK {
+            // Before v6.10 it went to the tail of the new list first, behind what lay there.
+            self.pages.set_migratetype(pfn, c, mt);
+            self.move_to_free_list(pfn, c, from, mt);
+            return self.rmqueue_smallest(cx, order, mt);
+        }
+        self.del_page_from_free_list(pfn, c, from);
+        self.account_freepages(-(1 << c), from);
+        self.pages.set_migratetype(pfn, c, mt);
+        self.expand(cx, pfn, order, c, mt);
+        self.account_freepages((1 << c) - (1 << order), mt);
+        Some(pfn)
+    }
+
+    /// Whether a pageblock is half free, or holds enough pages of our kind, to be ours.
+    pub(crate) fn is_alike(&self, pfn: Pfn, block_type: Migratetype, mt: Migratetype, rules: FallbackRules) -> bool {
+        let (free, movable) = self.count_pageblock(pfn);
+        let alike = match (mt, block_type) {
+            (Migratetype::Movable, _) => movable,
+            // A block that was movable holds nothing else that we could keep company.
+            (_, Migratetype::Movable) => PAGEBLOCK_NR_PAGES - (free + movable),
+            _ => 0,
+        };
+        free + alike >= PAGEBLOCK_NR_PAGES / 2 || rules.mobility_disabled
+    }
+
+    /// `move_to_free_list()`: a free block goes to the tail of another list.
+    pub(crate) fn move_to_free_list(&mut self, pfn: Pfn, order: u8, from: Migratetype, to: Migratetype) {
+        self.del_page_from_free_list(pfn, order, from);
+        self.add_to_free_list(pfn, order, to, true);
+        self.account_moved(1 << order, from, to);
+    }
+
     /// `boost_watermark()`. The flag that wakes kswapd lives only as long as this allocation, so the wake
     /// itself is left to the caller's own test of ALLOC_KSWAPD.
-    fn boost_watermark(&mut self, rules: FallbackRules, flags: AllocFlags) {
+    pub(crate) fn boost_watermark(&mut self, rules: FallbackRules, flags: AllocFlags) {
         let zone = self.zone;
         if rules.boost_factor == 0 || u64::from(PAGEBLOCK_NR_PAGES) * 4 > zone.managed {
             return;
@@ -184,12 +220,9 @@ impl<L: Locking> LockedZone<'_, L> {
         }
     }
 
-    /// `prep_move_freepages_block()`: free pages and movable allocated pages of the pageblock of `pfn`, if it is whole. What
-    /// is movable comes from the snapshot.
-    fn prep_move_freepages_block(&self, pfn: Pfn) -> Option<(u32, u32)> {
-        if !self.zone.spans_pageblock(pfn) {
-            return None;
-        }
+    /// `prep_move_freepages_block()`: free pages and movable allocated pages of the pageblock of `pfn`. What is movable comes
+    /// from the snapshot.
+    fn count_pageblock(&self, pfn: Pfn) -> (u32, u32) {
         let start = pfn.pageblock_start();
         let mut free = 0;
         let mut at = start;
@@ -206,28 +239,38 @@ impl<L: Locking> LockedZone<'_, L> {
             Ok(i) => self.area.movable[i].1,
             Err(_) => 0,
         };
-        Some((free, movable))
+        (free, movable)
     }
 
     /// `__move_freepages_block()` and the new type: every free buddy of the pageblock goes to the tail of its new list.
     /// Returns the pages moved.
     pub(crate) fn move_freepages_block(&mut self, pfn: Pfn, from: Migratetype, to: Migratetype) -> u32 {
         let start = pfn.pageblock_start();
+        let moved = self.move_freepages(start, start.add(PAGEBLOCK_NR_PAGES), from, to);
+        self.pages.set_migratetype(start, PAGEBLOCK_ORDER, to);
+        moved
+    }
+
+    /// Every free buddy of a range goes to the tail of its new list. Before v6.10 they could come from several. Returns
+    /// the pages moved.
+    pub(crate) fn move_freepages(&mut self, start: Pfn, end: Pfn, from: Migratetype, to: Migratetype) -> u32 {
         let mut moved = 0;
         let mut at = start;
-        while at < start.add(PAGEBLOCK_NR_PAGES) {
-            let Some(order) = self.pages.buddy_order(at) else {
-                at = at.add(1);
-                continue;
+        while at < end {
+            let order = match self.pages.buddy_order(at) {
+                // Only before v6.10 a block of the largest order could be asked for here.
+                None if !T::OF_BLOCK && self.pages.state(at) == PageState::Buddy(MAX_PAGE_ORDER) => MAX_PAGE_ORDER,
+                None => {
+                    at = at.add(1);
+                    continue;
+                }
+                Some(order) => order,
             };
-            self.del_page_from_free_list(at, order, from);
-            self.add_to_free_list(at, order, to, true);
-            self.account_freepages(-(1 << order), from);
-            self.account_freepages(1 << order, to);
+            let from = if T::OF_BLOCK { from } else { self.pages.list_type::<T>(at, order) };
+            self.move_to_free_list(at, order, from, to);
             at = at.add(1 << order);
             moved += 1 << order;
         }
-        self.pages.set_migratetype(start, PAGEBLOCK_ORDER, to);
         moved
     }
 
@@ -236,16 +279,35 @@ impl<L: Locking> LockedZone<'_, L> {
         for c in order..=MAX_PAGE_ORDER {
             let Some(from) = self.find_suitable_fallback(c, mt) else { continue };
             let pfn = self.area.lists[c as usize][from as usize].first();
-            self.del_page_from_free_list(pfn, c, from);
-            self.expand(cx, pfn, order, c, from);
-            self.account_freepages(-(1 << order), from);
+            let page = self.take_single_page(cx, pfn, c, order, from, mt);
             self.trace_mm_page_alloc_extfrag(cx, pfn, order, c, mt, from);
-            return Some(pfn);
+            return page;
         }
         None
     }
 
-    fn trace_mm_page_alloc_extfrag(
+    /// Takes a block out of another type's list, whose pageblock keeps its type.
+    pub(crate) fn take_single_page(
+        &mut self,
+        cx: &mut impl Context,
+        pfn: Pfn,
+        c: u8,
+        order: u8,
+        from: Migratetype,
+        mt: Migratetype,
+    ) -> Option<Pfn> {
+        if !T::OF_BLOCK {
+            // Before v6.10 what was left of the block came on our own list.
+            self.move_to_free_list(pfn, c, from, mt);
+            return self.rmqueue_smallest(cx, order, mt);
+        }
+        self.del_page_from_free_list(pfn, c, from);
+        self.expand(cx, pfn, order, c, from);
+        self.account_freepages(-(1 << order), from);
+        Some(pfn)
+    }
+
+    pub(crate) fn trace_mm_page_alloc_extfrag(
         &self,
         cx: &mut impl Context,
         page: Pfn,

@@ -154,10 +154,11 @@ impl<L: Locking> Machine<L> {
         let block = self.pages.block(pfn);
         let zone = self.zone_of_block(block, pfn);
         if pcp_allowed_order(order)
-            && let Some(mut pcp) = zone.pcp_spin_trylock(cx, &self.pages)
+            && let Some(pcp) = zone.pcp_spin_trylock(cx, &self.pages)
         {
-            pcp.free_unref_page_commit(cx, pfn, order, block.migratetype().pcp_type());
-            pcp.unlock(cx);
+            if let Some(pcp) = pcp.free_unref_page_commit(cx, pfn, order, block.migratetype()) {
+                pcp.unlock(cx);
+            }
             return;
         }
         zone.free_one_page(cx, &self.pages, pfn, order);
@@ -187,8 +188,8 @@ impl<L: Locking> Machine<L> {
                     locked = zone.pcp_spin_trylock(cx, &self.pages);
                 }
                 cx.tell(|| Event::PageFreeBatched { page });
-                match &mut locked {
-                    Some(pcp) => pcp.free_unref_page_commit(cx, page, 0, block.migratetype().pcp_type()),
+                match locked.take() {
+                    Some(pcp) => locked = pcp.free_unref_page_commit(cx, page, 0, block.migratetype()),
                     None => zone.free_one_page(cx, &self.pages, page, 0),
                 }
             }
@@ -218,6 +219,9 @@ impl<L: Locking> Machine<L> {
     pub fn drain_pages(&self, cx: &mut impl Context, cpu: usize) -> Result<()> {
         use crate::sync::Lock;
         self.check_cpu(cpu)?;
+        if !self.rules.has_pcp_lists() {
+            return Ok(());
+        }
         if let Some(zone) = self.zones.iter().find(|z| z.pcp[cpu].0.lock().held) {
             return Err(Error::misuse(format!(
                 "the per-CPU lists of cpu {cpu} in node {} zone {} are held: a drain would wait for ever",

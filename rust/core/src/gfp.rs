@@ -51,6 +51,8 @@ gfp_bits! {
     FS = 0x80;
     /// The page is cleared.
     ZERO = 0x100;
+    /// `__GFP_ATOMIC` of kernels before v6.3; later ones have no use for the bit.
+    ATOMIC_BIT = 0x200;
     /// The caller may block and reclaim.
     DIRECT_RECLAIM = 0x400;
     /// Wakes kswapd when memory is short.
@@ -263,13 +265,24 @@ impl AllocFlags {
     pub const HIGHATOMIC: AllocFlags = AllocFlags(0x200);
     /// May wake kswapd.
     pub const KSWAPD: AllocFlags = AllocFlags(0x800);
+    /// Ours: a request with `__GFP_ATOMIC`, which kernels before v6.3 ask for where later ones ask for MIN_RESERVE.
+    pub const ATOMIC: AllocFlags = AllocFlags(0x1000);
     /// Flags that give access to reserves.
     pub const RESERVES: AllocFlags = AllocFlags(0x10 | 0x20 | 0x200 | 0x8);
+
+    /// Flags with which the short watermark test of order 0 is not enough.
+    pub(crate) const NOT_PLAIN: AllocFlags = AllocFlags(Self::RESERVES.0 | Self::ATOMIC.0);
 
     /// Whether any of `flags` is set.
     #[inline]
     pub const fn has(self, flags: AllocFlags) -> bool {
         self.0 & flags.0 != 0
+    }
+
+    /// Those that are also in `flags`.
+    #[inline]
+    pub const fn and(self, flags: AllocFlags) -> AllocFlags {
+        AllocFlags(self.0 & flags.0)
     }
 
     /// With `flags`.

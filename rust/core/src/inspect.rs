@@ -73,7 +73,7 @@ impl<L: Locking> Machine<L> {
             lowmem_reserve: zone.lowmem_reserve.to_vec(),
             flags: zone.flags(),
             reserved_highatomic,
-            free_highatomic: zone.nr_free_highatomic.get(),
+            free_highatomic: zone.nr_free_highatomic(),
         })
     }
 

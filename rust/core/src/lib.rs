@@ -24,13 +24,16 @@ mod fallback;
 mod free;
 mod highatomic;
 mod inspect;
+mod kswapd;
 mod list;
 mod machine;
 mod page;
 mod slot;
+mod steal_suitable;
 
 pub mod boot;
 pub mod bulk;
+pub mod era;
 pub mod fault;
 pub mod gfp;
 pub mod pcp;

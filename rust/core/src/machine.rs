@@ -4,10 +4,13 @@
 //! A machine: zones, their lists, the CPUs, and what is configured for all of them.
 
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
 
+use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
 use crate::fallback::FallbackRules;
-use crate::gfp::{Gfp, MAX_NR_ZONES};
+use crate::gfp::{AllocFlags, Gfp, MAX_NR_ZONES};
+use crate::kswapd::Kswapd;
 use crate::page::{Block, PageMap, PageState};
 use crate::pfn::Pfn;
 use crate::reclaim::Reclaim;
@@ -31,6 +34,12 @@ pub(crate) struct Cpu {
 pub(crate) struct Config {
     pub(crate) gfp_allowed: Gfp,
     pub(crate) rules: FallbackRules,
+    /// All ones where `bulk_mark_excludes_prefix` holds, else 0.
+    pub(crate) gate_prefix_mask: usize,
+    /// NOFRAGMENT where `defrag_mode` holds, so that every request begins with it.
+    pub(crate) always_nofragment: AllocFlags,
+    /// kswapd looks at PROMO in place of HIGH (`NUMA_BALANCING_MEMORY_TIERING`).
+    pub(crate) memory_tiering: bool,
     pub(crate) online_nodes: usize,
     /// `memcg_kmem_online()`.
     pub(crate) memcg: bool,
@@ -47,6 +56,12 @@ pub struct Machine<L: Locking = Local> {
     pub(crate) zonelists: Box<[NodeZonelists]>,
     pub(crate) cpus: Box<[Cpu]>,
     pub(crate) config: Config,
+    /// The kernel series.
+    pub(crate) era: Era,
+    /// How it works: the era's rules, except where one was set otherwise.
+    pub(crate) rules: Rules,
+    /// kswapd of each node.
+    pub(crate) kswapd: Box<[Arc<Kswapd>]>,
     /// `ALLOCSTALL` by zone index of the request.
     pub(crate) allocstall: [AtomicU64; MAX_NR_ZONES],
     /// What there is to reclaim, and kswapd.
@@ -56,6 +71,16 @@ pub struct Machine<L: Locking = Local> {
 }
 
 impl<L: Locking> Machine<L> {
+    /// The kernel series that it works like.
+    pub fn era(&self) -> Era {
+        self.era
+    }
+
+    /// What holds in it: the era's rules, except where one was set otherwise.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// Number of CPUs.
     pub fn cpus(&self) -> usize {
         self.cpus.len()
@@ -169,6 +194,9 @@ impl<L: Locking> Machine<L> {
     pub fn hold_pcp_lock(&self, nid: usize, idx: usize, cpu: usize, held: bool) -> Result<()> {
         self.check_cpu(cpu)?;
         let zone = &self.zones[self.zone_index(nid, idx)?];
+        if !self.rules.has_pcp_lists() {
+            return Err(Error::misuse("a build without SMP has no per-CPU lists whose lock could be held"));
+        }
         let mut pcp = zone.pcp[cpu].0.lock();
         if pcp.held == held {
             let state = if held { "held already" } else { "not held" };
@@ -181,6 +209,9 @@ impl<L: Locking> Machine<L> {
     /// Locks of per-CPU lists that another CPU holds: (node, zone index, CPU of the lists).
     pub fn held_pcp_locks(&self) -> Vec<(usize, usize, usize)> {
         let mut held = Vec::new();
+        if !self.rules.has_pcp_lists() {
+            return held;
+        }
         for zone in &self.zones {
             for (cpu, pcp) in zone.pcp.iter().enumerate() {
                 if pcp.0.lock().held {

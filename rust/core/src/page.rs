@@ -1,5 +1,5 @@
 //! Kernel: `struct page` and the pageblock bitmap, as far as the allocator uses them (`include/linux/mm_types.h`,
-//! `page-flags.h`, `mm/page_alloc.c` `get_pfnblock_flags_mask()`) (v6.12).
+//! `page-flags.h`, `mm/page_alloc.c` `get_pfnblock_flags_mask()`) (v6.12); `get_pcppage_migratetype()` (before v6.10).
 //!
 //! What is known of each page frame, in flat tables indexed by frame number: 11 bytes a frame (the kernel's descriptor
 //! has 64), all of it zero until used, so memory that nobody touches costs nothing.
@@ -40,6 +40,31 @@ const SHARED_PAGE: u8 = 0x80;
 /// Set beside `ALLOC` while a free of many pages is being checked, so that a page named twice is found.
 const FREEING: u8 = 0x40;
 const ORDER: u8 = 0x0f;
+/// Where pages carry a type ([`OfPage`]): beside `BUDDY` and `PCP`, the type whose free list the block is on, or was taken
+/// from.
+const TYPE_SHIFT: u32 = 6;
+
+/// Whose type says which free list a block is on.
+pub(crate) trait ListType {
+    /// Its pageblock's, always: nothing is kept with the page.
+    const OF_BLOCK: bool;
+}
+
+/// The pageblock's type (v6.10 and later).
+#[derive(Debug)]
+pub(crate) enum OfBlock {}
+
+impl ListType for OfBlock {
+    const OF_BLOCK: bool = true;
+}
+
+/// The type that the page carries: that of the list which it was put on last (before v6.10, `set_pcppage_migratetype()`).
+#[derive(Debug)]
+pub(crate) enum OfPage {}
+
+impl ListType for OfPage {
+    const OF_BLOCK: bool = false;
+}
 
 /// Block type stored for a block without memory; snapshots write it as 9.
 const HOLE: u16 = 7;
@@ -148,17 +173,33 @@ impl PageMap {
     }
 
     #[inline]
-    pub(crate) fn set_buddy(&self, pfn: Pfn, order: u8) {
+    pub(crate) fn set_buddy<T: ListType>(&self, pfn: Pfn, order: u8, mt: Migratetype) {
+        let carried = if T::OF_BLOCK { 0 } else { (mt as u8) << TYPE_SHIFT };
         if order == MAX_PAGE_ORDER {
-            self.max_state[pfn.index() >> MAX_PAGE_ORDER].store(1, Relaxed);
+            self.max_state[pfn.index() >> MAX_PAGE_ORDER].store(1 | carried, Relaxed);
         } else {
-            self.state[pfn.index()].store(BUDDY | order, Relaxed);
+            self.state[pfn.index()].store(BUDDY | order | carried, Relaxed);
         }
     }
 
     #[inline]
-    pub(crate) fn set_pcp(&self, pfn: Pfn, order: u8) {
-        self.state[pfn.index()].store(PCP | order, Relaxed);
+    pub(crate) fn set_pcp<T: ListType>(&self, pfn: Pfn, order: u8, mt: Migratetype) {
+        let carried = if T::OF_BLOCK { 0 } else { (mt as u8) << TYPE_SHIFT };
+        self.state[pfn.index()].store(PCP | order | carried, Relaxed);
+    }
+
+    /// Type of the free list that a free block is on, or of the one that a block on a per-CPU list goes back to.
+    #[inline]
+    pub(crate) fn list_type<T: ListType>(&self, pfn: Pfn, order: u8) -> Migratetype {
+        if T::OF_BLOCK {
+            return self.migratetype(pfn);
+        }
+        let state = if order == MAX_PAGE_ORDER {
+            &self.max_state[pfn.index() >> MAX_PAGE_ORDER]
+        } else {
+            &self.state[pfn.index()]
+        };
+        Migratetype::from_bits(u16::from(state.load(Relaxed) >> TYPE_SHIFT))
     }
 
     #[inline]
@@ -181,8 +222,9 @@ impl PageMap {
 
     /// Whether a free block of exactly `order`, below 10, starts here.
     #[inline]
-    pub(crate) fn is_buddy(&self, pfn: Pfn, order: u8) -> bool {
-        self.state[pfn.index()].load(Relaxed) == BUDDY | order
+    pub(crate) fn is_buddy<T: ListType>(&self, pfn: Pfn, order: u8) -> bool {
+        let state = self.state[pfn.index()].load(Relaxed);
+        (if T::OF_BLOCK { state } else { state & (KIND | ORDER) }) == BUDDY | order
     }
 
     /// Whether an owned block of this order can go back now. Where several threads run, it is claimed at the same
@@ -250,7 +292,7 @@ impl PageMap {
             return false;
         }
         let now = self.begin_ref::<L>(state);
-        if now & SHARED_PAGE == 0 {
+        if now & (KIND | SHARED_PAGE) != ALLOC | SHARED_PAGE {
             Self::end_ref::<L>(state, now, now);
             return false;
         }

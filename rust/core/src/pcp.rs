@@ -12,12 +12,12 @@ use crate::fault::Fault;
 use crate::gfp::{AllocFlags, Migratetype, ZONE_MOVABLE};
 use crate::list::PfnDeque;
 use crate::machine::Machine;
-use crate::page::PageMap;
+use crate::page::{ListType, OfBlock, OfPage, PageMap};
 use crate::pfn::{PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::{Lock, Locking};
 use crate::watermark::kernel_clamp;
-use crate::zone::{Events, Zone, wmark};
+use crate::zone::{Events, Zone, by_list_type, wmark, zflag};
 use crate::zonelist::ZoneRef;
 
 /// Lists of one CPU in one zone: orders 0 to 3 by type, and two for huge pages.
@@ -74,8 +74,10 @@ pub struct PerCpuPages {
     pub alloc_factor: u32,
     /// Rounds left before a remote node's lists are drained.
     pub expire: u32,
-    /// Pages freed in a row, halved by single-page allocations.
+    /// Pages freed in a row; with fixed limits `free_factor`, the left shift of `batch` for the next drain. Single-page
+    /// allocations halve either.
     pub free_count: i32,
+
     /// Another CPU holds the lock, as a parallel drain would: trylocks fail.
     pub(crate) held: bool,
     /// The CPU is of the zone's node.
@@ -85,6 +87,11 @@ pub struct PerCpuPages {
 }
 
 impl PerCpuPages {
+    /// Entries to refill with before v6.7: a batch, whatever happened before.
+    fn nr_pcp_alloc_fixed(&self, order: u8) -> i32 {
+        if self.batch > 1 { (self.batch >> order).max(2) } else { self.batch }
+    }
+
     /// `nr_pcp_alloc()`: entries to refill with.
     pub(crate) fn nr_pcp_alloc(&mut self, order: u8, below_high: bool) -> i32 {
         self.high = kernel_clamp(self.high, self.high_min, self.high_max);
@@ -140,6 +147,32 @@ impl PerCpuPages {
         high
     }
 
+    /// `nr_pcp_high()` and `nr_pcp_free()` before v6.7: pages that a free drains, `None` while there are few enough.
+    fn nr_pcp_free_fixed(&mut self, order: u8, reclaim_active: bool) -> Option<i32> {
+        let free_high = self.free_count > 0 && order > 0 && order <= PAGE_ALLOC_COSTLY_ORDER;
+        let high = match self.high {
+            0 => 0,
+            _ if free_high => 0,
+            high if reclaim_active => high.min(self.batch << 2),
+            high => high,
+        };
+        if self.count < high {
+            return None;
+        }
+        if free_high {
+            return Some(self.count);
+        }
+        if high < self.batch {
+            return Some(1);
+        }
+        let most = high - self.batch;
+        let pages = self.batch << self.free_count;
+        if pages < most && self.free_count < PCP_BATCH_SCALE_MAX as i32 {
+            self.free_count += 1;
+        }
+        Some(pages.max(self.batch).min(most))
+    }
+
     /// `nr_pcp_free()`: pages to drain.
     fn nr_pcp_free(&self, high: i32, free_high: bool) -> i32 {
         if free_high {
@@ -152,7 +185,7 @@ impl PerCpuPages {
     }
 }
 
-/// `zone_batchsize()`.
+/// `zone_batchsize()`. Written otherwise in v7.3, with the same values.
 pub fn zone_batchsize(managed: u64) -> i32 {
     let b = ((managed >> 10).min(256) / 4).max(1);
     let b = b + b / 2;
@@ -161,7 +194,7 @@ pub fn zone_batchsize(managed: u64) -> i32 {
 }
 
 /// `zone_highsize()`: `high_min` and `high_max` of every CPU. `cpus` are those of the zone's node, or all
-/// online ones if it has none; `fraction` is `percpu_pagelist_high_fraction`.
+/// online ones if it has none; `fraction` is `percpu_pagelist_high_fraction`. With fixed limits the first is `high`.
 pub fn zone_highsize(managed: u64, low: u64, cpus: u64, batch: i32, fraction: u64) -> (i32, i32) {
     let floor = batch as u64 * 4;
     let of = |pages: u64| (pages / cpus.max(1)).max(floor) as i32;
@@ -204,6 +237,18 @@ impl<L: Locking> Zone<L> {
 }
 
 impl<L: Locking> Zone<L> {
+    /// After a drain on the free path: the zone may be above HIGH again.
+    #[inline]
+    pub(crate) fn drained(&self, below_high: bool) {
+        if below_high && self.zone_watermark_ok(0, self.wmark_pages(wmark::HIGH), ZONE_MOVABLE, AllocFlags::default()) {
+            self.set_flag(zflag::BELOW_HIGH, false);
+            if self.rules.free_revives_kswapd && self.kswapd.hopeless() && self.has_next_node {
+                // v7.3: with another node to fall back to, direct reclaim might never have done it.
+                self.kswapd.clear_hopeless();
+            }
+        }
+    }
+
     /// `drain_pages_zone()`: all lists of one CPU, in chunks, each under the lock.
     pub(crate) fn drain_pages_zone(&self, cx: &mut impl Context, pages: &PageMap, cpu: usize) {
         loop {
@@ -236,9 +281,18 @@ impl<L: Locking> Zone<L> {
         mt: Migratetype,
         flags: AllocFlags,
     ) -> (bool, bool) {
-        let want = pcp.nr_pcp_alloc(order, self.below_high.load(Relaxed));
+        let want = if self.rules.pcp_high_tuned {
+            pcp.nr_pcp_alloc(order, self.flags.load(Relaxed) & zflag::BELOW_HIGH != 0)
+        } else {
+            pcp.nr_pcp_alloc_fixed(order)
+        };
+        if flags.has(AllocFlags::HIGHATOMIC) && self.rules.highatomic_refills_no_list {
+            // v7.3: pages on a list would not build up the reserve.
+            return (false, false);
+        }
         let list = &mut pcp.lists[order_to_pindex(order, mt)];
-        let (got, boosted) = self.rmqueue_bulk(cx, pages, rules, order, want, list, mt, flags);
+        let (got, boosted) =
+            by_list_type!(self, T => self.rmqueue_bulk::<T>(cx, pages, rules, order, want, list, mt, flags));
         pcp.count += got << order;
         cx.tell(|| Event::Refill { zone: self.index, want: want as u32, got: got as u32 });
         (got > 0, boosted)
@@ -248,7 +302,7 @@ impl<L: Locking> Zone<L> {
     /// many, and whether the watermark was boosted.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "those of the kernel's function")]
-    fn rmqueue_bulk(
+    fn rmqueue_bulk<T: ListType>(
         &self,
         cx: &mut impl Context,
         pages: &PageMap,
@@ -259,14 +313,15 @@ impl<L: Locking> Zone<L> {
         mt: Migratetype,
         flags: AllocFlags,
     ) -> (i32, bool) {
-        self.with_lock(cx, pages, |locked, cx| {
+        self.with_lock::<T, _, _>(cx, pages, |locked, cx| {
             let (mut got, mut mode) = (0, RmqueueMode::Normal);
             while got < count {
                 let Some(pfn) = locked.__rmqueue(cx, *rules, order, mt, flags, &mut mode) else { break };
-                pages.set_pcp(pfn, order);
+                pages.set_pcp::<T>(pfn, order, mt);
                 list.push_back(pfn);
                 got += 1;
             }
+            locked.account_all_taken(i64::from(got) << order);
             locked.moved = (got as u32) << order;
             (got, locked.boosted)
         })
@@ -321,35 +376,99 @@ impl<L: Locking> LockedPcp<'_, L> {
         (page, boosted)
     }
 
-    /// `free_unref_page_commit()`: puts a block on its list and drains what is too much.
+    /// `free_unref_page_commit()`: puts a block of type `mt` on its list and drains what is too much. `None` when the lists
+    /// were given back for a moment and could not be had again.
     #[inline]
     pub(crate) fn free_unref_page_commit(
-        &mut self,
+        mut self,
         cx: &mut impl Context,
         pfn: Pfn,
         order: u8,
-        list_type: Migratetype,
-    ) {
-        if let Some(excess) = self.put_free(pfn, order, list_type) {
-            self.free_pcppages_bulk(cx, excess.pages, excess.pindex);
-            self.drained(excess.below_high);
+        mt: Migratetype,
+    ) -> Option<Self> {
+        match self.put_free(pfn, order, mt) {
+            None => Some(self),
+            Some(excess) => self.drain_excess(cx, excess),
         }
     }
 
-    /// The first half of [`LockedPcp::commit_free`]: puts the block on its list and says what is to be drained.
+    /// The drain of a free that found too much: at once, or since v6.19 in pieces of a batch, the lock given back between
+    /// them.
+    #[cold]
+    #[inline(never)]
+    fn drain_excess(self, cx: &mut impl Context, excess: Excess) -> Option<Self> {
+        let zone = self.zone;
+        let mut left = excess.pages;
+        let mut lists = Some(self);
+        if zone.rules.drain_in_batches {
+            while let Some(mut pcp) = lists.take() {
+                let piece = left.min(pcp.pcp.batch);
+                pcp.free_pcppages_bulk(cx, piece, excess.pindex);
+                left -= piece;
+                if left <= 0 || pcp.pcp.count == 0 {
+                    lists = Some(pcp);
+                    break;
+                }
+                let pages = pcp.pages;
+                pcp.unlock(cx);
+                lists = zone.pcp_spin_trylock(cx, pages);
+                if lists.is_none() {
+                    break;
+                }
+            }
+        } else if let Some(pcp) = &mut lists {
+            pcp.free_pcppages_bulk(cx, left, excess.pindex);
+        }
+        zone.drained(excess.below_high);
+        lists
+    }
+
+    /// The first half of [`LockedPcp::free_unref_page_commit`]: puts the block on its list and says what is to be drained. A page of a
+    /// high-atomic block goes to the MOVABLE list.
     #[inline(always)]
-    pub(crate) fn put_free(&mut self, pfn: Pfn, order: u8, list_type: Migratetype) -> Option<Excess> {
+    pub(crate) fn put_free(&mut self, pfn: Pfn, order: u8, mt: Migratetype) -> Option<Excess> {
         let pcp = &mut *self.pcp;
         let pages = 1i32 << order;
         pcp.alloc_factor >>= 1;
         pcp.events.pgfree += pages as u64;
-        let pindex = order_to_pindex(order, list_type);
-        self.pages.set_pcp(pfn, order);
+        let pindex = order_to_pindex(order, mt.pcp_type());
         pcp.lists[pindex].push_front(pfn);
         pcp.count += pages;
+        let zone_flags = self.zone.flags.load(Relaxed);
+        if zone_flags & zflag::OLDER_FREE != 0 {
+            return self.put_free_older(pfn, order, mt, pindex);
+        }
+        self.pages.set_pcp::<OfBlock>(pfn, order, mt);
+        self.excess(order, pindex, zone_flags)
+    }
+
+    /// [`LockedPcp::put_free`] for kernels before v6.10, whose pages carry a type, or before v6.7, whose limits are fixed.
+    #[cold]
+    #[inline(never)]
+    fn put_free_older(&mut self, pfn: Pfn, order: u8, mt: Migratetype, pindex: usize) -> Option<Excess> {
+        let zone_flags = self.zone.flags.load(Relaxed);
+        if self.zone.rules.list_type_is_block_type {
+            self.pages.set_pcp::<OfBlock>(pfn, order, mt);
+        } else {
+            self.pages.set_pcp::<OfPage>(pfn, order, mt);
+        }
+        if self.zone.rules.pcp_high_tuned {
+            return self.excess(order, pindex, zone_flags);
+        }
+        let pages = self.pcp.nr_pcp_free_fixed(order, zone_flags & zflag::RECLAIM_ACTIVE != 0)?;
+        Some(Excess { pages, pindex, below_high: zone_flags & zflag::BELOW_HIGH != 0 })
+    }
+
+    /// What a free that put its block on list `pindex` leaves to be drained.
+    #[inline(always)]
+    fn excess(&mut self, order: u8, pindex: usize, zone_flags: u8) -> Option<Excess> {
+        let pcp = &mut *self.pcp;
+        let pages = 1i32 << order;
         let mut free_high = false;
         if order > 0 && order <= PAGE_ALLOC_COSTLY_ORDER {
-            free_high = pcp.free_count >= pcp.batch
+            let in_a_row =
+                if self.zone.rules.free_high_counts_high_min { pcp.batch + pcp.high_min / 2 } else { pcp.batch };
+            free_high = pcp.free_count >= in_a_row
                 && pcp.flags & PCPF_PREV_FREE_HIGH_ORDER != 0
                 && (pcp.flags & PCPF_FREE_HIGH_BATCH == 0 || pcp.count >= pcp.batch);
             pcp.flags |= PCPF_PREV_FREE_HIGH_ORDER;
@@ -359,30 +478,25 @@ impl<L: Locking> LockedPcp<'_, L> {
         if pcp.free_count < pcp.batch << PCP_BATCH_SCALE_MAX {
             pcp.free_count += pages;
         }
-        let reclaim_active = self.zone.reclaim_active.load(Relaxed);
-        let below_high = self.zone.below_high.load(Relaxed);
+        let reclaim_active = zone_flags & zflag::RECLAIM_ACTIVE != 0;
+        let below_high = zone_flags & zflag::BELOW_HIGH != 0;
         let high = pcp.nr_pcp_high(free_high, reclaim_active, below_high);
         (pcp.count >= high).then(|| Excess { pages: pcp.nr_pcp_free(high, free_high), pindex, below_high })
-    }
-
-    /// After a drain on the free path: the zone may be above HIGH again.
-    #[inline]
-    pub(crate) fn drained(&self, below_high: bool) {
-        if below_high
-            && self.zone.zone_watermark_ok(0, self.zone.wmark_pages(wmark::HIGH), ZONE_MOVABLE, AllocFlags::default())
-        {
-            self.zone.below_high.store(false, Relaxed);
-        }
     }
 
     /// `free_pcppages_bulk()`: `n` pages from the tails of the lists, beginning with list `pindex`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn free_pcppages_bulk(&mut self, cx: &mut impl Context, n: i32, mut pindex: usize) {
+    pub(crate) fn free_pcppages_bulk(&mut self, cx: &mut impl Context, n: i32, pindex: usize) {
+        by_list_type!(self.zone, T => self.free_pcppages_bulk_of::<T>(cx, n, pindex));
+    }
+
+    #[inline(always)]
+    fn free_pcppages_bulk_of<T: ListType>(&mut self, cx: &mut impl Context, n: i32, mut pindex: usize) {
         let pages = self.pages;
         let pcp = &mut *self.pcp;
         let total = n.min(pcp.count);
-        self.zone.with_lock(cx, pages, |locked, cx| {
+        self.zone.with_lock::<T, _, _>(cx, pages, |locked, cx| {
             let mut left = total;
             while left > 0 {
                 while pcp.lists[pindex].is_empty() {
@@ -392,7 +506,7 @@ impl<L: Locking> LockedPcp<'_, L> {
                 while left > 0
                     && let Some(pfn) = pcp.lists[pindex].pop_back()
                 {
-                    let mt = pages.migratetype(pfn);
+                    let mt = pages.list_type::<T>(pfn, order);
                     pcp.count -= 1 << order;
                     left -= 1 << order;
                     pages.clear_head(pfn);

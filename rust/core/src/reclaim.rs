@@ -17,17 +17,16 @@ use serde::{Deserialize, Serialize};
 use crate::alloc::AllocContext;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::gfp::{AllocFlags, Gfp};
+use crate::gfp::{Gfp, ZONE_MOVABLE};
+use crate::kswapd::MAX_RECLAIM_RETRIES;
 use crate::machine::Machine;
 use crate::pfn::Pfn;
 use crate::probe::Event;
 use crate::sync::{Lock, Locking};
-use crate::zone::{Zone, wmark};
+use crate::zone::{Zone, wmark, zflag};
 
 /// `SWAP_CLUSTER_MAX`: pages that one direct reclaim is after.
 pub const SWAP_CLUSTER_MAX: u64 = 32;
-/// `MAX_RECLAIM_RETRIES` of kswapd: fruitless runs after which a node counts as unreclaimable.
-const MAX_KSWAPD_FAILURES: u32 = 16;
 /// `PAGEVEC_SIZE`: pages of one batch of frees.
 pub const FOLIO_BATCH: usize = 31;
 /// Virtual time between two failure reports, at least.
@@ -111,6 +110,11 @@ pub(crate) struct Reclaim {
 }
 
 impl Reclaim {
+    /// Whether the kswapd of each node is awake, and its fruitless runs; nothing without a model.
+    pub(crate) fn kswapds(&self) -> impl Iterator<Item = (bool, u32)> + '_ {
+        self.kswapd.iter().map(|kswapd| (kswapd.wake_at.is_some(), kswapd.failures))
+    }
+
     /// Refuses a state that does not belong to a machine of so many zones and nodes; `owned` knows pages of order 0.
     pub(crate) fn check(&self, zones: usize, nodes: usize, owned: impl Fn(Pfn) -> bool) -> Result<()> {
         let pages = || self.lru.iter().flatten().chain(self.tasks.iter().flatten()).copied();
@@ -192,6 +196,11 @@ impl<L: Locking> Machine<L> {
         reclaim.tasks = tasks;
         reclaim.kswapd = vec![Kswapd::default(); self.zonelists.len()];
         reclaim.model = Some(model);
+        drop(reclaim);
+        for nid in 0..self.zonelists.len() {
+            self.kswapd_ran(nid, true);
+            self.set_kswapd_awake(nid, false);
+        }
         Ok(())
     }
 
@@ -220,7 +229,7 @@ impl<L: Locking> Machine<L> {
             tasks: reclaim.tasks.len(),
             now_ns: reclaim.now_ns,
             kswapd_pending: reclaim.kswapd.iter().filter(|k| k.wake_at.is_some()).count(),
-            unreclaimable_nodes: reclaim.kswapd.iter().filter(|k| k.failures >= MAX_KSWAPD_FAILURES).count(),
+            unreclaimable_nodes: reclaim.kswapd.iter().filter(|k| k.failures >= MAX_RECLAIM_RETRIES).count(),
             failure_reports: reclaim.failure_reports,
             events: reclaim.events,
         }
@@ -302,39 +311,13 @@ impl<L: Locking> Machine<L> {
         self.reclaim.lock().lru.get(zone.index).map_or(0, |lru| lru.len() as i64)
     }
 
-    /// `pgdat_balanced()`: some zone of the node is above HIGH.
-    fn pgdat_balanced(&self, nid: usize) -> bool {
-        let mut managed = self.zones.iter().filter(|z| z.nid == nid && z.managed > 0).peekable();
-        managed.peek().is_none()
-            || managed.any(|z| {
-                let free = self.free_pages_exact(z);
-                z.__zone_watermark_ok(
-                    free,
-                    0,
-                    z.wmark_pages(wmark::HIGH),
-                    crate::gfp::ZONE_MOVABLE,
-                    AllocFlags::default(),
-                )
-            })
-    }
-
-    /// `wakeup_kswapd()`.
-    pub(crate) fn wakeup_kswapd(&self, cx: &mut impl Context, nid: usize) {
-        cx.tell(|| Event::WakeKswapd { nid });
-        let boosted = || self.zones.iter().any(|z| z.nid == nid && z.watermark_boost.get() > 0);
+    /// A kswapd that was woken runs after the model's delay, if there is a model and it runs at all.
+    pub(crate) fn schedule_kswapd(&self, cx: &mut impl Context, nid: usize) {
         {
             let mut reclaim = self.reclaim.lock();
             let now = reclaim.now_ns;
             let Some(delay) = reclaim.model.as_ref().and_then(|m| m.kswapd_delay_ns) else { return };
-            let kswapd = &mut reclaim.kswapd[nid];
-            if kswapd.wake_at.is_some() || kswapd.failures >= MAX_KSWAPD_FAILURES {
-                return;
-            }
-            kswapd.wake_at = Some(now.saturating_add(delay));
-        }
-        if self.pgdat_balanced(nid) && !boosted() {
-            self.reclaim.lock().kswapd[nid].wake_at = None;
-            return;
+            reclaim.kswapd[nid].wake_at = Some(now.saturating_add(delay));
         }
         self.advance(cx, 0);
     }
@@ -352,11 +335,11 @@ impl<L: Locking> Machine<L> {
         let mut boost_left = boosts.iter().sum::<i64>() as u64;
         let target: u64 = zones().map(|z| z.wmark_pages(wmark::HIGH).max(SWAP_CLUSTER_MAX as i64) as u64).sum();
         for zone in zones() {
-            zone.reclaim_active.store(true, Relaxed);
+            zone.set_flag(zflag::RECLAIM_ACTIVE, true);
         }
         let mut reclaimed = 0;
         loop {
-            let balanced = self.pgdat_balanced(nid);
+            let balanced = self.pgdat_balanced(nid, 0, ZONE_MOVABLE);
             if !balanced {
                 boost_left = 0;
             } else if boost_left == 0 {
@@ -371,7 +354,7 @@ impl<L: Locking> Machine<L> {
             boost_left = boost_left.saturating_sub(pages.len() as u64);
         }
         for (zone, seen) in zones().zip(boosts) {
-            zone.reclaim_active.store(false, Relaxed);
+            zone.set_flag(zflag::RECLAIM_ACTIVE, false);
             zone.watermark_boost.set((zone.watermark_boost.get() - seen).max(0));
         }
         {
@@ -380,6 +363,8 @@ impl<L: Locking> Machine<L> {
             kswapd.wake_at = None;
             kswapd.failures = if reclaimed > 0 { 0 } else { kswapd.failures + 1 };
         }
+        self.kswapd_ran(nid, reclaimed > 0);
+        self.set_kswapd_awake(nid, false);
         cx.tell(|| Event::KswapdRun { nid, reclaimed });
     }
 

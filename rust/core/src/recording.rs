@@ -83,6 +83,7 @@ pub struct RawResult {
     pub events: BTreeMap<String, i64>,
     pub zones: BTreeMap<String, [i64; 7]>,
     pub pages: Vec<(u32, u32)>,
+    pub kswapd: BTreeMap<usize, u8>,
 }
 
 impl RawResult {
@@ -108,6 +109,7 @@ impl RawResult {
                 }))
                 .collect(),
             pages: result.pages.clone(),
+            kswapd: result.kswapd.iter().map(|&waiting| u8::from(waiting)).enumerate().collect(),
         }
     }
 }

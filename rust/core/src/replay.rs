@@ -84,6 +84,8 @@ pub struct OpResult {
     pub zones: Vec<ZoneLine>,
     /// Slots that an allocation changed: (index in the array passed, frame).
     pub pages: Vec<(u32, u32)>,
+    /// Whether the kswapd of each node is asleep, where requests look at that.
+    pub kswapd: Vec<bool>,
 }
 
 /// The shared array and what is needed to tell changes.
@@ -167,6 +169,10 @@ impl Replay {
         let after = machine.vm_events().recorded();
         result.events = core::array::from_fn(|i| after[i].wrapping_sub(before[i]) as i64);
         result.zones.clear();
+        result.kswapd.clear();
+        if machine.rules.first_pass_skips_awake_kswapd {
+            result.kswapd.extend(machine.kswapd.iter().map(|kswapd| !kswapd.awake()));
+        }
         result.zones.extend(machine.zones().iter().map(|zone| machine.zone_line(zone, op.cpu)));
         Ok(())
     }

@@ -116,6 +116,10 @@ impl<L: Locking> Machine<L> {
             .reclaim
             .check(machine.zones.len(), machine.nodes(), |pfn| machine.page_state(pfn) == PageState::Allocated(0))?;
         *machine.reclaim.lock() = saved.reclaim.clone();
+        for (nid, (awake, failures)) in saved.reclaim.kswapds().enumerate() {
+            machine.kswapd[nid].set_failures(failures);
+            machine.set_kswapd_awake(nid, awake);
+        }
         if let Some(block) = saved.owned.iter().find(|block| block.pool != 0) {
             return bad(format!("pfn {} belongs to a page_pool, which was not saved", block.first));
         }

@@ -5,11 +5,11 @@
 //! ([`crate::reclaim`]). Where the kernel would panic or try for ever, the request ends with NULL and says so
 //! ([`DeadEnd`]).
 
-use crate::alloc::AllocContext;
+use crate::alloc::{AllocContext, alloc_flags_nonblocking};
 use crate::context::Context;
-use crate::gfp::{AllocFlags, Gfp, ZONE_NORMAL};
+use crate::gfp::{AllocFlags, Gfp, Migratetype, ZONE_NORMAL};
 use crate::machine::Machine;
-use crate::pfn::Pfn;
+use crate::pfn::{PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
 use crate::reclaim::DeadEnd;
 use crate::sync::Locking;
@@ -40,6 +40,13 @@ enum Oom {
     DeadEnd(DeadEnd),
 }
 
+/// Whether a request tries compaction before it reclaims (v7.3, one round of the loop).
+fn compacts_first(gfp: Gfp, order: u8, ac: &AllocContext<'_>) -> bool {
+    gfp.has(Gfp::DIRECT_RECLAIM)
+        && gfp.has(Gfp::IO)
+        && (order > PAGE_ALLOC_COSTLY_ORDER || order > 0 && ac.migratetype != Migratetype::Movable)
+}
+
 impl<L: Locking> Machine<L> {
     /// `gfp_to_alloc_flags()`.
     fn gfp_to_alloc_flags(&self, gfp: Gfp, order: u8) -> AllocFlags {
@@ -49,18 +56,20 @@ impl<L: Locking> Machine<L> {
                 | gfp.0 & AllocFlags::MIN_RESERVE.0
                 | gfp.0 & AllocFlags::KSWAPD.0,
         );
+        if self.rules.defrag_mode {
+            flags = flags.with(AllocFlags::NOFRAGMENT);
+        }
+        // Together with direct reclaim `__GFP_ATOMIC` made no sense, and was dropped.
+        if !self.rules.gfp_high_sees_through_boost && gfp.has(Gfp::ATOMIC_BIT) && !gfp.has(Gfp::DIRECT_RECLAIM) {
+            flags = flags.with(AllocFlags::ATOMIC);
+        }
         if gfp.has(Gfp::DIRECT_RECLAIM) {
             if self.config.task.realtime {
                 flags = flags.with(AllocFlags::MIN_RESERVE);
             }
             return flags;
         }
-        if !gfp.has(Gfp::NOMEMALLOC) {
-            flags = flags.with(AllocFlags::NON_BLOCK);
-            if order > 0 && flags.has(AllocFlags::MIN_RESERVE) {
-                flags = flags.with(AllocFlags::HIGHATOMIC);
-            }
-        }
+        flags = flags.with(alloc_flags_nonblocking(gfp, order));
         if flags.has(AllocFlags::MIN_RESERVE) {
             flags = flags.without(AllocFlags::CPUSET);
         }
@@ -95,26 +104,56 @@ impl<L: Locking> Machine<L> {
         }
         let may_reclaim = gfp.has(Gfp::DIRECT_RECLAIM);
         let mut flags = self.gfp_to_alloc_flags(gfp, order);
-        if flags.has(AllocFlags::KSWAPD) {
-            self.wake_all_kswapds(cx, ac);
-        }
-        if let Some(page) = self.attempt(cx, order, flags, ac) {
-            return Some(page);
-        }
         let reserve = self.gfp_pfmemalloc_flags(gfp);
-        if reserve != AllocFlags::default() {
-            flags = AllocFlags(reserve.0 | gfp.0 & AllocFlags::KSWAPD.0);
-        }
-        let mut no_progress_loops = 0;
-        loop {
+        let open_reserve = |flags: AllocFlags| match reserve {
+            AllocFlags(0) => flags,
+            _ => reserve.with(flags.and(AllocFlags(AllocFlags::KSWAPD.0 | AllocFlags::ATOMIC.0))),
+        };
+        if !self.rules.slow_path_attempts_once {
             if flags.has(AllocFlags::KSWAPD) {
-                self.wake_all_kswapds(cx, ac);
+                self.wake_all_kswapds(cx, order, ac);
             }
             if let Some(page) = self.attempt(cx, order, flags, ac) {
                 return Some(page);
             }
+            flags = open_reserve(flags);
+        }
+        let mut may_retry_reserves = self.rules.slow_path_attempts_once;
+        let mut compact_first = self.rules.slow_path_attempts_once && compacts_first(gfp, order, ac);
+        let mut no_progress_loops = 0;
+        loop {
+            if flags.has(AllocFlags::KSWAPD) {
+                self.wake_all_kswapds(cx, order, ac);
+            }
+            if let Some(page) = self.attempt(cx, order, flags, ac) {
+                return Some(page);
+            }
+            if self.rules.slow_path_attempts_once {
+                flags = open_reserve(flags);
+                // v7.3: only who may do more than at the first attempt tries again at once.
+                let may_more = !flags.has(AllocFlags::CPUSET) || reserve != AllocFlags::default();
+                if core::mem::take(&mut may_retry_reserves) && may_more {
+                    continue;
+                }
+            }
+            if !may_reclaim
+                && self.rules.defrag_mode
+                && flags.has(AllocFlags::NOFRAGMENT)
+                && gfp.has(Gfp::KSWAPD_RECLAIM)
+            {
+                // Without reclaim no pageblock becomes free: rather mix types than fail.
+                flags = flags.without(AllocFlags::NOFRAGMENT);
+                continue;
+            }
             if !may_reclaim || self.config.task.memalloc {
                 break;
+            }
+            if core::mem::take(&mut compact_first) {
+                // Compaction finds nothing here, and the next round reclaims.
+                if gfp.has(Gfp::NORETRY) && gfp.has(Gfp::THISNODE) {
+                    break;
+                }
+                continue;
             }
             let progress = self.try_to_free_pages(cx, gfp, ac);
             if progress > 0 {
@@ -130,8 +169,21 @@ impl<L: Locking> Machine<L> {
             if gfp.has(Gfp::NORETRY) {
                 break;
             }
-            no_progress_loops = if progress > 0 { 0 } else { no_progress_loops + 1 };
+            // Reclaim for whole pageblocks reports progress also when it only made room for compaction.
+            let for_pageblocks = self.rules.defrag_mode
+                && flags.has(AllocFlags::NOFRAGMENT)
+                && ac.migratetype != Migratetype::Movable
+                && order < PAGEBLOCK_ORDER;
+            no_progress_loops = if progress > 0 && !for_pageblocks { 0 } else { no_progress_loops + 1 };
             if self.should_reclaim_retry(cx, order, flags, ac, no_progress_loops) {
+                continue;
+            }
+            if self.rules.defrag_mode && flags.has(AllocFlags::NOFRAGMENT) {
+                // Reclaim made no pageblock free either.
+                flags = flags.without(AllocFlags::NOFRAGMENT);
+                if for_pageblocks {
+                    no_progress_loops = 0;
+                }
                 continue;
             }
             match self.alloc_pages_may_oom(cx, gfp, order, ac) {
@@ -207,16 +259,5 @@ impl<L: Locking> Machine<L> {
             }
         }
         self.unreserve_highatomic_pageblock(cx, ac, true)
-    }
-
-    /// `wake_all_kswapds()`: once for each node of the zonelist.
-    fn wake_all_kswapds(&self, cx: &mut impl Context, ac: &AllocContext<'_>) {
-        let mut last = None;
-        for zref in ac.zonelist {
-            if last != Some(zref.nid) {
-                self.wakeup_kswapd(cx, zref.nid);
-            }
-            last = Some(zref.nid);
-        }
     }
 }

@@ -1,24 +1,27 @@
-//! The recorder's snapshot of a real kernel (v6.12): state in and out.
+//! The recorder's snapshot of a real kernel: state in and out, in the form of each era.
 //!
 //! A snapshot that contradicts itself is refused; what was loaded comes out equal.
 
-use core::sync::atomic::{AtomicBool, AtomicU64};
+use core::sync::atomic::{AtomicU8, AtomicU64};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
 use crate::fallback::FallbackRules;
-use crate::gfp::{Gfp, MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
-use crate::list::FreeList;
+use crate::gfp::{AllocFlags, Gfp, MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
+use crate::kswapd::Kswapd;
+use crate::list::{FreeList, PfnDeque};
 use crate::machine::{Config, Cpu, Machine};
-use crate::page::PageMap;
+use crate::page::{OfBlock, OfPage, PageMap};
 use crate::pcp::{NR_PCP_LISTS, PerCpuPages, pindex_to_order};
 use crate::pfn::{MAX_PAGE_ORDER, NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
 use crate::reclaim::Reclaim;
 use crate::slowpath::Task;
 use crate::sync::{Lock, Locking};
-use crate::zone::{Diff, Events, FreeArea, Padded, Word, Zone};
+use crate::zone::{Diff, Events, FreeArea, Padded, Word, Zone, by_list_type, zflag};
 use crate::zonelist::{NodeZonelists, ZoneRef};
 
 /// Frames that a machine may span: 4 TiB.
@@ -39,11 +42,44 @@ pub struct Snapshot {
     pub cpu_node: BTreeMap<usize, usize>,
     /// What holds for the whole machine.
     pub facts: Facts,
+    /// kswapd of each node, where the kernel's requests look at it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeState>,
+}
+
+/// kswapd of a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeState {
+    /// Node.
+    pub nid: usize,
+    /// 1: asleep.
+    pub kswapd_waiting: u8,
+    /// Runs in a row that freed nothing.
+    pub kswapd_failures: u32,
+    /// Largest order that it was woken for.
+    pub kswapd_order: u8,
+    /// Highest zone that it was woken for; the number of zones for none.
+    pub kswapd_highest_zoneidx: u8,
 }
 
 /// Facts about the recorded machine.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
+    /// The kernel series; absent for 6.12.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
+    /// Rules that are set otherwise than the series has them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rules: BTreeMap<String, bool>,
+    /// `vm.defrag_mode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub defrag_mode: Option<bool>,
+    /// `vm.zone_reclaim_mode`: only 0 is modelled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_reclaim: Option<u64>,
+    /// kswapd looks at PROMO in place of HIGH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_tiering: Option<u64>,
     /// `pageblock_order`.
     pub pageblock_order: u64,
     /// `NR_PCP_LISTS`.
@@ -64,7 +100,7 @@ pub struct Facts {
 }
 
 /// A zone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ZoneState {
     /// Node.
     pub nid: usize,
@@ -102,6 +138,12 @@ pub struct ZoneState {
     pub drift_mark: u64,
     /// Zone flags.
     pub flags: u32,
+    /// Free pages in blocks of a pageblock and more, where the kernel counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nr_free_blocks: Option<i64>,
+    /// Whether blocks wait that somebody freed who could not take a lock: always 0 here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trylock_free: Option<u64>,
     /// Free blocks: first frames by order and type, in list order.
     pub free: BTreeMap<u8, BTreeMap<u8, Vec<u64>>>,
     /// Per-CPU lists.
@@ -115,7 +157,8 @@ pub struct ZoneState {
 }
 
 /// The lists of one CPU in one zone.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "pcp_form::PcpForm", into = "pcp_form::PcpForm")]
 pub struct PcpState {
     /// Pages on all lists.
     pub count: i32,
@@ -141,6 +184,13 @@ pub struct PcpState {
     pub thresh: i32,
     /// Lists by index: (first frame, type of its block), in list order.
     pub lists: BTreeMap<usize, Vec<(u64, u32)>>,
+    /// With fixed limits, the left shift of `batch` for the next drain. A text then has it in place of `high_min`,
+    /// `high_max`, `flags`, `alloc_factor` and `free_count`.
+    pub free_factor: Option<u32>,
+    /// The types that the pages on the lists carry, in their order, where pages carry one.
+    pub carried: Option<BTreeMap<usize, Vec<u32>>>,
+    /// Part of `nr_free_blocks` that is not folded yet, where the kernel counts them.
+    pub diff_free_blocks: Option<i32>,
 }
 
 fn bad<T>(text: String) -> Result<T> {
@@ -181,13 +231,14 @@ impl<L: Locking> Machine<L> {
     pub(crate) fn from_snapshot_unaudited(snapshot: &Snapshot) -> Result<Machine<L>> {
         let facts = &snapshot.facts;
         check_facts(facts)?;
+        let (era, rules) = facts.era()?;
         let cpus = cpus(snapshot)?;
         if snapshot.zones.is_empty() {
             return bad("a machine has at least one zone, this one has none".into());
         }
         let mut end = 0;
         for zone in &snapshot.zones {
-            check_zone(zone, cpus.len())?;
+            check_zone(zone, cpus.len(), &rules)?;
             end = end.max(zone.start + zone.spanned);
         }
         let mut spans: Vec<_> = snapshot.zones.iter().map(|z| (z.start, z.start + z.spanned, z.nid, z.idx)).collect();
@@ -204,13 +255,18 @@ impl<L: Locking> Machine<L> {
         for (index, zone) in snapshot.zones.iter().enumerate() {
             pages.set_zone(Pfn(zone.start as u32), Pfn((zone.start + zone.spanned) as u32), index);
         }
+        let zonelists = zonelists(snapshot)?;
+        let kswapd = kswapds(snapshot, zonelists.len())?;
         let zones = snapshot
             .zones
             .iter()
             .enumerate()
-            .map(|(index, state)| load_zone::<L>(index, state, &pages, &cpus))
+            .map(|(index, state)| {
+                let has_next_node = snapshot.zones.iter().any(|other| other.nid > state.nid);
+                let common = ZoneCommon { rules, kswapd: kswapd[state.nid].clone(), has_next_node };
+                load_zone::<L>(index, state, common, &pages, &cpus)
+            })
             .collect::<Result<Box<[_]>>>()?;
-        let zonelists = zonelists(snapshot)?;
         let mem_node = |node: usize| zonelists.get(node).and_then(|z| z.all().first()).map(|z| z.nid);
         let cpus = cpus
             .into_iter()
@@ -220,7 +276,7 @@ impl<L: Locking> Machine<L> {
                 None => bad(format!("cpu {cpu} is on node {node}, which has no zonelist")),
             })
             .collect::<Result<Box<[_]>>>()?;
-        Ok(Machine {
+        let machine = Machine {
             pages,
             zones,
             cpus,
@@ -230,16 +286,28 @@ impl<L: Locking> Machine<L> {
                     boost_factor: facts.watermark_boost_factor.unwrap_or(15_000),
                     mobility_disabled: facts.mobility_disabled != 0,
                 },
+                gate_prefix_mask: if rules.bulk_mark_excludes_prefix { usize::MAX } else { 0 },
+                always_nofragment: if rules.defrag_mode { AllocFlags::NOFRAGMENT } else { AllocFlags::default() },
+                memory_tiering: facts.memory_tiering.unwrap_or(0) != 0,
                 online_nodes: zonelists.len(),
                 memcg: false,
                 page_owner: false,
                 task: Task { realtime: facts.realtime_task.unwrap_or(false), ..Task::default() },
             },
             zonelists,
+            era,
+            rules,
+            kswapd,
             allocstall: Default::default(),
             reclaim: Lock::new(Reclaim::default()),
             facts: facts.clone(),
-        })
+        };
+        if machine.first_pass_skips() {
+            for zone in &machine.zones {
+                zone.set_flag(zflag::KSWAPD_AWAKE, zone.kswapd.awake());
+            }
+        }
+        Ok(machine)
     }
 
     /// The state, as the recorder writes it.
@@ -254,6 +322,11 @@ impl<L: Locking> Machine<L> {
                 .collect(),
             cpu_node: self.cpus.iter().enumerate().map(|(cpu, c)| (cpu, c.node)).collect(),
             facts: self.facts.clone(),
+            nodes: if self.rules.first_pass_skips_awake_kswapd {
+                self.kswapd.iter().enumerate().map(|(nid, kswapd)| kswapd.state(nid)).collect()
+            } else {
+                Vec::new()
+            },
         }
     }
 
@@ -293,7 +366,9 @@ impl<L: Locking> Machine<L> {
             boost: zone.watermark_boost.get(),
             nr_free: zone.nr_free_pages.get(),
             reserved_highatomic: area.reserved_highatomic,
-            free_highatomic: zone.nr_free_highatomic.get(),
+            free_highatomic: zone.nr_free_highatomic(),
+            nr_free_blocks: zone.rules.free_blocks_counted.then(|| area.free_blocks()),
+            trylock_free: zone.rules.free_blocks_counted.then_some(0),
             thresh: zone.thresh.get(),
             drift_mark: zone.drift_mark,
             flags: zone.flags(),
@@ -316,6 +391,12 @@ impl<L: Locking> Machine<L> {
                 (i, list.iter().map(|pfn| (u64::from(pfn.0), self.pages.migratetype(pfn) as u32)).collect())
             })
             .collect();
+        let carried = |(i, list): (usize, &PfnDeque)| {
+            let order = pindex_to_order(i);
+            (i, list.iter().map(|pfn| self.pages.list_type::<OfPage>(pfn, order) as u32).collect())
+        };
+        let filled = pcp.lists.iter().enumerate().filter(|(_, list)| !list.is_empty());
+        let fixed = !zone.rules.pcp_high_tuned;
         PcpState {
             count: pcp.count,
             high: pcp.high,
@@ -325,15 +406,68 @@ impl<L: Locking> Machine<L> {
             flags: pcp.flags,
             alloc_factor: pcp.alloc_factor,
             expire: pcp.expire,
-            free_count: pcp.free_count,
+            free_count: if fixed { 0 } else { pcp.free_count },
             diff_free: diff.diff,
             thresh: diff.threshold,
             lists,
+            free_factor: fixed.then_some(pcp.free_count as u32),
+            carried: (!zone.rules.list_type_is_block_type).then(|| filled.map(carried).collect()),
+            diff_free_blocks: zone.rules.free_blocks_counted.then_some(0),
         }
     }
 }
 
+impl Facts {
+    /// The series that is meant, and its rules with what is set otherwise.
+    ///
+    /// # Errors
+    ///
+    /// For a series or a rule that is not known.
+    pub fn era(&self) -> Result<(Era, Rules)> {
+        let era = match &self.kernel {
+            None => Era::default(),
+            Some(name) => Era::parse(name).map_err(|e| Error::Snapshot(e.to_string()))?,
+        };
+        let mut rules = era.rules();
+        rules.defrag_mode = self.defrag_mode.unwrap_or(false);
+        for (name, &holds) in &self.rules {
+            rules = rules.with(name, holds).map_err(|e| Error::Snapshot(e.to_string()))?;
+        }
+        Ok((era, rules))
+    }
+}
+
+/// kswapd of each node: as the snapshot says, or asleep.
+fn kswapds(snapshot: &Snapshot, nodes: usize) -> Result<Box<[Arc<Kswapd>]>> {
+    let highest = snapshot.zones.iter().map(|z| z.nid + 1).max().unwrap_or(0).max(nodes);
+    if let Some(node) = snapshot.nodes.iter().find(|node| node.nid >= highest) {
+        return bad(format!("nodes names node {}, but the machine has {highest}", node.nid));
+    }
+    (0..highest)
+        .map(|nid| {
+            let mut states = snapshot.nodes.iter().filter(|node| node.nid == nid);
+            let kswapd = states.next().map(Kswapd::load).transpose()?.unwrap_or_default();
+            match states.next() {
+                Some(_) => bad(format!("nodes names node {nid} twice")),
+                None => Ok(Arc::new(kswapd)),
+            }
+        })
+        .collect()
+}
+
+/// What a zone has in common with others.
+struct ZoneCommon {
+    rules: Rules,
+    kswapd: Arc<Kswapd>,
+    has_next_node: bool,
+}
+
 fn check_facts(facts: &Facts) -> Result<()> {
+    if let Some(mode) = facts.node_reclaim
+        && mode != 0
+    {
+        return bad(format!("node_reclaim is {mode}; only 0 is modelled"));
+    }
     if facts.pageblock_order != u64::from(PAGEBLOCK_ORDER) {
         return bad(format!("pageblock_order is {}; only {PAGEBLOCK_ORDER} is modelled", facts.pageblock_order));
     }
@@ -388,7 +522,7 @@ fn zonelists(snapshot: &Snapshot) -> Result<Box<[NodeZonelists]>> {
         .collect()
 }
 
-fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
+fn check_zone(zone: &ZoneState, cpus: usize, rules: &Rules) -> Result<()> {
     let name = format!("zone {}.{}", zone.nid, zone.idx);
     if usize::from(zone.idx) >= MAX_NR_ZONES {
         return bad(format!("{name}: zone index is above {}", MAX_NR_ZONES - 1));
@@ -416,11 +550,18 @@ fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
     if zone.lowmem_reserve.len() != MAX_NR_ZONES {
         return bad(format!("{name}: lowmem_reserve has {} entries, not {MAX_NR_ZONES}", zone.lowmem_reserve.len()));
     }
-    if zone.flags & !0b110 != 0 {
+    let known = if rules.below_high_noted { zflag::KERNEL } else { zflag::RECLAIM_ACTIVE };
+    if zone.flags & !u32::from(known) != 0 {
         return bad(format!(
-            "{name}: flags {:#x} has bits other than 1 (reclaim active) and 2 (below high)",
-            zone.flags
+            "{name}: flags {:#x} has bits other than 1 (reclaim active) and 2 (below high{})",
+            zone.flags,
+            if rules.below_high_noted { "" } else { ", which this kernel does not have" }
         ));
+    }
+    if let Some(waiting) = zone.trylock_free
+        && waiting != 0
+    {
+        return bad(format!("{name}: trylock_free is {waiting}; frees that wait for a lock are not modelled"));
     }
     if zone.pcp.len() != cpus || !zone.pcp.keys().copied().eq(0..cpus) {
         return bad(format!("{name}: pcp has entries for {:?}, not for the {cpus} CPUs", zone.pcp.keys()));
@@ -437,8 +578,23 @@ fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
         if !(1..=1 << 16).contains(&pcp.batch) {
             return bad(format!("{name} cpu {cpu}: batch {} is outside 1 to 65536", pcp.batch));
         }
+        if pcp.count != 0 && !rules.has_pcp_lists() {
+            return bad(format!(
+                "{name} cpu {cpu}: {} pages on lists, which a build without SMP does not have",
+                pcp.count
+            ));
+        }
         if pcp.alloc_factor > 6 {
             return bad(format!("{name} cpu {cpu}: alloc_factor {} is above 6", pcp.alloc_factor));
+        }
+        if pcp.free_factor.is_some_and(|factor| factor > 6) {
+            return bad(format!("{name} cpu {cpu}: free_factor {} is above 6", pcp.free_factor.unwrap_or_default()));
+        }
+        if pcp.diff_free_blocks.is_some_and(|diff| diff != 0) {
+            return bad(format!(
+                "{name} cpu {cpu}: diff_free_blocks is {}; whole pageblocks are more than any difference can hold",
+                pcp.diff_free_blocks.unwrap_or_default()
+            ));
         }
         if !(0..=127).contains(&pcp.thresh) || pcp.diff_free.abs() > 128 {
             return bad(format!(
@@ -450,7 +606,14 @@ fn check_zone(zone: &ZoneState, cpus: usize) -> Result<()> {
     Ok(())
 }
 
-fn load_zone<L: Locking>(index: usize, state: &ZoneState, pages: &PageMap, cpu_node: &[usize]) -> Result<Zone<L>> {
+fn load_zone<L: Locking>(
+    index: usize,
+    state: &ZoneState,
+    common: ZoneCommon,
+    pages: &PageMap,
+    cpu_node: &[usize],
+) -> Result<Zone<L>> {
+    let ZoneCommon { rules, kswapd, has_next_node } = common;
     let name = format!("zone {}.{}", state.nid, state.idx);
     load_pageblocks(state, pages, &name)?;
     let mut movable = state.movable.clone();
@@ -470,9 +633,19 @@ fn load_zone<L: Locking>(index: usize, state: &ZoneState, pages: &PageMap, cpu_n
         drift_mark: state.drift_mark,
         thresh: Word::new(state.thresh),
         nr_free_pages: Word::new(state.nr_free),
-        nr_free_highatomic: Word::new(state.free_highatomic),
-        reclaim_active: AtomicBool::new(state.flags & 2 != 0),
-        below_high: AtomicBool::new(state.flags & 4 != 0),
+        nr_free_highatomic: Word::new(if rules.highatomic_free_counted {
+            state.free_highatomic
+        } else {
+            state.reserved_highatomic as i64
+        }),
+        flags: AtomicU8::new(
+            state.flags as u8
+                | if rules.below_high_noted { 0 } else { zflag::HIGH_NOT_TESTED }
+                | if rules.pcp_high_tuned && rules.list_type_is_block_type { 0 } else { zflag::OLDER_FREE },
+        ),
+        rules,
+        kswapd,
+        has_next_node,
         nonempty: Default::default(),
         numa_foreign: AtomicU64::new(0),
         kernel_pages: 0,
@@ -532,7 +705,7 @@ fn load_zone<L: Locking>(index: usize, state: &ZoneState, pages: &PageMap, cpu_n
             ));
         }
     }
-    link_blocks(&zone, state, pages);
+    link_blocks(&zone, state, pages)?;
     let listed: u64 = blocks.iter().map(|b| 1u64 << b.1).sum();
     if listed > state.managed {
         return bad(format!("{name}: {listed} pages are on lists, but only {} are managed", state.managed));
@@ -562,35 +735,184 @@ fn load_pageblocks(state: &ZoneState, pages: &PageMap, name: &str) -> Result<()>
 }
 
 /// Puts the checked blocks on their lists.
-fn link_blocks<L: Locking>(zone: &Zone<L>, state: &ZoneState, pages: &PageMap) {
-    let mut locked = zone.lock_untold(pages, 0);
-    for (&order, lists) in &state.free {
-        for (&mt, frames) in lists {
-            for &raw in frames {
-                locked.add_to_free_list(Pfn(raw as u32), order, Migratetype::from_bits(u16::from(mt)), true);
+fn link_blocks<L: Locking>(zone: &Zone<L>, state: &ZoneState, pages: &PageMap) -> Result<()> {
+    by_list_type!(zone, T => {
+        let mut locked = zone.lock_untold::<T>(pages, 0);
+        for (&order, lists) in &state.free {
+            for (&mt, frames) in lists {
+                for &raw in frames {
+                    locked.add_to_free_list(Pfn(raw as u32), order, Migratetype::from_bits(u16::from(mt)), true);
+                }
             }
         }
-    }
-    drop(locked);
+        if let Some(said) = state.nr_free_blocks
+            && said != locked.area.free_blocks()
+        {
+            let listed = locked.area.free_blocks();
+            return bad(format!(
+                "zone {}.{}: nr_free_blocks is {said}, the lists hold {listed} pages in whole pageblocks",
+                state.nid, state.idx
+            ));
+        }
+    });
     for (&cpu, from) in &state.pcp {
         let mut pcp = zone.pcp[cpu].0.lock();
+        let fixed = !zone.rules.pcp_high_tuned;
         *pcp = PerCpuPages {
             count: from.count,
             high: from.high,
             high_min: from.high_min,
             high_max: from.high_max,
             batch: from.batch,
-            flags: from.flags,
-            alloc_factor: from.alloc_factor,
+            flags: if fixed { 0 } else { from.flags },
+            alloc_factor: if fixed { 0 } else { from.alloc_factor },
             expire: from.expire,
-            free_count: from.free_count,
+            free_count: match (fixed, from.free_factor) {
+                (true, factor) => factor.unwrap_or(0) as i32,
+                (false, _) => from.free_count,
+            },
+            held: !zone.rules.has_pcp_lists(),
             local: pcp.local,
             ..PerCpuPages::default()
         };
         for (&list, entries) in &from.lists {
-            for &(raw, _) in entries {
-                pages.set_pcp(Pfn(raw as u32), pindex_to_order(list));
-                pcp.lists[list].push_back(Pfn(raw as u32));
+            let order = pindex_to_order(list);
+            let carried = from.carried.as_ref().and_then(|types| types.get(&list));
+            for (i, &(raw, mt)) in entries.iter().enumerate() {
+                let pfn = Pfn(raw as u32);
+                if zone.rules.list_type_is_block_type {
+                    pages.set_pcp::<OfBlock>(pfn, order, Migratetype::from_bits(mt as u16));
+                } else {
+                    let mt = carried.and_then(|types| types.get(i)).map_or(mt, |&mt| mt);
+                    pages.set_pcp::<OfPage>(pfn, order, Migratetype::from_bits(mt as u16));
+                }
+                pcp.lists[list].push_back(pfn);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The text form of a CPU's lists, which is not the same in every era.
+mod pcp_form {
+    use super::{BTreeMap, Deserialize, PcpState, Serialize};
+
+    /// The fields that a text may have.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub(super) struct PcpForm {
+        count: i32,
+        high: i32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        high_min: Option<i32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        high_max: Option<i32>,
+        batch: i32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        flags: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        alloc_factor: Option<u32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        free_factor: Option<u32>,
+        expire: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        free_count: Option<i32>,
+        diff_free: i32,
+        thresh: i32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        diff_free_blocks: Option<i32>,
+        lists: BTreeMap<usize, Vec<Listed>>,
+    }
+
+    /// A block on a list: first frame, type of its pageblock, type that it carries.
+    #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Listed {
+        Plain(u64, u32),
+        Carrying(u64, u32, u32),
+    }
+
+    impl TryFrom<PcpForm> for PcpState {
+        type Error = String;
+
+        fn try_from(form: PcpForm) -> Result<PcpState, String> {
+            let fixed = form.free_factor.is_some();
+            let needed = |name: &str, there: bool| match there || fixed {
+                true => Ok(()),
+                false => Err(format!("missing field `{name}`")),
+            };
+            needed("high_min", form.high_min.is_some())?;
+            needed("high_max", form.high_max.is_some())?;
+            needed("flags", form.flags.is_some())?;
+            needed("alloc_factor", form.alloc_factor.is_some())?;
+            needed("free_count", form.free_count.is_some())?;
+            let mut lists = BTreeMap::new();
+            let mut carried: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+            for (i, list) in form.lists {
+                let mut blocks = Vec::with_capacity(list.len());
+                for block in list {
+                    match block {
+                        Listed::Plain(pfn, mt) => blocks.push((pfn, mt)),
+                        Listed::Carrying(_, _, other) if other > 3 => {
+                            return Err(format!("list {i}: a page carries type {other}, above 3"));
+                        }
+                        Listed::Carrying(pfn, mt, other) => {
+                            blocks.push((pfn, mt));
+                            carried.entry(i).or_default().push(other);
+                        }
+                    }
+                }
+                if carried.get(&i).is_some_and(|types| types.len() != blocks.len()) {
+                    return Err(format!("list {i}: only some of its pages carry a type"));
+                }
+                lists.insert(i, blocks);
+            }
+            Ok(PcpState {
+                count: form.count,
+                high: form.high,
+                high_min: form.high_min.unwrap_or(form.high),
+                high_max: form.high_max.unwrap_or(form.high),
+                batch: form.batch,
+                flags: form.flags.unwrap_or(0),
+                alloc_factor: form.alloc_factor.unwrap_or(0),
+                expire: form.expire,
+                free_count: form.free_count.unwrap_or(0),
+                diff_free: form.diff_free,
+                thresh: form.thresh,
+                lists,
+                free_factor: form.free_factor,
+                carried: (fixed || !carried.is_empty()).then_some(carried),
+                diff_free_blocks: form.diff_free_blocks,
+            })
+        }
+    }
+
+    impl From<PcpState> for PcpForm {
+        fn from(state: PcpState) -> PcpForm {
+            let fixed = state.free_factor.is_some();
+            let carried = state.carried.unwrap_or_default();
+            let lists = state.lists.into_iter().map(|(i, blocks)| {
+                let types = carried.get(&i);
+                let listed = |(at, (pfn, mt)): (usize, (u64, u32))| match types.and_then(|types| types.get(at)) {
+                    Some(&other) => Listed::Carrying(pfn, mt, other),
+                    None => Listed::Plain(pfn, mt),
+                };
+                (i, blocks.into_iter().enumerate().map(listed).collect())
+            });
+            PcpForm {
+                count: state.count,
+                high: state.high,
+                high_min: (!fixed).then_some(state.high_min),
+                high_max: (!fixed).then_some(state.high_max),
+                batch: state.batch,
+                flags: (!fixed).then_some(state.flags),
+                alloc_factor: (!fixed).then_some(state.alloc_factor),
+                free_factor: state.free_factor,
+                expire: state.expire,
+                free_count: (!fixed).then_some(state.free_count),
+                diff_free: state.diff_free,
+                thresh: state.thresh,
+                diff_free_blocks: state.diff_free_blocks,
+                lists: lists.collect(),
             }
         }
     }

@@ -6,18 +6,19 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
+use crate::alloc::AwakeKswapd;
 use crate::context::Ctx;
 use crate::fallback::RmqueueMode;
 use crate::fault::NoFault;
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
-use crate::page::PageState;
+use crate::page::{OfBlock, PageState};
 use crate::pcp::{LockedPcp, NR_PCP_LISTS, PCP_BATCH_SCALE_MAX, order_to_pindex, pcp_allowed_order, pindex_to_order};
 use crate::pfn::{MAX_PAGE_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::{Lock, Locking};
 use crate::watermark::kernel_clamp;
-use crate::zone::Zone;
+use crate::zone::{Zone, zflag};
 
 /// Takes under one hold of the zone lock: what failed is not tried again.
 #[derive(Clone, Copy, Debug, Default)]
@@ -72,7 +73,9 @@ impl<L: Locking> Machine<L> {
         let mut usable = Vec::with_capacity(ac.zonelist.len());
         for zref in ac.zonelist {
             // A kernel stops at the first zone that serves it; later ones are only looked at when it fails.
-            if !usable.is_empty() || self.zone_usable(&self.zones[zref.zone], order, flags, &ac) {
+            if !usable.is_empty()
+                || self.zone_usable(&self.zones[zref.zone], order, flags, &ac, &mut AwakeKswapd::Allowed)
+            {
                 usable.push(zref.zone);
             }
         }
@@ -90,8 +93,14 @@ impl<L: Locking> Machine<L> {
     ) -> Option<Pfn> {
         let zone = &self.zones[zone];
         let flags = AllocFlags::WMARK_LOW;
-        let pfn =
-            zone.lock_untold(&self.pages, cx.cpu).__rmqueue(cx, self.config.rules, order, mt, flags, &mut series.0)?;
+        let pfn = zone.lock_untold::<OfBlock>(&self.pages, cx.cpu).__rmqueue(
+            cx,
+            self.config.rules,
+            order,
+            mt,
+            flags,
+            &mut series.0,
+        )?;
         self.pages.set_allocated(pfn, order);
         Some(pfn)
     }
@@ -100,7 +109,7 @@ impl<L: Locking> Machine<L> {
     pub fn step_untake(&self, cpu: usize, pfn: Pfn, order: u8) {
         let Some(zone) = self.zone_of(pfn) else { return };
         self.pages.clear_head(pfn);
-        zone.lock_untold(&self.pages, cpu).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
+        zone.lock_untold::<OfBlock>(&self.pages, cpu).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
     }
 
     /// Where the page is.
@@ -194,7 +203,7 @@ impl<L: Locking> Machine<L> {
         }) else {
             return 1;
         };
-        let mut locked = zone.lock_untold(&self.pages, cpu);
+        let mut locked = zone.lock_untold::<OfBlock>(&self.pages, cpu);
         let mt = self.pages.migratetype(head);
         locked.del_page_from_free_list(head, high, mt);
         if high <= order {
@@ -263,7 +272,7 @@ impl<L: Locking> Machine<L> {
             return false;
         }
         let mut pcp = self.zones[zone].pcp[cpu].0.lock();
-        self.pages.set_pcp(pfn, order);
+        self.pages.set_pcp::<OfBlock>(pfn, order, mt);
         let list = &mut pcp.lists[order_to_pindex(order, mt.pcp_type())];
         if tail {
             list.push_back(pfn);
@@ -282,7 +291,7 @@ impl<L: Locking> Machine<L> {
     /// `nr_pcp_alloc()`: how many entries a refill asks for now; the limits move as it does.
     pub fn step_refill_size(&self, zone: usize, cpu: usize, order: u8) -> i32 {
         let zone = &self.zones[zone];
-        zone.pcp[cpu].0.lock().nr_pcp_alloc(order, zone.below_high.load(Relaxed))
+        zone.pcp[cpu].0.lock().nr_pcp_alloc(order, zone.flags.load(Relaxed) & zflag::BELOW_HIGH != 0)
     }
 
     /// Limits of one CPU's lists, to go back to after a question.
@@ -305,7 +314,7 @@ impl<L: Locking> Machine<L> {
             return None;
         }
         let mut pcp = LockedPcp { zone, pages: &self.pages, pcp: zone.pcp[cpu].0.lock() };
-        let excess = pcp.put_free(pfn, order, self.pages.migratetype(pfn).pcp_type())?;
+        let excess = pcp.put_free(pfn, order, self.pages.migratetype(pfn))?;
         Some(Drain { pages: excess.pages, pindex: excess.pindex, below_high: excess.below_high })
     }
 
@@ -323,15 +332,20 @@ impl<L: Locking> Machine<L> {
         let was = self.force_take(by, pfn, order)?;
         if let Some(zone) = self.zone_of(pfn) {
             self.pages.clear_head(pfn);
-            zone.lock_untold(&self.pages, by).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
+            zone.lock_untold::<OfBlock>(&self.pages, by).__free_one_page(
+                pfn,
+                order,
+                self.pages.migratetype(pfn),
+                false,
+            );
         }
         Some(was)
     }
 
     /// The end of a drain on the free path.
-    pub fn step_drained(&self, zone: usize, cpu: usize, drain: Drain) {
+    pub fn step_drained(&self, zone: usize, _cpu: usize, drain: Drain) {
         let zone = &self.zones[zone];
-        LockedPcp { zone, pages: &self.pages, pcp: zone.pcp[cpu].0.lock() }.drained(drain.below_high);
+        zone.drained(drain.below_high);
     }
 
     /// `decay_pcp_high()`: what the periodic worker does to the limit of one CPU's lists before it drains what is above.
@@ -357,7 +371,7 @@ impl<L: Locking> Machine<L> {
             pcp.high = kernel_clamp(need, pcp.high_min, pcp.high_max);
         }
         let pages = kernel_clamp(pcp.free_count, pcp.batch, high - pcp.batch);
-        Drain { pages, pindex, below_high: zone.below_high.load(Relaxed) }
+        Drain { pages, pindex, below_high: zone.flags.load(Relaxed) & zflag::BELOW_HIGH != 0 }
     }
 
     /// Learns from a refill of `got` entries of order 0 that the rules had not foretold: the shift that explains it.

@@ -30,7 +30,7 @@ impl<L: Locking> Zone<L> {
     /// `zone_watermark_fast()`: whether `order` can be had above `mark`, which includes the boost.
     #[inline]
     pub(crate) fn zone_watermark_fast(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
-        if order == 0 && !flags.has(AllocFlags::RESERVES) {
+        if order == 0 && !flags.has(AllocFlags::NOT_PLAIN) {
             // Without reserve flags the fast and the full test of order 0 are one predicate.
             return self.free_for_tests() - self.nr_free_highatomic.get() > mark + self.lowmem_reserve[hz as usize];
         }
@@ -43,8 +43,9 @@ impl<L: Locking> Zone<L> {
             return true;
         }
         // Atomic order-0 requests see through the boost of MIN.
+        let atomic = if self.rules.gfp_high_sees_through_boost { AllocFlags::MIN_RESERVE } else { AllocFlags::ATOMIC };
         order == 0
-            && flags.has(AllocFlags::MIN_RESERVE)
+            && flags.has(atomic)
             && self.watermark_boost.get() != 0
             && flags.wmark() == wmark::MIN
             && self.zone_watermark_ok(order, self.watermark[wmark::MIN].get(), hz, flags)
@@ -101,13 +102,31 @@ pub struct Marks {
 
 /// `__setup_per_zone_wmarks()`. `zones` is (zone index, managed pages) of every zone of the machine.
 pub fn setup_per_zone_wmarks(zones: &[(u8, u64)], min_free_kbytes: u64, watermark_scale_factor: u64) -> Vec<Marks> {
+    marks_of(zones, min_free_kbytes, watermark_scale_factor, |idx| idx == ZONE_MOVABLE)
+}
+
+/// [`setup_per_zone_wmarks`] in v6.1: the Movable zone was a zone like the others.
+pub fn setup_per_zone_wmarks_movable_alike(
+    zones: &[(u8, u64)],
+    min_free_kbytes: u64,
+    watermark_scale_factor: u64,
+) -> Vec<Marks> {
+    marks_of(zones, min_free_kbytes, watermark_scale_factor, |_| false)
+}
+
+fn marks_of(
+    zones: &[(u8, u64)],
+    min_free_kbytes: u64,
+    watermark_scale_factor: u64,
+    capped: impl Fn(u8) -> bool,
+) -> Vec<Marks> {
     let pages_min = min_free_kbytes >> 2;
-    let lowmem: u64 = zones.iter().filter(|z| z.0 != ZONE_MOVABLE).map(|z| z.1).sum();
+    let lowmem: u64 = zones.iter().filter(|z| !capped(z.0)).map(|z| z.1).sum();
     zones
         .iter()
         .map(|&(idx, managed)| {
             let t = (pages_min * managed).checked_div(lowmem).unwrap_or(0);
-            let min = if idx == ZONE_MOVABLE { kernel_clamp(managed / 1024, 32, 128) } else { t };
+            let min = if capped(idx) { kernel_clamp(managed / 1024, 32, 128) } else { t };
             let step = (t >> 2).max(mult_frac(managed, watermark_scale_factor, 10_000));
             Marks { min, low: min + step, high: min + 2 * step, promo: min + 3 * step }
         })

@@ -1,16 +1,20 @@
 //! Kernel: `struct zone`, `struct free_area`, `struct per_cpu_zonestat` (`include/linux/mmzone.h`) and
 //! `__mod_zone_page_state()` (`mm/vmstat.c`) (v6.12).
 
-use core::sync::atomic::{AtomicBool, AtomicI64, AtomicU16, AtomicU64, Ordering::Relaxed};
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::era::Rules;
 use crate::gfp::{MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
+use crate::kswapd::Kswapd;
 use crate::list::FreeList;
-use crate::page::PageMap;
+use crate::page::{ListType, OfBlock, PageMap};
 use crate::pcp::PerCpuPages;
-use crate::pfn::{NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, Pfn};
+use crate::pfn::{NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::{Lock, Locking};
 
@@ -24,6 +28,23 @@ pub mod wmark {
     pub const HIGH: usize = 2;
     /// PROMO.
     pub const PROMO: usize = 3;
+}
+
+/// Bits of `zone->flags`, and of ours beside them: what a request or a free must know before it takes its usual way, in one
+/// byte, so that one test tells it that there is nothing.
+pub(crate) mod zflag {
+    /// `ZONE_RECLAIM_ACTIVE`.
+    pub(crate) const RECLAIM_ACTIVE: u8 = 1 << 1;
+    /// `ZONE_BELOW_HIGH`.
+    pub(crate) const BELOW_HIGH: u8 = 1 << 2;
+    /// The node's kswapd is awake, and requests look at that.
+    pub(crate) const KSWAPD_AWAKE: u8 = 1 << 3;
+    /// The rule `below_high_noted` does not hold.
+    pub(crate) const HIGH_NOT_TESTED: u8 = 1 << 4;
+    /// `pcp_high_tuned` or `list_type_is_block_type` does not hold: frees take their older way.
+    pub(crate) const OLDER_FREE: u8 = 1 << 5;
+    /// Those that the kernel has too.
+    pub(crate) const KERNEL: u8 = RECLAIM_ACTIVE | BELOW_HIGH;
 }
 
 /// A word that everybody may read and whoever holds the right lock may write.
@@ -66,6 +87,15 @@ pub struct FreeArea {
     pub(crate) movable: Vec<(u32, u32)>,
     /// Events counted by whoever took or gave pages directly, by CPU.
     pub(crate) direct: Box<[Events]>,
+}
+
+impl FreeArea {
+    /// `nr_free_pages_blocks`: free pages in blocks of a pageblock and more. Each such block is more than a CPU's difference
+    /// can hold, so that the kernel's counter never lags behind the lists, and nothing has to be kept here.
+    pub(crate) fn free_blocks(&self) -> i64 {
+        let orders = usize::from(PAGEBLOCK_ORDER)..NR_PAGE_ORDERS;
+        orders.map(|order| (self.nr_free[order] << order) as i64).sum()
+    }
 }
 
 /// `vm_stat_diff[NR_FREE_PAGES]` and `stat_threshold` of one CPU.
@@ -129,9 +159,17 @@ pub struct Zone<L: Locking> {
     pub(crate) thresh: Word,
     /// `vm_stat[NR_FREE_PAGES]`: free pages without the per-CPU differences.
     pub(crate) nr_free_pages: Word,
+    /// High-atomic pages that ordinary requests cannot have: `nr_free_highatomic`, or all that are reserved where the rule
+    /// `highatomic_free_counted` does not hold.
     pub(crate) nr_free_highatomic: Word,
-    pub(crate) reclaim_active: AtomicBool,
-    pub(crate) below_high: AtomicBool,
+    /// [`zflag`].
+    pub(crate) flags: AtomicU8,
+    /// How this kernel works.
+    pub(crate) rules: Rules,
+    /// kswapd of the zone's node.
+    pub(crate) kswapd: Arc<Kswapd>,
+    /// A node with a higher number has memory (`next_memory_node()`).
+    pub(crate) has_next_node: bool,
     /// Per type, one bit for each order whose list is not empty. Written under the zone lock, read without it.
     pub(crate) nonempty: [AtomicU16; MIGRATE_TYPES],
     /// `NUMA_FOREIGN`: requests that preferred this zone and were served elsewhere.
@@ -181,16 +219,31 @@ impl<L: Locking> Zone<L> {
     /// `/proc/zoneinfo`'s flags word as the recorder prints it: bit 1 reclaim active, bit 2 below high. Bit 0, boosted,
     /// never outlives the allocation that sets it.
     pub(crate) fn flags(&self) -> u32 {
-        u32::from(self.reclaim_active.load(Relaxed)) << 1 | u32::from(self.below_high.load(Relaxed)) << 2
+        u32::from(self.flags.load(Relaxed) & zflag::KERNEL)
+    }
+
+    /// Sets or clears flags of [`zflag`].
+    #[inline]
+    pub(crate) fn set_flag(&self, flag: u8, on: bool) {
+        if on {
+            self.flags.fetch_or(flag, Relaxed);
+        } else {
+            self.flags.fetch_and(!flag, Relaxed);
+        }
+    }
+
+    /// `nr_free_highatomic`: free pages of the high-atomic reserve, 0 where the kernel does not count them.
+    pub(crate) fn nr_free_highatomic(&self) -> i64 {
+        if self.rules.highatomic_free_counted { self.nr_free_highatomic.get() } else { 0 }
     }
 
     /// Runs `f` under the zone lock. The observer is told of both ends; nobody holds the lock when it is.
     #[inline(always)]
-    pub(crate) fn with_lock<C: Context, R>(
+    pub(crate) fn with_lock<T: ListType, C: Context, R>(
         &self,
         cx: &mut C,
         pages: &PageMap,
-        f: impl FnOnce(&mut LockedZone<'_, L>, &mut C) -> R,
+        f: impl FnOnce(&mut LockedZone<'_, L, T>, &mut C) -> R,
     ) -> R {
         cx.tell(|| Event::ZoneLock { zone: self.index });
         let (result, moved) = {
@@ -203,13 +256,28 @@ impl<L: Locking> Zone<L> {
 
     /// Takes the zone lock on behalf of `cpu` and tells nobody: while a machine is made, and between the lines of a trace.
     #[inline]
-    pub(crate) fn lock_untold<'a>(&'a self, pages: &'a PageMap, cpu: usize) -> LockedZone<'a, L> {
-        LockedZone { zone: self, pages, cpu, area: self.area.0.lock(), boosted: false, moved: 0 }
+    pub(crate) fn lock_untold<'a, T: ListType>(&'a self, pages: &'a PageMap, cpu: usize) -> LockedZone<'a, L, T> {
+        let area = self.area.0.lock();
+        LockedZone { zone: self, pages, cpu, area, boosted: false, moved: 0, list_type: PhantomData }
     }
 }
 
+/// Compiles an expression for both [`ListType`]s and evaluates the one that the zone's rules ask for.
+macro_rules! by_list_type {
+    ($zone:expr, $T:ident => $body:expr) => {
+        if $zone.rules.list_type_is_block_type {
+            type $T = $crate::page::OfBlock;
+            $body
+        } else {
+            type $T = $crate::page::OfPage;
+            $body
+        }
+    };
+}
+pub(crate) use by_list_type;
+
 /// A zone whose lock is held.
-pub(crate) struct LockedZone<'a, L: Locking> {
+pub(crate) struct LockedZone<'a, L: Locking, T: ListType = OfBlock> {
     pub(crate) zone: &'a Zone<L>,
     pub(crate) pages: &'a PageMap,
     pub(crate) cpu: usize,
@@ -219,15 +287,60 @@ pub(crate) struct LockedZone<'a, L: Locking> {
     pub(crate) boosted: bool,
     /// Pages that moved under this hold, for the observer.
     pub(crate) moved: u32,
+    pub(crate) list_type: PhantomData<T>,
 }
 
-impl<L: Locking> LockedZone<'_, L> {
+impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
     /// `account_freepages()`: the free counter, and that of the high-atomic reserve.
     #[inline]
     pub(crate) fn account_freepages(&mut self, delta: i64, mt: Migratetype) {
         self.mod_zone_page_state(delta);
-        if mt == Migratetype::HighAtomic {
+        self.account_highatomic(delta, mt);
+    }
+
+    #[inline]
+    fn account_highatomic(&mut self, delta: i64, mt: Migratetype) {
+        if mt == Migratetype::HighAtomic && self.zone.rules.highatomic_free_counted {
             self.zone.nr_free_highatomic.add(delta);
+        }
+    }
+
+    /// Accounts for pages that leave a list for good. Before v6.10 `rmqueue_bulk()` and `rmqueue_buddy()` took them off
+    /// the counter at their end, all at once.
+    #[inline]
+    pub(crate) fn account_taken(&mut self, pages: i64, mt: Migratetype) {
+        if T::OF_BLOCK {
+            self.account_freepages(-pages, mt);
+        } else {
+            self.account_highatomic(-pages, mt);
+        }
+    }
+
+    /// The other half of [`LockedZone::account_taken`].
+    #[inline]
+    pub(crate) fn account_all_taken(&mut self, pages: i64) {
+        if !T::OF_BLOCK {
+            self.mod_zone_page_state(-pages);
+        }
+    }
+
+    /// Accounts for free pages that change their list. Before v6.10 nothing else than the list changed.
+    #[inline]
+    pub(crate) fn account_moved(&mut self, pages: i64, from: Migratetype, to: Migratetype) {
+        if T::OF_BLOCK {
+            self.account_freepages(-pages, from);
+            self.account_freepages(pages, to);
+        } else {
+            self.account_highatomic(-pages, from);
+            self.account_highatomic(pages, to);
+        }
+    }
+
+    /// Changes the size of the high-atomic reserve.
+    pub(crate) fn set_reserved_highatomic(&mut self, pages: u64) {
+        self.area.reserved_highatomic = pages;
+        if !self.zone.rules.highatomic_free_counted {
+            self.zone.nr_free_highatomic.set(pages as i64);
         }
     }
 
@@ -259,7 +372,7 @@ impl<L: Locking> LockedZone<'_, L> {
             list.add_head(self.pages, pfn, order);
         }
         self.area.nr_free[order as usize] += 1;
-        self.pages.set_buddy(pfn, order);
+        self.pages.set_buddy::<T>(pfn, order, mt);
     }
 
     /// `__del_page_from_free_list()`.

@@ -143,7 +143,11 @@ impl<L: Locking> Machine<L> {
         let found = if cx.fault().gate_fails() {
             Err(SingleReason::Watermark)
         } else {
-            self.bulk_zone(ac.zonelist, nr_pages, flags)
+            {
+                // v7.1: what is there already is not asked for again.
+                let wanted = nr_pages - (pos & self.config.gate_prefix_mask);
+                self.bulk_zone(ac.zonelist, wanted, flags)
+            }
         };
         let (zone, preferred) = match found {
             Ok(found) => found,
@@ -165,12 +169,12 @@ impl<L: Locking> Machine<L> {
         filled.pos
     }
 
-    /// The zone gate: the first zone of the preferred node with `nr_pages` above LOW.
+    /// The zone gate: the first zone of the preferred node with `wanted` pages above LOW.
     #[inline]
     fn bulk_zone<'a>(
         &'a self,
         zonelist: &'a [ZoneRef],
-        nr_pages: usize,
+        wanted: usize,
         flags: AllocFlags,
     ) -> Result<(&'a Zone<L>, &'a ZoneRef), SingleReason> {
         let preferred = zonelist.first().ok_or(SingleReason::Watermark)?;
@@ -179,7 +183,7 @@ impl<L: Locking> Machine<L> {
                 return Err(SingleReason::RemoteNode);
             }
             let zone = &self.zones[zref.zone];
-            let mark = zone.wmark_pages(wmark::LOW) + nr_pages as i64;
+            let mark = zone.wmark_pages(wmark::LOW) + wanted as i64;
             if zone.zone_watermark_fast(0, mark, preferred.idx, flags) {
                 return Ok((zone, preferred));
             }

@@ -15,8 +15,14 @@ use bulkpages_core::{Machine, Pfn, Slot};
 
 pub const MIB: u64 = 256;
 
+/// Recordings of Linux 6.12.
 pub fn recordings() -> Vec<PathBuf> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/recordings");
+    recordings_in("")
+}
+
+/// Recordings in a subdirectory, each of which has those of one kernel series.
+pub fn recordings_in(era: &str) -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/conformance/recordings").join(era);
     let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).collect();
     files.retain(|f| f.to_string_lossy().ends_with(".jsonl.gz"));
     files.sort();

@@ -63,7 +63,7 @@ pub(crate) fn zone(nid: usize, idx: u8, start: u64, pages: u64) -> ZoneState {
         pcp: BTreeMap::from([(0, pcp())]),
         lowmem_reserve: vec![0; MAX_NR_ZONES],
         pageblocks: vec![(1, blocks)],
-        movable: Vec::new(),
+        ..ZoneState::default()
     };
     add_free(&mut zone, start, start + pages, 1);
     zone
@@ -71,20 +71,7 @@ pub(crate) fn zone(nid: usize, idx: u8, start: u64, pages: u64) -> ZoneState {
 
 /// Empty lists with the limits of spec A.4.
 pub(crate) fn pcp() -> PcpState {
-    PcpState {
-        count: 0,
-        high: 0,
-        high_min: 300,
-        high_max: 30_000,
-        batch: 63,
-        flags: 0,
-        alloc_factor: 0,
-        expire: 0,
-        free_count: 0,
-        diff_free: 0,
-        thresh: 0,
-        lists: BTreeMap::new(),
-    }
+    PcpState { high_min: 300, high_max: 30_000, batch: 63, ..PcpState::default() }
 }
 
 /// DMA32 from frame 4096 on, everything free. Its requests never carry NOFRAGMENT.
@@ -168,8 +155,9 @@ pub(crate) fn snapshot(mut zones: Vec<ZoneState>, cpu_node: &[usize]) -> Snapsho
             gfp_allowed: 0x00ff_ffff,
             watermark_boost_factor: Some(15_000),
             realtime_task: Some(false),
-            other: BTreeMap::new(),
+            ..Facts::default()
         },
+        nodes: Vec::new(),
     }
 }
 
