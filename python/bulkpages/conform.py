@@ -13,10 +13,12 @@ from bulkpages.machine import Machine
 
 __all__ = ["Difference", "Verdict", "conform"]
 
-RESULT_FIELDS = ("ret", "events", "zones", "pages")
+RESULT_FIELDS = ("ret", "events", "zones", "pages", "kswapd")
 ZONE_FIELDS = ("pcp count", "pcp high", "pcp flags", "alloc_factor", "free_count", "free pages", "zone flags")
 MIGRATETYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic")
 CHUNK = 4096
+#: What a CPU's lists have beside count, high and batch; which of it, differs between kernels.
+_LIMITS = ("high_min", "high_max", "alloc_factor", "free_count", "free_factor", "flags")
 
 
 @dataclass(frozen=True)
@@ -204,12 +206,12 @@ def _zone_lines(zone: dict[str, Any], cpu: int) -> list[str]:
         f"  zone {zone['nid']}.{zone['idx']} {zone['name']} before the operation: free {zone['nr_free']}"
         f"{pcp['diff_free']:+d} of cpu {cpu}, min {zone['min']} low {zone['low']} high {zone['high']} "
         f"boost {zone['boost']}",
-        f"    cpu {cpu}: count {pcp['count']} high {pcp['high']} [{pcp['high_min']}, {pcp['high_max']}] "
-        f"batch {pcp['batch']} alloc_factor {pcp['alloc_factor']} free_count {pcp['free_count']} flags {pcp['flags']}",
+        f"    cpu {cpu}: count {pcp['count']} high {pcp['high']} batch {pcp['batch']} "
+        + " ".join(f"{name} {pcp[name]}" for name in _LIMITS if name in pcp),
     ]
     for index, entries in pcp["lists"].items():
         order = 9 if int(index) >= 12 else int(index) // 3
-        frames = [str(pfn) for pfn, _ in entries]
+        frames = [str(entry[0]) for entry in entries]
         shown = " ".join(frames[:6]) + (f" ... {frames[-1]}" if len(frames) > 7 else " ".join(["", *frames[6:]]))
         lines.append(f"      list {index:>2} (order {order}): {shown}   [{len(frames)}]")
     for order, lists in zone["free"].items():

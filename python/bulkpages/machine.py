@@ -225,8 +225,20 @@ def _restored(cls: type[Machine], saved: str, slots: list[tuple[int, int]], thre
     return _core.Machine.__new__(cls, saved=saved, saved_slots=slots, threads=threads)
 
 
+def _rules_to_set(rules: Mapping[str, bool] | None) -> list[tuple[str, bool]]:
+    """Rules as the core takes them; refuses what is not a mapping of names to truth values."""
+    if rules is None:
+        return []
+    if not isinstance(rules, Mapping):
+        raise TypeError(f"rules is a mapping of names to True or False, not {type(rules).__name__}")
+    for name, holds in rules.items():
+        if not isinstance(name, str) or not isinstance(holds, bool):
+            raise TypeError(f"rules: {name!r}: {holds!r} is not a name with True or False")
+    return list(rules.items())
+
+
 class Machine(_core.Machine):
-    """A machine whose page allocator does what Linux 6.12's does, page for page.
+    """A machine whose page allocator does what Linux's does, page for page: that of 6.12, or of 6.1 or 7.3.
 
     Booted, every page is free but the first MiB; RAM is laid out as an x86 PC does, zones, watermarks and per-CPU
     limits follow the kernel's formulas. From a snapshot of a real kernel, what it hands out is what that kernel did.
@@ -241,9 +253,11 @@ class Machine(_core.Machine):
         memcg: Whether a memory cgroup accounts kernel pages: sends bulk calls with `__GFP_ACCOUNT` to the single path.
         page_owner: Whether page owner tracking is on: sends every bulk call to the single path.
         threads: Whether calls of several threads run in parallel.
+        kernel: The kernel series: "6.1", "6.12" or "7.3".
+        rules: Single rules that shall hold or not, whatever the series says; `bulkpages eras` lists them.
 
     Raises:
-        InvalidArgument: A size outside what the emulator models.
+        InvalidArgument: A size outside what the emulator models, a kernel or a rule that is not known.
 
     Example:
         >>> import bulkpages as bp
@@ -267,6 +281,8 @@ class Machine(_core.Machine):
         memcg: bool = False,
         page_owner: bool = False,
         threads: bool = False,
+        kernel: str = "6.12",
+        rules: Mapping[str, bool] | None = None,
     ) -> Self:
         """Boots."""
         movable = None if movablecore is None else parse_size("movablecore", movablecore)
@@ -279,6 +295,8 @@ class Machine(_core.Machine):
             memcg=bool(memcg),
             page_owner=bool(page_owner),
             threads=bool(threads),
+            kernel=kernel,
+            rules=_rules_to_set(rules),
         )
 
     @classmethod
@@ -290,8 +308,10 @@ class Machine(_core.Machine):
         memcg: bool = False,
         page_owner: bool = False,
         threads: bool = False,
+        kernel: str | None = None,
+        rules: Mapping[str, bool] | None = None,
     ) -> Self:
-        """Loads the state of a kernel.
+        """Loads the state of a kernel, which says of which series it is.
 
         Args:
             src: A snapshot, the path of a recording, or of a `.json` file with a snapshot (`.gz` is read as it is).
@@ -299,9 +319,12 @@ class Machine(_core.Machine):
             memcg: As in the constructor.
             page_owner: As in the constructor.
             threads: As in the constructor.
+            kernel: The series that the state must be of; None: any.
+            rules: As in the constructor.
 
         Raises:
-            SnapshotError: The snapshot cannot be read or contradicts itself; says where.
+            SnapshotError: The snapshot cannot be read, contradicts itself, or is of another kernel; says where.
+            InvalidArgument: A kernel or a rule that is not known.
         """
         if isinstance(src, Mapping):
             snapshot: Mapping[str, Any] = src
@@ -319,7 +342,13 @@ class Machine(_core.Machine):
             raise SnapshotError(f"{where}the snapshot is not JSON: {error}") from error
         try:
             return super().__new__(
-                cls, snapshot=text, memcg=bool(memcg), page_owner=bool(page_owner), threads=bool(threads)
+                cls,
+                snapshot=text,
+                memcg=bool(memcg),
+                page_owner=bool(page_owner),
+                threads=bool(threads),
+                kernel=kernel,
+                rules=_rules_to_set(rules),
             )
         except SnapshotError as error:
             raise SnapshotError(f"{where}{error}") from error
@@ -327,6 +356,11 @@ class Machine(_core.Machine):
     def snapshot(self) -> dict[str, Any]:
         """The state in the recorder's schema: JSON-able, and accepted by `from_snapshot`."""
         return cast("dict[str, Any]", json.loads(self._snapshot()))
+
+    @property
+    def rules(self) -> Mapping[str, bool]:
+        """How the kernel works, rule by rule; `bulkpages.eras` says what each means."""
+        return MappingProxyType(dict(self._rules()))
 
     @property
     def zones(self) -> list[Zone]:
@@ -406,7 +440,7 @@ class Machine(_core.Machine):
         """`/proc/vmstat`; what the emulator does not model is 0."""
         from bulkpages.formats import proc
 
-        return proc.vmstat(self.vmstat)
+        return proc.vmstat(self.vmstat, self.kernel)
 
     def pagetypeinfo(self) -> str:
         """`/proc/pagetypeinfo`."""

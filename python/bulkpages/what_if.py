@@ -106,6 +106,8 @@ def parse_setting(text: str) -> Setting:
 def apply(setting: Setting, state: Mapping[str, Any]) -> dict[str, Any]:
     """The snapshot with the setting in force."""
     changed = copy.deepcopy(dict(state))
+    if any("free_factor" in pcp for zone in changed["zones"] for pcp in zone["pcp"].values()):
+        raise InvalidArgument("what-if settings are for kernels whose per-CPU limits are tuned: 6.12 and 7.3, not 6.1")
     nodes = list(changed["cpu_node"].values())
     for zone in changed["zones"]:
         if setting.watermarks is not None:

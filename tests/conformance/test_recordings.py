@@ -13,15 +13,22 @@ from bulkpages.cli import main
 from bulkpages.conform import conform, first_difference
 from bulkpages.formats.recording import read_recording
 
-RECORDINGS = sorted((Path(__file__).parent / "recordings").glob("*.jsonl.gz"))
-RESULTS = ("ret", "events", "zones", "pages")
+FOLDER = Path(__file__).parent / "recordings"
+RECORDINGS = sorted(FOLDER.glob("*.jsonl.gz"))
+OTHER_ERAS = sorted(FOLDER.glob("*/*.jsonl.gz"))
+RESULTS = ("ret", "events", "zones", "pages", "kswapd")
 
 
 def test_all_recordings_are_here() -> None:
     assert len(RECORDINGS) == 28
+    assert [path.parent.name for path in OTHER_ERAS] == ["6.1"] * 10 + ["7.3"] * 10
 
 
-@pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.name.removesuffix(".jsonl.gz"))
+def _name(path: Path) -> str:
+    return str(path.relative_to(FOLDER)).removesuffix(".jsonl.gz")
+
+
+@pytest.mark.parametrize("path", RECORDINGS + OTHER_ERAS, ids=_name)
 def test_replay_returns_what_the_kernel_did(path: Path) -> None:
     recording = read_recording(path)
     machine = bp.Machine.from_snapshot(path)

@@ -27,6 +27,7 @@ COMMANDS = {
     "conform": ("bulkpages.cli.conform", "conform"),
     "cost": ("bulkpages.cli.cost", "cost"),
     "doctor": ("bulkpages.cli.doctor", "doctor"),
+    "eras": ("bulkpages.cli.eras", "eras"),
     "explore": ("bulkpages.cli.explore", "explore"),
     "kernel": ("bulkpages.cli.kernel", "kernel"),
     "replay": ("bulkpages.cli.replay", "replay"),

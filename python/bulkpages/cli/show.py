@@ -11,12 +11,14 @@ import click
 from bulkpages import BulkpagesError, Machine
 
 
-def make_machine(snapshot: str | None, which: str, memory: str, cpus: int, nodes: int) -> Machine:
+def make_machine(
+    snapshot: str | None, which: str, memory: str, cpus: int, nodes: int, kernel: str | None = None
+) -> Machine:
     """The machine that the options describe; what is wrong with them ends the command with exit 2."""
     try:
         if snapshot is not None:
-            return Machine.from_snapshot(snapshot, which)
-        return Machine(memory, cpus, nodes)
+            return Machine.from_snapshot(snapshot, which, kernel=kernel)
+        return Machine(memory, cpus, nodes, kernel=kernel or "6.12")
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
 
@@ -55,6 +57,7 @@ def from_proc(directory: str) -> Machine:
 @click.option("--memory", default="1GiB", show_default=True, help="RAM of a booted machine.")
 @click.option("--cpus", default=2, show_default=True, help="CPUs of a booted machine.")
 @click.option("--nodes", default=1, show_default=True, help="Nodes of a booted machine.")
+@click.option("--kernel", help="Kernel series: 6.1, 6.12 (the default) or 7.3; of a snapshot, the one it must be of.")
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshot as JSON.")
 def show(
     what: str | None,
@@ -66,6 +69,7 @@ def show(
     memory: str,
     cpus: int,
     nodes: int,
+    kernel: str | None,
     as_json: bool,
 ) -> None:
     r"""Show a machine: zones with their marks and lists, and free blocks by order; or as the file WHAT of /proc.
@@ -86,7 +90,7 @@ def show(
     elif proc is not None:
         machine = from_proc(proc)
     else:
-        machine = make_machine(snapshot, which, memory, cpus, nodes)
+        machine = make_machine(snapshot, which, memory, cpus, nodes, kernel)
     if what is not None:
         texts = {
             "zoneinfo": machine.zoneinfo,
@@ -111,10 +115,8 @@ def show(
             click.echo(f"        {name:8} {zone[name]}")
         click.echo(f"        protection: ({', '.join(map(str, zone['lowmem_reserve']))})")
         for cpu, pcp in zone["pcp"].items():
-            click.echo(
-                f"    cpu: {cpu}  count: {pcp['count']}  high: {pcp['high']}  batch: {pcp['batch']}  "
-                f"high_min: {pcp['high_min']}  high_max: {pcp['high_max']}"
-            )
+            fields = ("count", "high", "batch", "high_min", "high_max", "free_factor")
+            click.echo(f"    cpu: {cpu}  " + "  ".join(f"{name}: {pcp[name]}" for name in fields if name in pcp))
     click.echo("\nfree blocks by order")
     for zone in state["zones"]:
         counts = [sum(len(heads) for heads in zone["free"].get(str(order), {}).values()) for order in range(11)]

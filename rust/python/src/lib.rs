@@ -2,6 +2,7 @@
 
 mod args;
 mod callers;
+mod era;
 mod errors;
 mod events;
 mod explore;
@@ -26,6 +27,8 @@ mod _core {
         btrfs_alloc_page_array, call_api, callers, hole_shape, svc_alloc_arg, virtiovf_add_migration_pages,
         xfs_buf_alloc_pages, z_erofs_gbuf_growsize,
     };
+    #[pymodule_export]
+    use super::era::{eras, rules};
     #[pymodule_export]
     use super::explore::{explore_interrupts, explore_tasks};
     #[pymodule_export]

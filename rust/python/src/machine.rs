@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
+use bulkpages_core::era::Era;
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::NoProbe;
 use bulkpages_core::reclaim::ReclaimModel;
@@ -153,7 +154,7 @@ impl Machine {
     /// A machine that boots (`memory_pages`) or is loaded (`snapshot`, JSON text).
     #[new]
     #[pyo3(signature = (*, memory_pages=None, cpus=None, nodes=None, movablecore_pages=None, snapshot=None,
-        saved=None, saved_slots=None, memcg=false, page_owner=false, threads=false))]
+        saved=None, saved_slots=None, memcg=false, page_owner=false, threads=false, kernel=None, rules=None))]
     #[expect(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -167,14 +168,33 @@ impl Machine {
         memcg: bool,
         page_owner: bool,
         threads: bool,
+        kernel: Option<&str>,
+        rules: Option<Vec<(String, bool)>>,
     ) -> PyResult<Machine> {
+        let rules = rules.unwrap_or_default();
         enum Source {
             Boot(BootSpec),
             Snapshot(Box<Snapshot>),
             Saved(Box<Saved>),
         }
         let source = match (snapshot, saved) {
-            (Some(text), _) => Source::Snapshot(Box::new(from_json(text)?)),
+            (Some(text), _) => {
+                let mut snapshot: Box<Snapshot> = Box::new(from_json(text)?);
+                let (era, _) = snapshot.facts.era().map_err(to_py)?;
+                if let Some(name) = kernel
+                    && Era::parse(name).map_err(to_py)? != era
+                {
+                    return Err(SnapshotError::new_err(format!(
+                        "the state is one of kernel {}, not of {name}; rules can be set one by one",
+                        era.name()
+                    )));
+                }
+                for (name, holds) in rules {
+                    era.rules().with(&name, holds).map_err(to_py)?;
+                    snapshot.facts.rules.insert(name, holds);
+                }
+                Source::Snapshot(snapshot)
+            }
             (None, Some(text)) => Source::Saved(Box::new(from_json(text)?)),
             (None, None) => {
                 let count = |what: &str, value: Option<Int>, default: i64| match value {
@@ -190,6 +210,11 @@ impl Machine {
                     .map(|v| v.within("movablecore (in pages)", 0..=1 << 40))
                     .transpose()?
                     .map(|v| v as u64);
+                spec.era = kernel.map(Era::parse).transpose().map_err(to_py)?.unwrap_or_default();
+                spec.rules = spec.era.rules();
+                for (name, holds) in rules {
+                    spec.rules = spec.rules.with(&name, holds).map_err(to_py)?;
+                }
                 Source::Boot(spec)
             }
         };
@@ -247,6 +272,17 @@ impl Machine {
     #[getter]
     fn nr_zones(&self) -> usize {
         self.zones
+    }
+
+    /// The kernel series that it works like: "6.1", "6.12" or "7.3".
+    #[getter]
+    fn kernel(&self) -> &'static str {
+        with!(self, |m| m.era().name())
+    }
+
+    /// Names of the rules, each with whether it holds.
+    fn _rules(&self) -> Vec<(&'static str, bool)> {
+        with!(self, |m| m.rules()).all().collect()
     }
 
     /// Whether calls of several threads run in parallel.

@@ -222,6 +222,13 @@ impl<'py> Keys<'py> {
             }
             out.set_item(intern!(py, "pages"), pages)?;
         }
+        if !result.kswapd.is_empty() {
+            let kswapd = PyDict::new(py);
+            for (nid, &waiting) in result.kswapd.iter().enumerate() {
+                kswapd.set_item(nid.to_string(), i64::from(waiting))?;
+            }
+            out.set_item(intern!(py, "kswapd"), kswapd)?;
+        }
         Ok(out)
     }
 }

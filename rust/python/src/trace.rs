@@ -56,6 +56,14 @@ impl TraceFollower {
     #[pyo3(signature = (snapshot, *, marked=false, learn=true))]
     fn new(py: Python<'_>, snapshot: &str, marked: bool, learn: bool) -> PyResult<TraceFollower> {
         let machine = load(py, snapshot)?;
+        let rules = machine.rules();
+        if !(rules.list_type_is_block_type && rules.pcp_high_tuned && rules.has_pcp_lists()) {
+            return Err(invalid(format!(
+                "traces are followed where pages carry no type and per-CPU limits are tuned, as in 6.12 and 7.3; this \
+                 state is one of kernel {}",
+                machine.era().name()
+            )));
+        }
         let state = State {
             follower: Follower::new(machine, learn),
             lines: Lines::default(),

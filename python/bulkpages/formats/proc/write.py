@@ -1,4 +1,4 @@
-"""Kernel: `zoneinfo_show_print()`, `frag_show_print()`, `vmstat_show()` and others of `mm/vmstat.c` (v6.12).
+"""Kernel: `zoneinfo_show_print()`, `frag_show_print()`, `vmstat_show()` and others of `mm/vmstat.c` (6.1, 6.12, 7.3).
 
 A machine as these files print it: names, order and columns are the kernel's; what the emulator does not model (LRU,
 slab, writeback) prints as 0.
@@ -6,10 +6,15 @@ slab, writeback) prints as 0.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-from bulkpages.errors import SnapshotError
+from bulkpages.eras import ERAS
+from bulkpages.errors import InvalidArgument, SnapshotError
 from bulkpages.formats.state.place import BLOCK, ORDERS, TYPES
 from bulkpages.formats.state.zones import zones_of
 from bulkpages.kinds import need
@@ -61,6 +66,43 @@ EVENT_ITEMS = _names(
 )
 
 
+@dataclass(frozen=True)
+class Items:
+    """The counters that a kernel prints: of a zone, of NUMA, of a node, and events, each in its order."""
+
+    zone: tuple[str, ...]
+    numa: tuple[str, ...]
+    node: tuple[str, ...]
+    event: tuple[str, ...]
+
+
+@cache
+def items_of(kernel: str) -> Items:
+    """What this kernel series prints."""
+    if kernel == "6.12":
+        return Items(ZONE_ITEMS, NUMA_ITEMS, NODE_ITEMS, EVENT_ITEMS)
+    if kernel not in ERAS:
+        raise InvalidArgument(f"kernel {kernel!r} is not one of {', '.join(ERAS)}")
+    text = files("bulkpages").joinpath("data", "proc-items.json").read_text(encoding="utf-8")
+    stored: dict[str, dict[str, str]] = json.loads(text)
+    return Items(**{kind: _names(names) for kind, names in stored[kernel].items()})
+
+
+def _kernel(state: Mapping[str, Any]) -> str:
+    return str(state.get("facts", {}).get("kernel", "6.12"))
+
+
+def _pageset(pcp: Mapping[str, Any], kernel: str) -> list[str]:
+    """The lines of one CPU's lists."""
+    if kernel == "7.3":
+        names = ("count", "high", "batch", "high_min", "high_max")
+        lines = [f"              {name + ':':<9} {pcp[name]}" for name in names]
+    else:
+        lines = [f"              count: {pcp['count']}", f"              high:  {pcp['high']}"]
+        lines.append(f"              batch: {pcp['batch']}")
+    return [*lines, f"  vm stats threshold: {pcp['thresh']}"]
+
+
 def _counts(zone: Mapping[str, Any], order: int) -> int:
     return sum(len(frames) for frames in zone["free"].get(str(order), {}).values())
 
@@ -82,6 +124,10 @@ def zoneinfo(state: Mapping[str, Any], numa: Iterable[Mapping[str, int]] = ()) -
     counters = list(numa) or [{} for _ in state["zones"]]
     zones = {(z["nid"], z["idx"]): (z, n) for z, n in zip(state["zones"], counters, strict=True)}
     names = zones_of(state)
+    kernel = _kernel(state)
+    items = items_of(kernel)
+    # 6.1 prints no promo, and has no mark of its own for a Movable zone.
+    marks = ("min", "low", "high") if kernel == "6.1" else ("min", "low", "high", "promo")
     out = []
     for nid in _nodes(state):
         first = True
@@ -90,34 +136,35 @@ def zoneinfo(state: Mapping[str, Any], numa: Iterable[Mapping[str, int]] = ()) -
                 continue
             out.append(f"Node {nid}, zone {name:>8}")
             if (nid, idx) not in zones:
-                mark = 32 if name == "Movable" else 0
+                mark = 32 if name == "Movable" and kernel != "6.1" else 0
                 out.append("  pages free     0\n        boost    0")
-                out += [f"        {n:8} {mark}" for n in ("min", "low")] + [f"        high     {mark}"]
-                out.append(f"        promo    {mark}")
+                out += [f"        {n:8} {mark}" for n in marks]
                 out += [f"        {n:8} 0" for n in ("spanned", "present", "managed", "cma")]
                 out.append(f"        protection: ({', '.join('0' for name in names if name)})")
                 continue
             zone, numa_of = zones[nid, idx]
             if first:
                 out.append("  per-node stats")
-                out += [f"      {item:<12} 0" for item in NODE_ITEMS]
+                out += [f"      {item:<12} 0" for item in items.node]
                 first = False
             free = max(zone["nr_free"], 0)
             out.append(f"  pages free     {free}")
             out.append(f"        boost    {zone['boost']}")
-            out += [f"        {n:8} {zone[n] + zone['boost']}" for n in ("min", "low", "high", "promo")]
+            out += [f"        {n:8} {zone[n] + zone['boost']}" for n in marks]
             out += [f"        {n:8} {zone[n]}" for n in ("spanned", "present", "managed")]
             out.append("        cma      0")
             reserve = [str(pages) for name, pages in zip(names, zone["lowmem_reserve"], strict=True) if name]
             out.append(f"        protection: ({', '.join(reserve)})")
-            values = {"nr_free_pages": free, **numa_of}
-            out += [f"      {item:<12} {values.get(item, 0)}" for item in (*ZONE_ITEMS, *NUMA_ITEMS)]
+            values = {"nr_free_pages": free, "nr_free_pages_blocks": zone.get("nr_free_blocks", 0), **numa_of}
+            out += [f"      {item:<12} {values.get(item, 0)}" for item in (*items.zone, *items.numa)]
             out.append("  pagesets")
             for cpu, pcp in sorted(zone["pcp"].items(), key=lambda p: int(p[0])):
                 out.append(f"    cpu: {cpu}")
-                out.append(f"              count: {pcp['count']}\n              high:  {pcp['high']}")
-                out.append(f"              batch: {pcp['batch']}\n  vm stats threshold: {pcp['thresh']}")
+                out += _pageset(pcp, kernel)
             out.append(f"  node_unreclaimable:  0\n  start_pfn:           {zone['start']}")
+            if kernel == "7.3":
+                out.append(f"  reserved_highatomic: {zone['reserved_highatomic']}")
+                out.append(f"  free_highatomic:     {zone['free_highatomic']}")
     return "\n".join(out) + "\n"
 
 
@@ -130,10 +177,11 @@ def buddyinfo(state: Mapping[str, Any]) -> str:
     )
 
 
-def vmstat(counters: Mapping[str, int]) -> str:
-    """`/proc/vmstat` with these counters; every other one is 0."""
+def vmstat(counters: Mapping[str, int], kernel: str = "6.12") -> str:
+    """`/proc/vmstat` of this kernel series with these counters; every other one is 0."""
     need("counters", counters, Mapping)
-    names = (*ZONE_ITEMS, *NUMA_ITEMS, *NODE_ITEMS, *EVENT_ITEMS)
+    items = items_of(kernel)
+    names = (*items.zone, *items.numa, *items.node, *items.event)
     return "".join(f"{name} {counters.get(name, 0)}\n" for name in names)
 
 
