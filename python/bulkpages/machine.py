@@ -22,6 +22,7 @@ from bulkpages.threads import Run, run
 if TYPE_CHECKING:
     from bulkpages.formats.trace import TraceText
     from bulkpages.fragmentation import Fragmentation
+    from bulkpages.why import Explanation
 
 __all__ = ["Audit", "Machine", "PerCpuPages", "Reclaim", "Zone"]
 
@@ -447,6 +448,41 @@ class Machine(_core.Machine):
         from bulkpages.formats import proc
 
         return proc.pagetypeinfo(self.snapshot())
+
+    def explain(
+        self,
+        gfp: int | str,
+        order: int = 0,
+        *,
+        nid: int | None = None,
+        cpu: int = 0,
+        bulk: int | None = None,
+    ) -> Explanation:
+        """Why a request would fail now, or how it would be served: the tests that it goes through, with their numbers.
+
+        The request is made on a copy of the machine, and so is each change that would let it succeed. Prints well;
+        `.as_dict()` has everything by name.
+
+        Args:
+            gfp: Flags, or their text, as in "GFP_KERNEL|__GFP_COMP".
+            order: Order of the block, 0 to 10.
+            nid: Node that is asked; the CPU's own when left out.
+            cpu: CPU that asks.
+            bulk: Asks for so many pages in one bulk call (v2) instead.
+
+        Raises:
+            InvalidArgument: An argument outside what the machine takes.
+
+        Example:
+            >>> import bulkpages as bp
+            >>> m = bp.Machine("64MiB", cpus=1)
+            >>> print(m.explain("GFP_KERNEL", order=10).reason)
+            The fast path finds 0.DMA32 good enough.
+        """
+        from bulkpages.why import explain
+
+        value = _core.gfp_value(gfp) if isinstance(gfp, str) else gfp
+        return explain(self, value, order, nid=nid, cpu=cpu, bulk=bulk)
 
     @contextmanager
     def trace(self) -> Iterator[list[TraceText]]:

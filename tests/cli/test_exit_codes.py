@@ -43,6 +43,7 @@ DONE: dict[str, list[str]] = {
     "stress": ["--seconds", "0.2", "--memory", "64MiB"],
     "sweep": [str(SPEC), "--output", "OUT"],
     "trace": [str(TRACE / "kmem-trace.txt.gz"), "--output", "OUT/trace.txt"],
+    "why": ["--snapshot", str(FIRST), "--gfp", "GFP_KERNEL"],
 }
 WRONG: dict[str, list[str]] = {
     "bench core": ["--runs", "0"],
@@ -66,6 +67,7 @@ WRONG: dict[str, list[str]] = {
     "stress": ["--mix", "chaos"],
     "sweep": [],
     "trace": ["missing.txt"],
+    "why": [],
 }
 
 

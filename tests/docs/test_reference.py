@@ -28,6 +28,7 @@ DOCUMENTED = [
     "bulkpages.conform",
     "bulkpages.cost",
     "bulkpages.what_if",
+    "bulkpages.why",
 ]
 # A format in several files has one page, of its package.
 DOCUMENTED += [name for name in MODULES if re.fullmatch(r"bulkpages\.formats\.\w+", name)]

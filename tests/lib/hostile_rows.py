@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bulkpages as bp
-from bulkpages import callers, conform, cost, sweep, testing, what_if
+from bulkpages import callers, conform, cost, sweep, testing, what_if, why
 from bulkpages.callers import explain, own_caller
 from bulkpages.cost.steps import COUNTS
 from bulkpages.formats import llfree, proc, recording, trace
@@ -311,6 +311,8 @@ ROWS: dict[str, Row] = {
         {"api": "v1", "nid": 0, "cpu": 1},
     ),
     f"{B}Machine.alloc_pages_bulk_refill": lambda w: (w.m.alloc_pages_bulk_refill, [K, w.a, 6], {"cpu": 1}),
+    f"{B}Machine.explain": lambda w: (w.m.explain, ["GFP_KERNEL", 1], {"nid": 0, "cpu": 0, "bulk": 2}),
+    f"{B}why.explain": lambda w: (why.explain, [w.m, bp.GFP_KERNEL, 1], {"nid": 0, "cpu": 0, "bulk": 2}),
     f"{B}Machine.drain_local_pages": lambda w: (w.m.drain_local_pages, [1], {}),
     f"{B}Machine.faults": lambda w: (
         entered(w.m.faults, w.m),

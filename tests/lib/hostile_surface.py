@@ -22,6 +22,7 @@ MODULES = [
     "bulkpages.sweep",
     "bulkpages.testing",
     "bulkpages.what_if",
+    "bulkpages.why",
 ]
 
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "stress": ("bulkpages.cli.stress", "stress"),
     "sweep": ("bulkpages.cli.sweep", "sweep"),
     "trace": ("bulkpages.cli.trace", "trace"),
+    "why": ("bulkpages.cli.why", "why"),
 }
 
 

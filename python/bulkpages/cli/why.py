@@ -1,0 +1,103 @@
+"""`bulkpages why`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bulkpages import BulkpagesError, Machine
+from bulkpages.cli.output import put_json
+from bulkpages.formats.proc import read_proc
+from bulkpages.formats.report import read_report
+from bulkpages.formats.report.request import gfp_of_names
+from bulkpages.gfp import __GFP_MOVABLE
+
+
+def _gfp(text: str, notes: list[str]) -> int:
+    """Flags as kernel text or as a number."""
+    try:
+        return int(text, 0)
+    except ValueError:
+        value = gfp_of_names(text, notes)
+    unknown = [note for note in notes if "is not modelled" in note]
+    if unknown:
+        raise click.UsageError(f"--gfp {text}: {unknown[0]}")
+    return value
+
+
+def _of_report(
+    path: str, nth: int, gfp: int | None, order: int | None
+) -> tuple[Machine, int | None, int | None, list[str]]:
+    """The machine of a report, with the report's request where the options leave it open."""
+    found = read_report(Path(path), nth)
+    if found.request is not None:
+        gfp = found.request.gfp if gfp is None else gfp
+        order = found.request.order if order is None else order
+    if gfp is not None and not gfp & __GFP_MOVABLE:
+        # CMA blocks serve movable pages only.
+        found = read_report(Path(path), nth, cma=False)
+    return Machine.from_snapshot(found.snapshot), gfp, order, found.notes
+
+
+@click.command()
+@click.argument("report", required=False, type=click.Path())
+@click.option("--nth", type=click.IntRange(min=1), default=1, help="Which report, where the log has several; from 1.")
+@click.option("--proc", type=click.Path(), help="The state is that of the /proc files in this directory instead.")
+@click.option("--snapshot", type=click.Path(), help="The state is that of a recording or a snapshot instead.")
+@click.option("--gfp", "gfp_text", help='Flags, as in "GFP_KERNEL|__GFP_COMP" or 0xcc0; the report\'s when left out.')
+@click.option("--order", type=click.IntRange(0, 10), help="Order of the block; the report's when left out, else 0.")
+@click.option("--nid", type=click.IntRange(min=0), help="Node that is asked; the CPU's own when left out.")
+@click.option("--cpu", type=click.IntRange(min=0), default=0, help="CPU that asks.")
+@click.option("--bulk", type=click.IntRange(min=1), help="Ask for so many pages in one bulk call.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def why(
+    report: str | None,
+    nth: int,
+    proc: str | None,
+    snapshot: str | None,
+    gfp_text: str | None,
+    order: int | None,
+    nid: int | None,
+    cpu: int,
+    bulk: int | None,
+    as_json: bool,
+) -> None:
+    r"""Say why a request fails: which zone lacks what, and which change would let it succeed.
+
+    The state and the request are those of REPORT: what the kernel logged when an allocation failed or the OOM killer
+    was invoked, as dmesg or journalctl print it. The request is then made on the emulator, on a copy of that state; so
+    is each change that is named. What reclaim would bring is not known.
+
+    Exit code 1 means that the request fails.
+
+    \b
+    bulkpages why dmesg.txt
+    bulkpages why --proc /proc --gfp GFP_KERNEL --bulk 512
+    bulkpages why --snapshot state.json --gfp "GFP_ATOMIC|__GFP_COMP" --order 3
+    """
+    if sum(source is not None for source in (report, proc, snapshot)) != 1:
+        raise click.UsageError("one state is needed: REPORT, --proc DIR or --snapshot FILE")
+    notes: list[str] = []
+    gfp = None if gfp_text is None else _gfp(gfp_text, notes)
+    try:
+        if report is not None:
+            machine, gfp, order, said = _of_report(report, nth, gfp, order)
+            notes += said
+        elif proc is not None:
+            state = read_proc(proc, cma=gfp is None or bool(gfp & __GFP_MOVABLE))
+            machine, notes = Machine.from_snapshot(state.snapshot), notes + state.notes
+        else:
+            machine = Machine.from_snapshot(snapshot or "")
+        if gfp is None:
+            raise click.UsageError("--gfp is needed: the report names no request" if report else "--gfp is needed")
+        found = machine.explain(gfp, order or 0, nid=nid, cpu=cpu, bulk=bulk)
+    except BulkpagesError as error:
+        raise click.UsageError(str(error)) from error
+    found = replace(found, notes=notes)
+    if as_json:
+        put_json(found.as_dict())
+    else:
+        click.echo(str(found), nl=False)
+    raise SystemExit(0 if found.works else 1)

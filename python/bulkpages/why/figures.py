@@ -1,0 +1,212 @@
+"""Kernel: `gfp_zone()`, `gfp_to_alloc_flags()`, `__zone_watermark_ok()` (v6.12): what a request is tested against.
+
+The figures of the tests that a request goes through, zone by zone, so that they can be shown. Whether it is served is
+not decided here: the emulator is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bulkpages import _core
+from bulkpages import gfp as flags
+from bulkpages.formats.state.place import ORDERS, TYPES
+
+__all__ = ["Attempt", "Gate", "Test", "attempts", "gate", "highest_zone", "migratetype", "test"]
+
+#: Highest order that the per-CPU lists hold, and that of huge pages.
+COSTLY, HUGE = 3, 9
+
+
+def highest_zone(gfp: int, names: Sequence[str]) -> int:
+    """`gfp_zone()`: the index of the highest zone that may serve; a zone that the kernel lacks stands for Normal."""
+    if gfp & flags.__GFP_DMA and names[0]:
+        return 0
+    if gfp & flags.__GFP_DMA32 and names[1]:
+        return 1
+    both = flags.__GFP_HIGHMEM | flags.__GFP_MOVABLE
+    if gfp & both == both or (gfp & flags.__GFP_HIGHMEM and names[3] == "HighMem"):
+        return 3
+    return 2
+
+
+def migratetype(gfp: int) -> str:
+    """`gfp_migratetype()`: the type of page that is wanted."""
+    if gfp & flags.__GFP_MOVABLE:
+        return "Movable"
+    return "Reclaimable" if gfp & flags.__GFP_RECLAIMABLE else "Unmovable"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One walk over the zones.
+
+    Attributes:
+        name: What the kernel calls it, or nearly.
+        mark: The mark that must stay free; None: no mark is tested.
+        high: Half of the mark may be used.
+        non_block: A quarter of the rest besides.
+        highatomic: High-atomic blocks may be used.
+    """
+
+    name: str
+    mark: str | None
+    high: bool = False
+    non_block: bool = False
+    highatomic: bool = False
+
+    @property
+    def reserves(self) -> bool:
+        """Whether high-atomic pages count as usable."""
+        return self.high or self.non_block or self.highatomic
+
+
+def attempts(gfp: int, order: int) -> list[Attempt]:
+    """The attempts of a request for a block, reclaim and killing apart."""
+    high = bool(gfp & flags.__GFP_HIGH)
+    may_wait = bool(gfp & flags.__GFP_DIRECT_RECLAIM)
+    non_block = not may_wait and not gfp & flags.__GFP_NOMEMALLOC
+    found = [
+        Attempt("fast path", "low"),
+        Attempt("slow path", "min", high, non_block, high and non_block and order > 0),
+    ]
+    if gfp & flags.__GFP_MEMALLOC and not gfp & flags.__GFP_NOMEMALLOC:
+        found.append(Attempt("slow path, marks ignored", None))
+    return found
+
+
+@dataclass(frozen=True)
+class Test:
+    """One zone tested for one attempt; all numbers are pages.
+
+    Attributes:
+        zone: "node.name".
+        free: Free counter.
+        highatomic: Free pages of high-atomic blocks that the request may not use.
+        block: 2^order - 1, which the block itself does not count.
+        mark: The mark with its boost, less what the flags let the request use.
+        full_mark: The mark with its boost.
+        boost: The boost.
+        reserve: What the zone keeps from requests for the highest zone.
+        short: Pages that are missing; 0 if the test passes.
+        largest: The largest free order of each type.
+        has_block: Whether a block of the order is free, of a type that the request may use.
+        lists: Pages on the executing CPU's lists.
+        held: Whether another CPU holds their lock.
+    """
+
+    zone: str
+    free: int
+    highatomic: int
+    block: int
+    mark: int | None
+    full_mark: int | None
+    boost: int
+    reserve: int
+    short: int
+    largest: Mapping[str, int]
+    has_block: bool
+    lists: int
+    held: bool
+
+    @property
+    def passes(self) -> bool:
+        """Whether the zone is tried."""
+        return self.short == 0 and self.has_block
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures, and whether the test passes."""
+        return asdict(self) | {"largest": dict(self.largest), "passes": self.passes}
+
+
+def _lowered(mark: int, attempt: Attempt) -> int:
+    if attempt.high:
+        mark -= mark // 2
+        if attempt.non_block:
+            mark -= mark // 4
+    return mark
+
+
+def _largest(zone: Mapping[str, Any]) -> dict[str, int]:
+    largest: dict[str, int] = {}
+    for order in range(ORDERS):
+        for kind, heads in zone["free"].get(str(order), {}).items():
+            if heads:
+                largest[TYPES[int(kind)]] = order
+    return largest
+
+
+def test(machine: _core.Machine, zone: Mapping[str, Any], attempt: Attempt, order: int, highest: int, cpu: int) -> Test:
+    """The figures of one zone."""
+    free = max(zone["nr_free"], 0)
+    highatomic = 0 if attempt.reserves else zone["free_highatomic"]
+    block = (1 << order) - 1
+    reserve = zone["lowmem_reserve"][highest]
+    # A request of order 0 that may use half of MIN sees through the boost.
+    boost = 0 if attempt.high and order == 0 else zone["boost"]
+    full = None if attempt.mark is None else zone[attempt.mark] + boost
+    mark = None if full is None else _lowered(full, attempt)
+    short = 0 if mark is None else max(mark + reserve + 1 - (free - highatomic - block), 0)
+    largest = _largest(zone)
+    usable = [found for kind, found in largest.items() if kind != "HighAtomic" or attempt.highatomic]
+    pcp = machine._pcp(zone["index"], cpu)
+    return Test(
+        zone=f"{zone['nid']}.{zone['name']}",
+        free=free,
+        highatomic=highatomic,
+        block=block,
+        mark=mark,
+        full_mark=full,
+        boost=boost,
+        reserve=reserve,
+        short=short,
+        largest=largest,
+        has_block=order == 0 or max(usable, default=-1) >= order,
+        lists=pcp["count"] if order <= COSTLY or order == HUGE else 0,
+        held=pcp["held"],
+    )
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The gate of a bulk call at one zone: LOW, the pages asked for and the reserve must stay; pages.
+
+    Attributes:
+        zone: "node.name".
+        usable: Free pages without high-atomic ones.
+        low: LOW with its boost.
+        pages: Pages that are asked for.
+        reserve: What the zone keeps from requests whose best zone is the preferred one.
+        short: Pages that are missing; 0 if the gate is open.
+        held: Whether another CPU holds the lock of this CPU's lists, so that the trylock fails.
+    """
+
+    zone: str
+    usable: int
+    low: int
+    pages: int
+    reserve: int
+    short: int
+    held: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures."""
+        return asdict(self)
+
+
+def gate(machine: _core.Machine, zones: Sequence[Mapping[str, Any]], pages: int, cpu: int) -> list[Gate]:
+    """`alloc_pages_bulk()`: the zones of the preferred node, up to the first that has enough."""
+    found: list[Gate] = []
+    for zone in zones:
+        if zone["nid"] != zones[0]["nid"]:
+            break
+        usable = max(zone["nr_free"], 0) - zone["free_highatomic"]
+        low, reserve = zone["low"] + zone["boost"], zone["lowmem_reserve"][zones[0]["idx"]]
+        short = max(low + pages + reserve + 1 - usable, 0)
+        held = machine._pcp(zone["index"], cpu)["held"]
+        found.append(Gate(f"{zone['nid']}.{zone['name']}", usable, low, pages, reserve, short, held))
+        if not short:
+            break
+    return found
