@@ -170,7 +170,14 @@ mod tests {
     fn steps(form: Form, shape: &str, trylock_loss: f64) -> Steps {
         let machine: Machine<Local> = Machine::boot(&BootSpec::new(32768, 1, 1)).unwrap();
         let shape = Shape::parse(shape).unwrap();
-        let fill = Fill { filler: Filler::Svc, form, shape, cold: false, trylock_loss, seed: 0 };
+        let fill = Fill {
+            filler: Filler::Caller(bulkpages_callers::Caller::Svc),
+            form,
+            shape,
+            cold: false,
+            trylock_loss,
+            seed: 0,
+        };
         fill.count(&machine, 1).unwrap().0.steps
     }
 
