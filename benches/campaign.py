@@ -12,14 +12,17 @@ import argparse
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib.resources import as_file, files
 
 import numpy as np
 
 from bulkpages import _core
-from bulkpages.compare.cells import Cell, full_cells, make_machine
-from bulkpages.compare.runner import TWINS, calibrate, trial
-from bulkpages.compare.stats import Sequential
+from bulkpages.suite.trunk.cells import Cell
+from bulkpages.suite.trunk.runner import TWINS, calibrate
+from bulkpages.suite.trunk.sequential import Sequential
+from bulkpages.suite.trunk.states import make_machine
+from bulkpages.suite.trunk.workloads import full_cells
 
 # Long enough that two per cent of its fills are many.
 TRIAL_SECONDS = 0.002
@@ -38,7 +41,7 @@ def worker(state: str, cells: list[Cell], seed: int, extra: float) -> dict[str, 
             for arm in rng.permutation(2 * TWINS):
                 form, twin = divmod(int(arm), TWINS)
                 done = round(iterations[i] * (1 + extra * form))
-                _, counts, _ = trial(machine, cells[i], cells[i].forms[0], done)
+                _, counts, _ = cells[i].trial(machine, cells[i].forms[0], done)
                 cost[cells[i].name][form, twin, block] = counts / iterations[i]
     return cost
 
@@ -55,7 +58,7 @@ def main() -> None:
     plain = [cell for cell in full_cells() if str(cell.conditions) == "as recorded" and cell.nr_pages]
     # More comparisons than workloads: the same workload again, under another name.
     cells = [
-        Cell(f"{i} {c.name}", c.nr_pages, c.hole_period, None, c.filler, c.shape, (c.forms[0], "more"))
+        replace(c, name=f"{i} {c.name}", forms=(c.forms[0], "more"))
         for i, c in ((i, plain[i % len(plain)]) for i in range(options.cells))
     ]
     sequential = Sequential()

@@ -25,6 +25,7 @@ from bulkpages.threads import Run, stress
 
 if _TYPE_CHECKING:
     from bulkpages import draw, sweep, tables, walk
+    from bulkpages.suite.face import claims, compare
     from bulkpages.traces import replay
 
 __all__ = [
@@ -45,6 +46,8 @@ __all__ = [
     "Zone",
     "__version__",
     "callers",
+    "claims",
+    "compare",
     "draw",
     "explore",
     "replay",
@@ -57,6 +60,8 @@ __all__ += _gfp.__all__
 
 # Modules that need NumPy and more, and what stands in one of them: who does not ask for them does not wait for them.
 _LATER = {
+    "claims": "suite.face",
+    "compare": "suite.face",
     "draw": None,
     "replay": "traces",
     "sweep": None,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
@@ -27,6 +29,15 @@ def processors() -> list[int]:
 def _worker_starts() -> None:
     # An interrupt is the parent's business: processes that are nearly done may finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Nobody waits for a worker whose parent was killed.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 @contextlib.contextmanager

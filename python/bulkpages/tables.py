@@ -234,27 +234,63 @@ def comparison(results: Mapping[str, Any] | str | Path) -> Table:
     """The rows of a comparison: one for each workload and form against the first form.
 
     Args:
-        results: What `results.json` of `bulkpages compare` holds, or its path or its folder's.
+        results: What `results.json` of `bulkpages compare` holds, or its path or its folder's; or the timings of a
+            caller of one's own.
 
     Raises:
         BulkpagesError: The file cannot be read or is of another schema.
 
     Returns:
-        `base_counts`, `form_counts` (clock counts per unit), `ratio`, `low`, `high`, `verdict`, and slot tests and
-        writes per unit of both.
+        `verdict`, and slot tests and writes per unit of both forms. Of a comparison also kernel instructions per unit
+        (`base_instructions`, `form_instructions`, their `source`, the difference `percent` with `low` and `high`). Of
+        timings, and of a comparison with them (there with `time_` before the name): `base_counts`, `form_counts`
+        (clock counts of the emulator per unit), `ratio`, `low`, `high`, `verdict`.
     """
     if isinstance(results, (str, Path)):
-        from bulkpages.compare.results import load
+        from bulkpages.suite.trunk.results import load
 
-        path = Path(results)
-        results = load(path / "results.json" if path.is_dir() else path)
-    rows = []
-    for row in cast("Sequence[Mapping[str, Any]]", results["rows"]):
-        found = {name: row[name] for name in ("name", "base", "form", "unit", "nr_pages", "holes", "conditions")}
-        found |= {f"{which}_counts": row["cost"][which]["counts"] for which in ("base", "form")}
-        found |= {"ratio": row["ratio"], "low": row["interval"][0], "high": row["interval"][1]}
-        found |= {"verdict": row["verdict"]}
-        for count in ("slot_tests", "slot_writes"):
-            found |= {f"{which}_{count}": float(row["counts"][which][count]) for which in ("base", "form")}
-        rows.append(found)
-    return Table.from_rows(rows, title="comparison")
+        results = load(Path(results))
+    rows = cast("Sequence[Mapping[str, Any]]", results["rows"])
+    if "timing" not in results:
+        return Table.from_rows([_what(row) | _timed(row) | _slots(row) for row in rows], title="comparison")
+    timing = results["timing"]
+    timed = {row["name"]: row for row in timing["rows"]} if timing else {}
+    found = []
+    for row in rows:
+        line = _what(row) | {"verdict": row["verdict"]} | _instructions(row) | _slots(row)
+        if row["name"] in timed:
+            line |= {f"time_{name}": value for name, value in _timed(timed[row["name"]]).items()}
+        found.append(line)
+    return Table.from_rows(found, title="comparison")
+
+
+def _what(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("name", "base", "form", "unit", "nr_pages", "holes", "conditions")}
+
+
+def _timed(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = {f"{which}_counts": row["cost"][which]["counts"] for which in ("base", "form")}
+    low, high = row["interval"]
+    return found | {"ratio": row["ratio"], "low": low, "high": high, "verdict": row["verdict"]}
+
+
+def _instructions(row: Mapping[str, Any]) -> dict[str, Any]:
+    found = row["instructions"]
+    if not found:
+        return dict.fromkeys(("base_instructions", "form_instructions", "source", "percent", "low", "high"))
+    percent = found["percent"]
+    return {
+        **{f"{which}_instructions": found[which]["estimate"] for which in ("base", "form")},
+        "source": found["source"],
+        "percent": percent["estimate"],
+        "low": percent["low"],
+        "high": percent["high"],
+    }
+
+
+def _slots(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        f"{which}_{count}": float(row["counts"][which][count])
+        for count in ("slot_tests", "slot_writes")
+        for which in ("base", "form")
+    }

@@ -93,7 +93,7 @@ def _run(command: str, *arguments: str) -> tuple[int, str, str]:
 
 def test_every_command_is_tried() -> None:
     assert set(WRONG) == set(LEAVES)
-    # claims measures for 20 s, and is tried where there are results; a script is no data; a kernel takes minutes.
+    # claims has its test in tests/compare; a script is no data; a kernel takes minutes.
     elsewhere = {"claims", "completion", "kernel bench", "kernel build", "kernel check"}
     assert set(DONE) | elsewhere == set(LEAVES)
     assert sorted(COMMANDS) == main.list_commands(click.Context(main))

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bulkpages.compare.cells import Cell
-from bulkpages.compare.stats import Sequential, null_runs, spend
+from bulkpages.suite.trunk.cells import BulkLoop
+from bulkpages.suite.trunk.sequential import Sequential
+from bulkpages.suite.trunk.stats import null_runs, spend
 
 LOOKS = 3
 PROCESSES = 6
@@ -28,7 +29,7 @@ def simulate(rng: np.random.Generator, ratio: float, layout: float = 0.0) -> npt
 def campaign(seed: int, ratio: float, *, cells: int = 1, layout: float = 0.0) -> Sequential:
     """All looks at some cells, data growing between them, as the runner takes them."""
     rng = np.random.Generator(np.random.PCG64(seed))
-    all_cells = [Cell(f"c{i}", 64) for i in range(cells)]
+    all_cells = [BulkLoop(name=f"c{i}", nr_pages=64) for i in range(cells)]
     cost: dict[str, list[npt.NDArray[np.float64]]] = {cell.name: [] for cell in all_cells}
     sequential = Sequential()
     sequential.prepare(all_cells, LOOKS, 0.01)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bulkpages.compare.stats import alpha_for, compare, null_runs
+from bulkpages.suite.trunk.stats import alpha_for, compare, null_runs
 
 PROCESSES, SAMPLES = 8, 60
 

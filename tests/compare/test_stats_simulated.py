@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from bulkpages.compare.stats import alpha_for, compare, median_interval
+from bulkpages.suite.trunk.stats import alpha_for, compare, median_interval
 
 Costs = npt.NDArray[np.float64]
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bulkpages.compare.cells import Cell
 from bulkpages.errors import KernelError
 from bulkpages.kernel import Kernel, rows
 from bulkpages.kernel import bench as benching
 from bulkpages.kernel.bench import bench, instructions
 from bulkpages.kernel.cells import REPEATS, measured_cells
 from bulkpages.kernel.text import bench_text
+from bulkpages.suite.trunk.cells import Cell
 
 OUTPUT = (Path(__file__).parent / "outputs" / "native-6.12.txt").read_text()
 NAMES = ("null-64", "svc-small-rpc", "page_pool03_slow")

@@ -122,5 +122,5 @@ def test_which_cells_a_patch_reaches() -> None:
 
     assert reached("elsewhere.mbox") == set()
     assert {"null-64", "page_pool03_slow", "xfs-4"} <= reached("output-only.mbox")
-    assert {cell.filler for cell in reached_cells(["fs/xfs/xfs_buf.c"])} == {"xfs_buf_alloc_pages"}
+    assert {cell.caller for cell in reached_cells(["fs/xfs/xfs_buf.c"])} == {"xfs_buf_alloc_pages"}
     assert {cell.bench is not None for cell in reached_cells(["net/core/page_pool.c"])} == {True}

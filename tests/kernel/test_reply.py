@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from bulkpages.compare.stats import Comparison, NullRuns
 from bulkpages.conform import Difference
 from bulkpages.kernel.bench import Bench, Row
 from bulkpages.kernel.build import Kernel
@@ -14,6 +13,7 @@ from bulkpages.kernel.patches import read_patches
 from bulkpages.kernel.reply import reply, write_review
 from bulkpages.kernel.review import Review
 from bulkpages.kernel.semantics import Witness
+from bulkpages.suite.trunk.stats import Comparison, NullRuns
 
 MAIL = Path(__file__).parent / "patches" / "slower.mbox"
 BEFORE = Kernel(Path("before"), "6.12.117", "/sources", (), "null_only", {}, True, "", "1", "gcc 12")

@@ -83,13 +83,21 @@ def test_every_folder_is_named() -> None:
 
 
 def test_every_module_of_the_comparison_that_is_named_exists() -> None:
-    row = next(
-        line for line in text("ARCHITECTURE.md").splitlines() if line.startswith("| `python/bulkpages/compare` |")
-    )
-    modules = re.findall(r"`(\w+)`", row.split("|")[2])
-    assert len(modules) > 8
-    for module in modules:
-        assert (ROOT / "python" / "bulkpages" / "compare" / f"{module}.py").is_file(), module
+    rows = [line for line in text("ARCHITECTURE.md").splitlines() if line.startswith("| `python/bulkpages/suite")]
+    modules = [module for row in rows for module in re.findall(r"`(\w+)`", row.split("|")[2])]
+    assert len(modules) > 20
+    known = {path.stem for path in (ROOT / "python" / "bulkpages" / "suite").rglob("*.py")}
+    assert set(modules) - known == set()
+
+
+def test_the_suite_has_no_way_up() -> None:
+    """Trunk, experiments and output: each may use those before it."""
+    rooms = ["trunk", "experiments", "output"]
+    for room in rooms:
+        for path in (ROOT / "python" / "bulkpages" / "suite" / room).rglob("*.py"):
+            used = re.findall(r"bulkpages\.suite\.(\w+)", path.read_text())
+            above = {*rooms[rooms.index(room) + 1 :], "run", "face", "between"}
+            assert not above & set(used), path
 
 
 @pytest.mark.parametrize("page", [*PAGES, "README.md"])

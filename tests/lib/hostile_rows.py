@@ -435,6 +435,7 @@ ROWS: dict[str, Row] = {
     f"{C}explain.explain": _explained,
     f"{C}own_caller.patterns": lambda w: (own_caller.patterns, [2], {}),
     f"{B}conform.conform": lambda w: (conform.conform, [RECORDING], {}),
+    f"{B}claims": lambda w: (bp.claims, ["52-51"], {}),
     f"{B}formats.llfree.write_llfree": lambda w: (
         llfree.write_llfree,
         [w.folder / "a.bin", [llfree.LlfreeEvent(0, 1, 2, 1, 0, K, 1)], 2],
@@ -527,6 +528,7 @@ EXEMPT = {
     f"{C}Env": "made by Own.run; nobody else makes one",
     f"{C}Slots": "made by Own.run; nobody else makes one",
     f"{C}Own.compare": "measures in processes of its own for seconds; what it is given are shapes, as Own.counts is",
+    f"{B}compare": "each call counts for a while; tests/compare gives it wrong names and numbers",
     f"{C}Semantics.wants": "the user writes it",
     f"{C}Semantics.fill": "called by Env and Semantics.__call__, which have rows",
     f"{C}Semantics.result": "called by Env and Semantics.__call__, which have rows",

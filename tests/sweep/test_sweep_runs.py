@@ -12,7 +12,7 @@ import pytest
 from sweeps import SLOW, same, serial
 
 from bulkpages import BulkpagesError, sweep
-from bulkpages.compare import runner
+from bulkpages.suite.trunk import runner
 from bulkpages.sweep import cycles, engine
 from bulkpages.sweep.journal import Done, Journal
 from bulkpages.sweep.unit import COLUMNS, Part

@@ -92,19 +92,20 @@ def measure(
         snapshot: As for `Own.compare`.
         progress: As for `Own.compare`.
     """
-    from bulkpages.compare.cells import Cell, Conditions, make_machine
-    from bulkpages.compare.results import analyse
-    from bulkpages.compare.runner import BLOCKS, TRIAL_SECONDS, Plan, run
     from bulkpages.provenance import provenance
     from bulkpages.states import shipped_state
+    from bulkpages.suite.trunk.cells import Cell, OwnFill
+    from bulkpages.suite.trunk.runner import BLOCKS, TRIAL_SECONDS, Plan, run
+    from bulkpages.suite.trunk.states import AS_RECORDED, make_machine
+    from bulkpages.suite.trunk.timing import analyse
 
     with shipped_state() as shipped:
         path = Path(snapshot) if snapshot is not None else shipped
-        cells = []
+        cells: list[Cell] = []
         for shape, label in inputs.items():
-            streams = dict(record(shape, make_machine(str(path), Conditions())))
+            streams = dict(record(shape, make_machine(str(path), AS_RECORDED)))
             forms = tuple(streams)
-            cells.append(Cell(f"{name} {label}", len(shape), filler=name, shape=shape, forms=forms, streams=streams))
+            cells.append(OwnFill(name=f"{name} {label}", filler=name, pattern=shape, forms=forms, streams=streams))
         plan = Plan(
             cells,
             path,

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from bulkpages import Machine, _core
 from bulkpages.cli.output import progress_bar, put_json
-from bulkpages.compare.cells import Cell
-from bulkpages.compare.kernel import kernel_row
+from bulkpages.provenance import provenance
+from bulkpages.suite.trunk.kernel import EPYC, XEON, loop_cycles, loops_of
 
 
 @click.group()
@@ -43,8 +43,8 @@ def core(runs: int, locks: str, as_json: bool) -> None:
     r"""Every row of the kernel's timings.json, measured on the emulator.
 
     Prints to stdout what a page or an operation costs here, in clock counts, and what the kernel's own functions
-    needed. The two are no answer to each other: work around the calls differs. For v1 against v2 see
-    `bulkpages compare`.
+    needed, if they were measured on a processor named as this one. The two are no answer to each other: work around the
+    calls differs. For mainline against patched see `bulkpages compare`.
 
     \b
     bulkpages bench core
@@ -102,20 +102,33 @@ def core(runs: int, locks: str, as_json: bool) -> None:
         put_json(out)
         return
     table = Table(box=None, pad_edge=False)
-    for name in ("api", "workload", "cycles", "with frees", "kernel's cycles"):
+    measured = loops_of(provenance()["cpu"])
+
+    def kernel(api: str, nr_pages: int = 0, hole_period: int = 0, bench: str | None = None) -> list[str]:
+        if measured is None:
+            return []
+        cycles = loop_cycles(api, nr_pages, hole_period, bench=bench, data=measured)
+        return ["-" if cycles is None else f"{cycles:.2f}"]
+
+    # Another processor's cycles are no answer to these.
+    columns = ("api", "workload", "cycles", "with frees", *(["kernel's cycles"] if measured else []))
+    for name in columns:
         table.add_column(name, justify="left" if name in ("api", "workload") else "right", no_wrap=True)
     for row in out["bulk"]:
-        kernel = kernel_row(Cell("", row["nr_pages"], row["hole_period"]), row["api"])
         holes = f", every {row['hole_period']} a hole" if row["hole_period"] else ""
         table.add_row(
             row["api"],
             f"{row['nr_pages']} slots{holes}",
             f"{row['alloc_cycles_per_page']['median']:.2f}",
             f"{row['alloc_and_free_cycles_per_page']['median']:.2f}",
-            f"{kernel['cycles']:.2f}" if kernel else "-",
+            *kernel(row["api"], row["nr_pages"], row["hole_period"]),
         )
     for row in out["page_pool"]:
-        kernel = kernel_row(Cell("", bench=row["bench"]), row["api"])
         cycles = f"{row['cycles_per_op']['median']:.2f}"
-        table.add_row(row["api"], row["bench"], cycles, cycles, f"{kernel['cycles']:.2f}" if kernel else "-")
-    Console().print(table)
+        table.add_row(row["api"], row["bench"], cycles, cycles, *kernel(row["api"], bench=row["bench"]))
+    console = Console()
+    console.print(table)
+    if measured is None:
+        console.print(
+            f"The kernel's own cycles are known on {XEON} and {EPYC}, not on this processor.", highlight=False
+        )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import secrets
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,17 +20,27 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from bulkpages import BulkpagesError
 from bulkpages.cli import INTERRUPTED
-from bulkpages.cli.output import progress_bar
-from bulkpages.compare.cells import Cell, full_cells, quick_cells, select
-from bulkpages.compare.report import write
-from bulkpages.compare.results import analyse, load, restore
-from bulkpages.compare.runner import BLOCKS, TRIAL_SECONDS, Plan, Run, run
-from bulkpages.compare.text import print_screen
+from bulkpages.cli.output import progress_bar, put_json
 from bulkpages.provenance import provenance
-from bulkpages.states import SHIPPED_STATE, shipped_state
+from bulkpages.suite.run import (
+    FULL_SECONDS,
+    MAX_SEED,
+    QUICK_SECONDS,
+    Progress,
+    Request,
+    choose,
+    exact,
+    state_file,
+    timed,
+)
+from bulkpages.suite.trunk.folder import Folder
+from bulkpages.suite.trunk.results import load
+from bulkpages.suite.trunk.workloads import all_cells
 
-MAX_SEED = 2**32 - 1
-QUICK_SECONDS, FULL_SECONDS = 30.0, 660.0
+# Of the terminal where there is none.
+WIDTH = 150
+# What must be the same for times to belong together.
+SAME = ("bulkpages", "commit", "rustc", "cpu")
 
 
 class Share(click.ParamType[float]):
@@ -66,93 +76,46 @@ class Duration(click.ParamType[float]):
         return seconds
 
 
-def _all_cells() -> dict[str, Cell]:
-    """Every workload there is, by name; the full one where quick has fewer forms of it."""
-    return {cell.name: cell for cell in quick_cells() + full_cells()}
-
-
-def _choose(quick: bool, patterns: tuple[str, ...]) -> list[Cell]:
-    cells = quick_cells() if quick else full_cells()
-    if not patterns:
-        return cells
-    chosen, unknown = select(patterns, list(_all_cells().values()))
-    if unknown:
-        raise click.UsageError(f"no workload {unknown[0]!r}; --list shows them")
-    return chosen
-
-
-def _writable(folder: Path) -> None:
-    """Before anything is measured: a run should not end at a folder that cannot be made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise click.UsageError(f"output {folder}: {error.strerror or error}") from error
-
-
-def _resumed(folder: Path, where: dict[str, Any]) -> dict[str, Any]:
-    try:
-        found = load(folder / "results.json")
-    except BulkpagesError as error:
-        raise click.UsageError(str(error)) from error
-    if found["complete"]:
-        raise click.UsageError(f"{folder / 'results.json'} is complete: there is nothing to go on with")
-    for key in ("bulkpages", "commit", "rustc", "cpu"):
-        if found["provenance"][key] != where[key]:
-            raise click.UsageError(
-                f"{folder / 'results.json'} was measured with {key} {found['provenance'][key]!r}, and here it is "
-                f"{where[key]!r}: times would not belong together"
-            )
-    return found
-
-
-@contextlib.contextmanager
-def _snapshot(path: str | None) -> Iterator[Path]:
-    if path and path != SHIPPED_STATE:
-        yield Path(path)
-    else:
-        with shipped_state() as shipped:
-            yield shipped
-
-
-def _measure(plan: Plan, earlier: Run | None) -> Run:
-    bar = progress_bar(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:.0f} of {task.total:.0f} s"),
-        TimeElapsedColumn(),
-    )
-    with bar:
-        task = bar.add_task("measuring", total=plan.seconds)
-        return run(
-            plan,
-            earlier,
-            lambda seconds, what: bar.update(task, completed=min(seconds, plan.seconds), description=what),
+@contextmanager
+def _bar(what: str, total: float, unit: str) -> Iterator[tuple[Progress, Any]]:
+    """A progress bar as a function of how far and what, and its console."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn(unit), TimeElapsedColumn())
+    with progress_bar(*columns) as bar:
+        task = bar.add_task(what, total=total)
+        yield (
+            lambda done, now: bar.update(task, completed=min(done, total), description=now),
             lambda line: bar.console.print(line, highlight=False, soft_wrap=True),
         )
 
 
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
+
+
 @click.command()
-@click.option("--quick", is_flag=True, help="A first answer, in under a minute.")
+@click.option("--quick", is_flag=True, help="A first answer: fewer workloads, and half a minute of timing.")
+@click.option(
+    "--no-timing", is_flag=True, help="Only what is the same on every machine: counts and kernel instructions."
+)
 @click.option("--snapshot", type=click.Path(), help="Kernel state to load: a recording or a snapshot.")
 @click.option("--output", type=click.Path(), help="Folder for report.html, results.json and reply.txt.")
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Of the order of trials; chosen when left out.")
-@click.option("--effect", type=Share(), default="1%", show_default=True, help="Smallest effect of interest.")
-@click.option("--budget", type=Duration(), help="Time to measure, as 45s or 10m; 30s with --quick, else 11m.")
-@click.option("--processes", type=click.IntRange(1, 10_000), help="Processes of each workload, in place of a budget.")
-@click.option("--only", multiple=True, metavar="PATTERN", help="Only workloads of these names, as null-* (repeatable).")
-@click.option("--cell", "also", multiple=True, hidden=True)
-@click.option("--list", "listing", is_flag=True, help="List the workloads and end.")
-@click.option("--resume", type=click.Path(), help="Go on with the interrupted run in this folder.")
-@click.option("--instructions", is_flag=True, help="Count instructions with valgrind too (takes minutes).")
+@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Of the order of trials; drawn and printed if left out.")
+@click.option("--effect", type=Share(), default=0.01, show_default="1%", help="Smallest effect of interest.")
+@click.option("--budget", type=Duration(), help="Time to measure emulator time: 5m, 45s, ... (30s quick, 11m full).")
+@click.option("--processes", type=click.IntRange(1, 1000), help="Processes for each workload, in place of a time.")
+@click.option("--only", multiple=True, metavar="NAME", help="Only this workload; patterns as of files (repeatable).")
+@click.option("--cell", "also", multiple=True, metavar="NAME", hidden=True)
+@click.option("--list", "listing", is_flag=True, help="Print the workloads and stop.")
+@click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the interrupted run in this folder.")
+@click.option("--instructions", is_flag=True, help="Count the emulator's own instructions with valgrind, too.")
 @click.option("--baseline", type=click.Path(), help="An earlier results.json of bulkpages: has anything got slower?")
-@click.option("--merge", is_flag=True, help="Merge the results.json files that follow into one forest plot.")
+@click.option("--merge", is_flag=True, help="Merge the timings of the results.json files that follow.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
 @click.argument("bundles", nargs=-1, type=click.Path())
 def compare(
     quick: bool,
+    no_timing: bool,
     snapshot: str | None,
     output: str | None,
     seed: int | None,
@@ -169,166 +132,232 @@ def compare(
     as_json: bool,
     bundles: tuple[str, ...],
 ) -> None:
-    r"""Compare v1 and v2 of alloc_pages_bulk(): the cross-version suite.
+    r"""Compare mainline and patched alloc_pages_bulk() and their callers.
 
-    Runs every form of the API and of its callers on the state of a real kernel, interleaved, over fresh processes, with
-    each form against itself beside it, and says what differs. Writes report.html, results.json and reply.txt into
-    --output (results/TIME if left out), and prints table and verdicts to stdout. An interrupted run goes on with
-    --resume.
+    First, in seconds, what is the same on every machine: slot work, kernel instructions (measured, or predicted from
+    exact counts) and the verdicts that rest on them. Then the emulator's own time on this machine, each form against
+    itself beside it. Writes report.html, results.json and reply.txt into --output (results/TIME if left out), and
+    prints the answer to stdout. What was measured is kept on the way: --resume goes on after any interruption.
 
     \b
-    bulkpages compare --quick
-    bulkpages compare --budget 10m --effect 0.5% --output results/v2
+    bulkpages compare --quick --no-timing
+    bulkpages compare --budget 10m --effect 0.5% --output results/patched
     bulkpages compare --quick --only 'svc-*' --json
     """
+    names = only + also
     if listing:
-        _list(quick, only + also, as_json)
+        _list(Request(choose(quick, names), quick=quick), as_json)
         return
     started = datetime.now(UTC)
+    place = Path(output) if output else _new_folder(started)
     if merge:
-        _merge(bundles, Path(output) if output else Path("results") / started.strftime("%Y%m%d-%H%M%S"), as_json)
+        _merge(bundles, place, as_json)
         return
     if bundles:
         raise click.UsageError("files are for --merge; name an output folder with --output")
-    clock = time.perf_counter()
-    where = provenance()
+    if no_timing and (given := _timing_options(budget, processes, resume, instructions, baseline)):
+        raise click.UsageError(f"--no-timing leaves nothing for {given}")
     # Read before anything is measured, like every other input.
-    earlier_bulkpages = _load(Path(baseline)) if baseline else None
-    before = _resumed(Path(resume), where) if resume else None
-    if before is not None:
-        quick, seed, effect = before["quick"], before["seed"], before["method"]["effect"]
-        snapshot = before["snapshot_path"]
-        folder = Path(resume or ".")
-        known = _all_cells()
-        cells = [replace(known[name], forms=tuple(forms)) for name, forms in before["state"]["cells"]]
-        budget, processes = before["method"]["budget_seconds"], before["method"]["processes_asked"]
-    else:
-        cells = _choose(quick, only + also)
-        folder = Path(output) if output else Path("results") / started.strftime("%Y%m%d-%H%M%S")
-    if seed is None:
-        seed = secrets.randbelow(MAX_SEED + 1)
-    _writable(folder)
-    with _snapshot(snapshot) as path:
-        plan = Plan(
-            cells,
-            path,
-            blocks=BLOCKS,
-            trial_seconds=TRIAL_SECONDS,
-            seed=seed,
-            seconds=budget or (QUICK_SECONDS if quick else FULL_SECONDS),
-            looks=2 if quick else 4,
-            effect=effect,
-            processes=processes,
-            strict=budget is not None and before is None,
-        )
-        try:
-            measured = _measure(plan, restore(before) if before else None)
-        except BulkpagesError as error:
-            raise click.UsageError(str(error)) from error
-        results = analyse(plan, measured, where)
-        results["snapshot"] = Path(snapshot).name if snapshot else SHIPPED_STATE
-        results["snapshot_path"] = snapshot
-        results["quick"] = quick
-        results["started"] = before["started"] if before else started.isoformat(timespec="seconds")
-        words = ["bulkpages compare", "--quick" if quick else "", *(f"--only '{name}'" for name in only + also)]
-        words += [f"--effect {effect:.4g}" if effect != 0.01 else "", f"--budget {budget:.0f}s" if budget else ""]
-        words += [f"--processes {processes}" if processes else ""]
-        words += [f"--snapshot {snapshot}" if snapshot else "", f"--seed {seed}"]
-        results["command"] = before["command"] if before else " ".join(word for word in words if word)
-        if not measured.interrupted:
-            _add(results, plan, measured, instructions)
-    if earlier_bulkpages is not None:
-        from bulkpages.compare.regress import regressions
-
-        results["baseline"] = regressions(earlier_bulkpages, results)
-    results["seconds"] = round(time.perf_counter() - clock, 2)
+    against = load(Path(baseline)) if baseline else None
+    if against and not against["timing"]:
+        raise click.UsageError(f"{baseline} was run with --no-timing: there is nothing to set times against")
+    clock = time.perf_counter()
     try:
-        paths = write(results, folder)
-    except OSError as error:
-        raise click.ClickException(f"output {folder}: {error.strerror or error}") from error
-    if as_json:
-        click.echo(json.dumps(results, indent=1))
-    else:
-        console = Console()
-        if not console.is_terminal:
-            console = Console(width=200)
-        print_screen(results, console)
-        console.print(
-            f"{time.perf_counter() - clock:.0f} s, seed {seed}. Written: {', '.join(map(str, paths))}", soft_wrap=True
-        )
-    if measured.interrupted:
-        click.echo(f"interrupted; go on with: bulkpages compare --resume {folder}", err=True)
-        sys.exit(INTERRUPTED)
-    if results.get("baseline", {}).get("slower"):
-        sys.exit(1)
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        return load(path / "results.json" if path.is_dir() else path)
+        with Folder(Path(resume) if resume else place, resume=bool(resume)) as folder:
+            if resume:
+                assert folder.earlier is not None
+                results, request = folder.earlier, _resumed(folder.earlier, folder.path)
+            else:
+                request = Request(
+                    choose(quick, names),
+                    chosen=bool(names),
+                    quick=quick,
+                    snapshot=snapshot,
+                    seed=secrets.randbelow(MAX_SEED + 1) if seed is None else seed,
+                    effect=effect,
+                    seconds=budget,
+                    processes=processes,
+                    instructions=instructions,
+                )
+                results = {}
+            with state_file(request.snapshot) as state:
+                results = results or _answered(request, state, started, names, not no_timing)
+                _run(request, state, results, folder, against, clock, as_json, timing=not no_timing)
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
 
 
-def _add(results: dict[str, Any], plan: Plan, measured: Run, instructions: bool) -> None:
-    """What is measured once at the end: growth, windows, contention, the kernel's published figures, the claims."""
-    from bulkpages.compare.claims import judge
-    from bulkpages.compare.contention import contention
-    from bulkpages.compare.growth import growth
-    from bulkpages.compare.published import published
-    from bulkpages.compare.windows import windows
-
-    results["growth"] = growth()
-    try:
-        results["windows"] = windows(str(plan.snapshot))
-    except BulkpagesError as error:
-        results["skipped"]["windows"] = str(error)
-    try:
-        results["contention"] = contention(plan.seed, min(1, plan.seconds / QUICK_SECONDS))
-    except BulkpagesError as error:
-        results["skipped"]["contention"] = str(error)
-    results["published"] = published(results)
-    results["claims"] = judge(results)
-    if instructions:
-        from bulkpages.compare.instructions import count_instructions
-
-        found = count_instructions([cell for cell in plan.cells if cell.name in measured.cost])
-        if isinstance(found, str):
-            results["skipped"]["instructions"] = found
-        else:
-            results["instructions"] = found
+def _new_folder(started: datetime) -> Path:
+    """A folder that is not there yet."""
+    name = started.strftime("%Y%m%d-%H%M%S")
+    places = [Path("results") / (name if not i else f"{name}-{i + 1}") for i in range(100)]
+    return next((place for place in places if not place.exists()), places[-1])
 
 
-def _list(quick: bool, patterns: tuple[str, ...], as_json: bool) -> None:
-    cells = _choose(quick, patterns)
+def _timing_options(
+    budget: float | None, processes: int | None, resume: str | None, instructions: bool, baseline: str | None
+) -> str:
+    given = {
+        "--budget": budget,
+        "--processes": processes,
+        "--resume": resume,
+        "--instructions": instructions,
+        "--baseline": baseline,
+    }
+    return ", ".join(name for name, value in given.items() if value)
+
+
+def _answered(request: Request, state: Path, started: datetime, names: tuple[str, ...], timing: bool) -> dict[str, Any]:
+    """The exact part of a result, and whose it is."""
+    with _bar("counting", 1.0, "{task.percentage:.0f} %") as (progress, _):
+        found = exact(request, state, progress)
+    return found | {
+        "seed": request.seed if timing else None,
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": None,
+        "command": request.command(names, timing),
+        "provenance": provenance(),
+        "snapshot_path": request.snapshot,
+        "complete": not timing,
+        # What goes on after an interruption needs to know what was asked.
+        "asked": {
+            "cells": [[cell.name, list(cell.forms)] for cell in request.cells],
+            "chosen": request.chosen,
+            "budget": request.seconds,
+            "processes": request.processes,
+            "instructions": request.instructions,
+        },
+    }
+
+
+def _resumed(earlier: dict[str, Any], folder: Path) -> Request:
+    """What the interrupted run was asked."""
+    where = provenance()
+    for key in SAME:
+        if earlier["provenance"][key] != where[key]:
+            raise click.UsageError(
+                f"{folder / 'results.json'} was measured with {key} {earlier['provenance'][key]!r}, and here it is "
+                f"{where[key]!r}: times would not belong together"
+            )
+    known, asked = all_cells(), earlier["asked"]
+    return Request(
+        [replace(known[name], forms=tuple(forms)) for name, forms in asked["cells"]],
+        chosen=asked["chosen"],
+        quick=earlier["quick"],
+        snapshot=earlier["snapshot_path"],
+        seed=earlier["seed"],
+        effect=earlier["effect"],
+        seconds=asked["budget"],
+        processes=asked["processes"],
+        instructions=asked["instructions"],
+    )
+
+
+def _run(
+    request: Request,
+    state: Path,
+    results: dict[str, Any],
+    folder: Folder,
+    against: dict[str, Any] | None,
+    clock: float,
+    as_json: bool,
+    *,
+    timing: bool,
+) -> None:
+    """Prints and writes the exact answer, then times, then prints and writes the rest."""
+    from bulkpages.suite.output.screen import print_answer, print_timing
+    from bulkpages.suite.output.write import write
+
+    console = _console()
+    if not as_json:
+        print_answer(results, console)
+    if not timing:
+        results["seconds"] = round(time.perf_counter() - clock, 2)
+    # Whether all outputs can be written shows here, before the long part.
+    paths = _write(write, results, folder)
+    interrupted = False
+    if timing:
+        total = request.seconds or (QUICK_SECONDS if request.quick else FULL_SECONDS)
+        with _bar("measuring emulator time", total, "{task.completed:.0f} of {task.total:.0f} s") as (progress, say):
+            section, measured = timed(
+                request,
+                state,
+                results["provenance"],
+                earlier=results["timing"],
+                progress=progress,
+                say=say,
+                keep=lambda sofar: _keep(folder, results | {"timing": sofar}, say),
+            )
+        if against:
+            from bulkpages.suite.between.regress import regressions
+
+            section["baseline"] = regressions(against["timing"], section)
+        interrupted = measured.interrupted
+        results |= {"timing": section, "complete": not interrupted, "seconds": round(time.perf_counter() - clock, 2)}
+        if not as_json:
+            print_timing(results, console)
     if as_json:
-        found = [
-            {"name": c.name, "forms": c.forms, "slots": c.nr_pages, "holes": c.holes, "conditions": str(c.conditions)}
-            for c in cells
-        ]
-        click.echo(json.dumps(found, indent=1))
+        put_json(results)
+    if timing:
+        paths = _write(write, results, folder)
+    if not as_json:
+        seed = f", seed {request.seed}" if timing else ""
+        took = time.perf_counter() - clock
+        console.print(f"{took:.0f} s{seed}. Written: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
+    if interrupted:
+        click.echo(f"interrupted; go on with: bulkpages compare --resume {folder.path}", err=True)
+        sys.exit(INTERRUPTED)
+    if timing and (results["timing"]["baseline"] or {}).get("slower"):
+        sys.exit(1)
+
+
+def _keep(folder: Folder, results: dict[str, Any], say: Any) -> None:
+    """Keeps what was measured; a disk that fills up meanwhile does not end the measurement."""
+    try:
+        folder.keep(results)
+    except BulkpagesError as error:
+        say(f"Not kept so far: {error}")
+
+
+def _write(write: Any, results: dict[str, Any], folder: Folder) -> list[Path]:
+    try:
+        found: list[Path] = write(results, folder.path)
+    except OSError as error:
+        raise click.ClickException(f"output {folder.path}: {error.strerror or error}") from error
+    return found
+
+
+def _list(request: Request, as_json: bool) -> None:
+    if as_json:
+        put_json(
+            [
+                {"name": c.name, "forms": c.forms, "slots": c.slots, "holes": c.holes, "conditions": str(c.conditions)}
+                for c in request.cells
+            ]
+        )
         return
-    for cell in cells:
-        size = f"{cell.holes} of {cell.nr_pages} slots NULL" if cell.nr_pages else "page_pool loop"
+    for cell in request.cells:
+        size = f"{cell.holes} of {cell.slots} slots NULL" if cell.slots else "page_pool loop"
         click.echo(f"{cell.name:32} {' '.join(cell.forms):28} {size:26} {cell.conditions}")
 
 
 def _merge(bundles: tuple[str, ...], folder: Path, as_json: bool) -> None:
-    from bulkpages.compare.merge import merge, write_merged
+    from bulkpages.suite.between.merge import merge, write_merged
 
     if len(bundles) < 2:
         raise click.UsageError("--merge needs at least two results.json files or folders")
-    loaded = [_load(Path(name)) for name in bundles]
-    _writable(folder)
+    try:
+        loaded = [load(Path(name)) for name in bundles]
+    except BulkpagesError as error:
+        raise click.UsageError(str(error)) from error
     merged = merge(loaded)
-    path = write_merged(merged, folder)
-    if as_json:
+    if not as_json:
+        for row in merged["rows"]:
+            low, high = ((end - 1) * 100 for end in row["interval"])
+            click.echo(
+                f"{row['name']:32} {(row['ratio'] - 1) * 100:+7.2f}% [{low:+.2f},{high:+.2f}]  "
+                f"{row['bundles']} bundles, heterogeneity {row['i_squared']:.0%}"
+            )
+    else:
         click.echo(json.dumps(merged, indent=1))
-        return
-    for row in merged["rows"]:
-        low, high = ((end - 1) * 100 for end in row["interval"])
-        click.echo(
-            f"{row['name']:32} {(row['ratio'] - 1) * 100:+7.2f}% [{low:+.2f},{high:+.2f}]  "
-            f"{row['bundles']} bundles, heterogeneity {row['i_squared']:.0%}"
-        )
-    click.echo(f"Written: {path}", err=True)
+    click.echo(f"Written: {write_merged(merged, folder)}", err=True)

@@ -51,13 +51,13 @@ def _mixes() -> list[str]:
 
 
 def _workloads() -> list[str]:
-    from bulkpages.compare.cells import full_cells, quick_cells
+    from bulkpages.suite.trunk.workloads import full_cells, quick_cells
 
     return list(dict.fromkeys(cell.name for cell in (*quick_cells(), *full_cells())))
 
 
 def _claims() -> list[str]:
-    from bulkpages.compare.claims import CLAIMS
+    from bulkpages.suite.experiments.claims import CLAIMS
 
     return [claim.name for claim in CLAIMS]
 

@@ -132,11 +132,11 @@ def bench_(
     bulkpages kernel bench linux-6.12.117
     bulkpages kernel bench linux-6.12.117 linux-6.12.117-patched --json
     """
-    from bulkpages.compare.cells import select
     from bulkpages.kernel import open_kernel
     from bulkpages.kernel.bench import bench
     from bulkpages.kernel.cells import measured_cells
     from bulkpages.kernel.text import bench_text
+    from bulkpages.suite.trunk.workloads import select
 
     if len(folders) > 2:
         raise InvalidArgument(f"one or two kernels, not {len(folders)}")

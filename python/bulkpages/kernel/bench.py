@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from bulkpages.compare.cells import Cell
-from bulkpages.compare.stats import Comparison, Costs, NullRuns, alpha_for, compare, null_runs
 from bulkpages.errors import KernelError
 from bulkpages.files import write_whole
 from bulkpages.kernel.build import Kernel, open_kernel
 from bulkpages.kernel.cells import REPEATS, absent_because, answers, job, measured_cells
 from bulkpages.kernel.run import Shape, run_emulated, run_native
+from bulkpages.suite.trunk.cells import Cell
+from bulkpages.suite.trunk.stats import Comparison, Costs, NullRuns, alpha_for, compare, null_runs
 
 __all__ = ["Bench", "Row", "bench", "instructions", "rows"]
 
@@ -144,7 +144,7 @@ def rows(folder: str | Path) -> list[dict[str, Any]]:
     return [
         {
             "name": cell.name,
-            "filler": cell.bench or cell.filler or "core",
+            "filler": cell.bench or cell.caller or "core",
             "pattern": "" if cell.bench else slots(cell),
             "condition": "cold" if cell.conditions.cold else "warm",
             "unit": cell.unit,
@@ -234,9 +234,9 @@ def _native(
                 if cell.name in none:
                     continue
                 one = found[cell.name][0]
-                if not cell.bench and one.filled != cell.nr_pages:
+                if not cell.bench and one.filled != cell.slots:
                     raise KernelError(
-                        f"{cell.name} in {kernel.name}: {one.filled} of {cell.nr_pages} slots are full after the fill"
+                        f"{cell.name} in {kernel.name}: {one.filled} of {cell.slots} slots are full after the fill"
                     )
                 table = costs[k].setdefault(cell.name, np.zeros((rounds, REPEATS, 2)))
                 table[turn, :, twin] = [each.median / _units(cell) for each in found[cell.name]]

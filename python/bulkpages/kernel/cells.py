@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bulkpages.compare.cells import Cell, full_cells, quick_cells
 from bulkpages.kernel.build import Kernel
+from bulkpages.suite.trunk.cells import Cell
+from bulkpages.suite.trunk.workloads import full_cells, quick_cells
 
 __all__ = ["Found", "absent_because", "answers", "job", "measured_cells", "slots"]
 
@@ -41,9 +42,9 @@ def slots(cell: Cell) -> str:
     """The array before each fill: `x` a page, `.` a hole."""
     if cell.shape:
         return cell.shape
-    if not cell.hole_period:
-        return "." * cell.nr_pages
-    return "".join("x" if i % cell.hole_period else "." for i in range(cell.nr_pages))
+    if not cell.period:
+        return "." * cell.slots
+    return "".join("x" if i % cell.period else "." for i in range(cell.slots))
 
 
 def measured_cells(quick: bool = False) -> list[Cell]:
@@ -55,14 +56,14 @@ def _impossible(cell: Cell) -> str:
     conditions = cell.conditions
     if conditions.trylock_loss or conditions.page_owner or conditions.nodes or conditions.above_low is not None:
         return "the harness does not set this condition"
-    if cell.filler == "virtiovf_add_migration_pages":
+    if cell.caller == "virtiovf_add_migration_pages":
         return "virtiovf_add_migration_pages() needs a device"
     return ""
 
 
 def absent_because(kernel: Kernel, cell: Cell) -> str:
     """Why this kernel cannot be asked for a cell; empty when it can."""
-    return _impossible(cell) or kernel.absent.get(cell.filler or "", "")
+    return _impossible(cell) or kernel.absent.get(cell.caller or "", "")
 
 
 def job(cells: Iterable[Cell], *, times: int | None = None, repeats: int = 1) -> str:
@@ -81,7 +82,7 @@ def job(cells: Iterable[Cell], *, times: int | None = None, repeats: int = 1) ->
         picture = slots(cell)
         count = times or max(64, min(8192, PAGES // len(picture)))
         condition = "cold" if cell.conditions.cold else "warm"
-        lines.append(f"cell {cell.name} {cell.filler or 'core'} {condition} {count} {picture}")
+        lines.append(f"cell {cell.name} {cell.caller or 'core'} {condition} {count} {picture}")
     return "room 1\n" + ("\n".join(lines) + "\n") * repeats
 
 

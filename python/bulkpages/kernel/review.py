@@ -14,11 +14,11 @@ from bulkpages.kernel.tree import CALLERS, find_tree
 
 if TYPE_CHECKING:
     # What measures takes a second to import, and a patch that touches nothing needs none of it.
-    from bulkpages.compare.cells import Cell
     from bulkpages.kernel.bench import Bench, Row
     from bulkpages.kernel.build import Kernel
     from bulkpages.kernel.check import Check
     from bulkpages.kernel.semantics import Witness
+    from bulkpages.suite.trunk.cells import Cell
 
 __all__ = ["Review", "reached_cells", "review", "touched_files", "tree_of_commit"]
 
@@ -179,7 +179,7 @@ def reached_cells(touched: Sequence[str]) -> list[Cell]:
         return cells
     functions = {CALLERS[path][1] for path in touched if path in CALLERS}
     pool = "page_pool_alloc_pages" in functions
-    return [cell for cell in cells if cell.filler in functions or (cell.bench and pool)]
+    return [cell for cell in cells if cell.caller in functions or (cell.bench and pool)]
 
 
 def tree_of_commit(tree: Path, commit: str, work: Path) -> Path:

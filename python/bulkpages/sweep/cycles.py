@@ -21,7 +21,7 @@ from bulkpages.sweep.spec import KEYS, Cell, Spec
 from bulkpages.sweep.unit import prepare
 
 if TYPE_CHECKING:
-    from bulkpages.compare.cells import Cell as Workload
+    from bulkpages.suite.trunk.cells import Cell as Workload
 
 __all__ = ["measure", "plan_cells"]
 
@@ -53,8 +53,8 @@ def _why_not(cell: Cell) -> str | None:
 
 def _workload(name: str, cells: list[Cell], seed: int) -> Workload | str:
     """The workload of these cells, which differ in their form; or why there is none."""
-    from bulkpages.compare.cells import Cell as Made
-    from bulkpages.compare.cells import Conditions
+    from bulkpages.suite.trunk.cells import BulkLoop, Fill
+    from bulkpages.suite.trunk.states import Conditions
 
     first = cells[0]
     conditions = Conditions(
@@ -70,11 +70,13 @@ def _workload(name: str, cells: list[Cell], seed: int) -> Workload | str:
         if word in ("all", "every") and "v3" not in forms:
             if len(forms) < 2:
                 return f"{forms[0]} alone: there is nothing to compare it with"
-            return Made(name, first["nr_pages"], int(period or 0), forms=forms, conditions=conditions)
+            return BulkLoop(
+                name=name, nr_pages=first["nr_pages"], hole_period=int(period or 0), forms=forms, conditions=conditions
+            )
         filler, forms = "core", tuple(CORE[form] for form in forms if form in CORE)
     if len(forms) < 2:
         return f"{', '.join(forms) or 'single'} alone: there is nothing to compare it with"
-    return Made(name, first["nr_pages"], filler=filler, shape=shape, forms=forms, conditions=conditions)
+    return Fill(name=name, filler=filler, pattern=shape, forms=forms, conditions=conditions)
 
 
 def plan_cells(spec: Spec) -> tuple[list[Workload], dict[str, str]]:
@@ -113,7 +115,7 @@ def plan_cells(spec: Spec) -> tuple[list[Workload], dict[str, str]]:
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of `compare`: what a sweep knows of it, in the sweep's own words."""
-    names = {form: api for api, form in CORE.items()} if row["filler"] == "core" else {}
+    names = {form: api for api, form in CORE.items()} if row["caller"] == "core" else {}
     kept = {key: row[key] for key in KEPT}
     return {**kept, "base": names.get(row["base"], row["base"]), "form": names.get(row["form"], row["form"])}
 
@@ -141,8 +143,8 @@ def measure(
         BulkpagesError: Nothing can be measured, or a process was ended from outside.
         KeyboardInterrupt: It was interrupted; what was measured is kept in `folder`.
     """
-    from bulkpages.compare.results import analyse, load, restore
-    from bulkpages.compare.runner import BLOCKS, TRIAL_SECONDS, Plan, run
+    from bulkpages.suite.trunk.runner import BLOCKS, TRIAL_SECONDS, Plan, run
+    from bulkpages.suite.trunk.timing import analyse, load, restore
 
     workloads, skipped = plan_cells(spec)
     kept = folder / NAME if folder is not None else None

@@ -1,1 +1,0 @@
-"""The cross-version suite: design of experiments, statistics, report."""

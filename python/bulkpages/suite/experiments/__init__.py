@@ -1,0 +1,1 @@
+"""Questions that are asked once a run: growth, windows, failures, contention, published figures, claims."""

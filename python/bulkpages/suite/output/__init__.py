@@ -1,0 +1,1 @@
+"""What people read: the screen, the mail, the page, the pictures."""

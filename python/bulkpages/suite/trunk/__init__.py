@@ -1,0 +1,1 @@
+"""What every answer is made from: workloads, exact counts, kernel instructions, trials and their statistics."""
