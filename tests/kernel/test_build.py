@@ -9,7 +9,8 @@ import pytest
 
 from bulkpages.errors import KernelError
 from bulkpages.kernel import build, open_kernel
-from bulkpages.kernel.build import _first_error, _make
+from bulkpages.kernel.build import _first_error, _make, not_built
+from bulkpages.kernel.patches import FileDiff, Patch
 from bulkpages.kernel.source import SourceCopy
 from bulkpages.kernel.tools import TOOLS, missing, need_tools
 
@@ -102,6 +103,20 @@ def test_what_is_missing_is_named_with_its_package(monkeypatch: pytest.MonkeyPat
     with pytest.raises(KernelError, match=r"not installed: gcc, .*flex.*: apt install gcc .*flex"):
         build(tmp_path)
     assert all(tool.package for tool in TOOLS)
+
+
+def test_files_of_a_patch_that_nothing_is_compiled_from(copy: SourceCopy) -> None:
+    def diff(path: str) -> FileDiff:
+        return FileDiff(path, "", 1, 0)
+
+    paths = ("mm/a.c", "mm/a.h", "mm/b.c", "mm/gone.c", "drivers/gpu/c.c", "Documentation/mm/d.rst", "MAINTAINERS")
+    for path in ("mm/a.c", "mm/b.c"):
+        (copy.top / path).parent.mkdir(exist_ok=True)
+        (copy.top / path).touch()
+    (copy.folder / "native/mm").mkdir()
+    (copy.folder / "native/mm/a.o").touch()
+    patch = Patch("mail", "", "", "", tuple(diff(path) for path in paths))
+    assert not_built(copy, [patch, patch]) == ["mm/b.c", "drivers/gpu/c.c", "Documentation/mm/d.rst"]
 
 
 def test_something_else_is_never_overwritten(tmp_path: Path) -> None:

@@ -85,6 +85,13 @@ def test_the_api_means_something_else() -> None:
     assert "after:  returns 2, a page is lost" in reply(review)
 
 
+def test_what_nobody_compiled_is_named(tmp_path: Path) -> None:
+    review = replace(found(), after=replace(AFTER, not_built=("drivers/gpu/drm/a.c", "fs/nfsd/b.c")))
+    assert "not tried: drivers/gpu/drm/a.c,\nfs/nfsd/b.c." in reply(review)
+    assert "not tried" not in reply(found())
+    assert "not tried: drivers/gpu/drm/a.c, fs/nfsd/b.c." in write_review(review, tmp_path)[1].read_text()
+
+
 @pytest.mark.parametrize("review", [found(), found((60.0, 63.0), SLOWER), Review(found().patches, ())])
 def test_files(review: Review, tmp_path: Path) -> None:
     paths = write_review(review, tmp_path / "review")

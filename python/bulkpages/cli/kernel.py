@@ -92,6 +92,8 @@ def build_(
         made = build(tree, patches=read, output=output, work=work, debug_info=debug_info, jobs=jobs, say=say)
     click.echo(f"{made.folder}: Linux {made.version}, {len(made.patches)} patches, {made.compiler}")
     click.echo(f"the bulk function {_SEMANTICS[made.semantics]}")
+    for path in made.not_built:
+        click.echo(f"not compiled in these kernels: {path}")
     for function, why in made.absent.items():
         click.echo(f"no cells of {function}(): {why}")
     if not made.records:

@@ -112,10 +112,14 @@ def instructions(kernel: Kernel) -> dict[str, dict[str, float]]:
         if kept.get("key") == kernel.key and kept.get("asked") == [cell.name for cell in wanted]:
             return dict(kept["cells"])
     asked = [cell for cell in wanted if not absent_because(kernel, cell)]
-    text = run_emulated(kernel.folder, job(asked, times=COUNTED), Shape(), counted=True)
+    # The second time through the list: the first finds memory, caches and lists as the kernel's start left them.
+    text = run_emulated(kernel.folder, job(asked, times=COUNTED, repeats=2), Shape(), counted=True)
     found, _ = answers(text)
     cells = {
-        cell.name: {"mean": found[cell.name][0].mean / _units(cell), "least": found[cell.name][0].least / _units(cell)}
+        cell.name: {
+            "mean": found[cell.name][-1].mean / _units(cell),
+            "least": found[cell.name][-1].least / _units(cell),
+        }
         for cell in asked
         if cell.name in found
     }

@@ -52,6 +52,7 @@ class Kernel:
         why_not: Why they cannot.
         key: Names what was built: the sources, the configuration, the compiler.
         compiler: Its version.
+        not_built: Files of the patches that neither kernel is compiled from: not in the copy, or not configured.
     """
 
     folder: Path
@@ -64,6 +65,7 @@ class Kernel:
     why_not: str
     key: str
     compiler: str
+    not_built: tuple[str, ...] = ()
 
     @property
     def form(self) -> str:
@@ -93,6 +95,7 @@ def open_kernel(folder: str | Path) -> Kernel:
         raise KernelError(f"{folder / ABOUT} has the schema {found.get('schema')!r}, and this version reads {SCHEMA!r}")
     del found["schema"]
     found["patches"] = tuple(found["patches"])
+    found["not_built"] = tuple(found.get("not_built", ()))
     for name in (NATIVE, EMULATED, INIT):
         if not (folder / name).is_file():
             raise KernelError(f"{folder} is not whole: {name} is missing; build it again")
@@ -154,6 +157,18 @@ def build(
                 _configure(copy, kind, debug_info, stream)
                 _make(copy, kind, jobs or os.cpu_count() or 1, stream, say)
         return _publish(copy, folder, facts, patches, key, debug_info)
+
+
+def not_built(copy: SourceCopy, patches: Sequence[Patch]) -> list[str]:
+    """The files of patches that nothing was compiled from: not copied, or left out by the small configuration."""
+    found = []
+    for path in dict.fromkeys(diff.path for patch in patches for diff in patch.files):
+        source = copy.top / path
+        compiled = source.suffix not in (".c", ".S") or not source.exists()
+        compiled = compiled or any((copy.folder / kind / path).with_suffix(".o").exists() for kind in _TARGETS)
+        if left_out(path) or not compiled:
+            found.append(path)
+    return found
 
 
 def _harness() -> dict[str, bytes]:
@@ -326,6 +341,7 @@ def _publish(
             "why_not": facts.why_not,
             "key": key,
             "compiler": _compiler(),
+            "not_built": not_built(copy, patches),
         }
         write_whole(fresh / ABOUT, json.dumps({"schema": SCHEMA, **about}, indent=1) + "\n")
         old = folder.parent / f".{folder.name}.{os.getpid()}.old"

@@ -130,6 +130,8 @@ def _method(review: Review) -> list[str]:
     for why in dict.fromkeys(absent.values()):
         names = [name for name, reason in absent.items() if reason == why]
         lines += _wrap(f"Not measured: {', '.join(names)} ({why}).")
+    if review.after and review.after.not_built:
+        lines += _wrap(f"Not compiled in these kernels, so not tried: {', '.join(review.after.not_built)}.")
     return [*lines, ""]
 
 

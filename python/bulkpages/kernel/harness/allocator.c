@@ -9,6 +9,9 @@
 #include <linux/sort.h>
 #include <linux/vmalloc.h>
 #include <asm/msr.h>
+#ifdef CONFIG_X86_LOCAL_APIC
+#include <asm/apic.h>
+#endif
 #include "harness.h"
 
 static char *bulkpages_text;
