@@ -74,7 +74,7 @@ def test_row(row: list[str]) -> None:
 def test_a_wrong_name_is_noticed() -> None:
     assert proof("uma-256m-mixed")
     assert not proof("uma-999m-mixed")
-    assert proof("traps.rs::t26_the_watermark_comparison_is_strict")
+    assert proof("traps.rs::the_watermark_comparison_is_strict")
     assert not proof("traps.rs::t26_the_watermark_comparison")
     assert not proof("test_proc.py::test_of_nothing")
 

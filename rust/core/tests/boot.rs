@@ -1,4 +1,4 @@
-//! Machines right after boot (spec 1, 2, 4).
+//! Machines right after boot.
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::snapshot::{Snapshot, ZoneState};

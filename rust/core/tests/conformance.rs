@@ -1,6 +1,6 @@
 //! Every recording of a real kernel, replayed page for page.
 
-mod common;
+mod kit;
 
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::recording::{RawResult, Recording};
@@ -8,7 +8,7 @@ use bulkpages_core::replay::{OpResult, Replay};
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::{Atomic, Local, Locking};
 use bulkpages_core::{Error, Machine};
-use common::{load, recordings, recordings_in};
+use kit::{load, recordings, recordings_in};
 
 fn replay<L: Locking>(recording: &Recording) -> Result<(), String> {
     let machine = Machine::<L>::from_snapshot(&recording.before).map_err(|e| e.to_string())?;

@@ -1,6 +1,6 @@
 //! The rules in which kernels differ, each alone: examples worked out by hand, and every mixture of them kept sound.
 
-mod small;
+mod kit;
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
@@ -12,11 +12,11 @@ use bulkpages_core::snapshot::ZoneState;
 use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::{setup_per_zone_wmarks, setup_per_zone_wmarks_movable_alike};
 use bulkpages_core::{Ctx, Machine, Pfn, Slot};
-use proptest::prelude::*;
-use small::{
+use kit::{
     ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, drains, failing, free_list,
     kswapd_wakes, no_free, on_pcp, page, refills, snapshot, watched, with_free, with_marks, zone,
 };
+use proptest::prelude::*;
 
 /// A machine of these zones on the default kernel, one rule set.
 fn with_rule(zones: Vec<ZoneState>, rule: &str, holds: bool) -> Machine<Local> {

@@ -1,10 +1,10 @@
-//! Boot-time numbers of every recorded machine: one set of managed sizes gives all of them at once (spec 2, 4.2, 1.5).
+//! Boot-time numbers of every recorded machine: one set of managed sizes gives all of them at once.
 //!
 //! A booted machine's numbers do not follow from its current sizes: init memory is freed, and raises them, after
-//! everything was computed (spec 2.2). The boot log of the recorded kernel says 705 pages. In which zones they lay is not
+//! everything was computed. The boot log of the recorded kernel says 705 pages. In which zones they lay is not
 //! recorded, so the tests look for a distribution over zones that explains every number, to the last unit.
 
-mod common;
+mod kit;
 
 use std::collections::BTreeMap;
 
@@ -36,14 +36,14 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let files = common::recordings();
+    let files = kit::recordings();
     assert_eq!(files.len(), 28);
     files
         .iter()
         .map(|file| {
-            let text = common::text(file);
+            let text = kit::text(file);
             let header = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-            Case { header, before: common::load(file).before }
+            Case { header, before: kit::load(file).before }
         })
         .collect()
 }
@@ -72,7 +72,7 @@ impl Case {
         self.zones().iter().zip(managed).map(|(z, &m)| (z.idx, m)).collect()
     }
 
-    /// The marks of boot, before and after khugepaged, and the `min_free_kbytes` of the latter (spec 2.1).
+    /// The marks of boot, before and after khugepaged, and the `min_free_kbytes` of the latter.
     fn boot_marks(&self, managed: &[u64]) -> (Vec<Marks>, u64) {
         let sizes = self.sized(managed);
         let lowmem = || sizes.iter().zip(0..).filter(|(z, _)| is_lowmem(z.0));

@@ -1,6 +1,6 @@
 //! Arrays that somebody writes to while a call works on them: odd results, and nothing worse.
 
-mod common;
+mod kit;
 
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::Ctx;
@@ -8,7 +8,7 @@ use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, PageState, Pfn, Slot};
-use common::machine;
+use kit::booted;
 
 /// Writes `garbage` to every slot whenever the allocator tells something.
 struct Scribbler<'a> {
@@ -38,7 +38,7 @@ fn filled(m: &Machine<Local>, n: usize) -> (Box<[Slot]>, Vec<Pfn>) {
 #[test]
 fn free_bulk_frees_what_it_claimed() {
     for n in [4, 300] {
-        let m = machine(64, |_| {});
+        let m = booted(64, |_| {});
         let other = m.alloc_pages(&mut Ctx::on(0), Gfp::KERNEL, 0, None).unwrap().unwrap();
         for garbage in [0, 1, u64::from(other.0), u64::from(u32::MAX), u64::MAX] {
             let (slots, pages) = filled(&m, n);
@@ -55,7 +55,7 @@ fn free_bulk_frees_what_it_claimed() {
 #[test]
 fn bulk_calls_survive_a_scribbled_array() {
     for garbage in [0, 7, u64::MAX] {
-        let m = machine(64, |_| {});
+        let m = booted(64, |_| {});
         let slots = Slot::array(40);
         let cx = &mut scribbled(&slots, garbage);
         let nid = None;

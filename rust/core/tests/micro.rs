@@ -1,7 +1,7 @@
-//! Micro-examples: the table of spec 5.10 row by row for both versions, what section 3 says of buddy lists and fallback,
-//! and how far each kind of request may go, each on a machine of a few pageblocks.
+//! Micro-examples, each on a machine of a few pageblocks: what the bulk call does with small arrays, row by row for both
+//! versions; splitting, merging and falling back; how far each kind of request may go.
 
-mod small;
+mod kit;
 
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, FaultPlan, NoFault};
@@ -16,14 +16,14 @@ use bulkpages_core::watermark::{
     set_recommended_min_free_kbytes,
 };
 use bulkpages_core::{Machine, Pfn, Slot};
-use small::{
+use kit::{
     ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, array, block_type, bulk, compact, count, dma32, failing,
     frames, free_list, free_lists, machine, no_free, on_pcp, page, shape, slot_tests, slot_writes, watched, with_free,
     with_marks, zone,
 };
 
 #[test]
-fn a1_bounds_of_min_free_kbytes() {
+fn bounds_of_min_free_kbytes() {
     assert_eq!(calculate_min_free_kbytes(100), 128);
     assert_eq!(calculate_min_free_kbytes(1 << 32), 262_144);
     // What khugepaged asks for is bounded by a twentieth of what is free above HIGH.
@@ -31,13 +31,13 @@ fn a1_bounds_of_min_free_kbytes() {
 }
 
 #[test]
-fn a2_batches_between_the_smallest_and_the_largest() {
+fn batches_between_the_smallest_and_the_largest() {
     let sizes = [1024, 12_287, 12_288, 24_040, 56_248, 112_472, 176_127, 176_128, 10_000_000];
     assert_eq!(sizes.map(zone_batchsize), [1, 1, 3, 3, 15, 31, 31, 63, 63]);
 }
 
 #[test]
-fn a2_fixed_limits_follow_the_fraction() {
+fn fixed_limits_follow_the_fraction() {
     // A fraction of 50 makes both bounds one fiftieth, shared by two CPUs, but never less than four batches.
     assert_eq!(zone_highsize(33_720, 5610, 2, 7, 50), (337, 337));
     assert_eq!(zone_highsize(3840, 638, 2, 1, 50), (38, 38));
@@ -45,7 +45,7 @@ fn a2_fixed_limits_follow_the_fraction() {
 }
 
 #[test]
-fn a2_thresholds_have_bounds() {
+fn thresholds_have_bounds() {
     assert_eq!(calculate_normal_threshold(256, 1 << 30), 125);
     assert_eq!(calculate_pressure_threshold(2, 243, 195), 24);
     assert_eq!(calculate_pressure_threshold(2, 1630, 1304), 125);
@@ -67,7 +67,7 @@ fn batched(m: &Machine<Local>, n: usize) -> bool {
 }
 
 #[test]
-fn a6_boost_highatomic_and_reserve_raise_the_gate() {
+fn boost_highatomic_and_reserve_raise_the_gate() {
     let gate = |change: fn(&mut ZoneState)| {
         let mut zone = with_marks(with_free(dma32(8192), 2048), 477, 717, 957);
         change(&mut zone);
@@ -92,7 +92,7 @@ fn a6_boost_highatomic_and_reserve_raise_the_gate() {
 }
 
 #[test]
-fn a8_how_far_each_request_may_go_below_min() {
+fn how_far_each_request_may_go_below_min() {
     // MIN 4019: (flags, task, least free pages that serve the request).
     let task = Task { oom_victim: true, ..Task::default() };
     let realtime = Task { realtime: true, ..Task::default() };
@@ -117,7 +117,7 @@ fn a8_how_far_each_request_may_go_below_min() {
     }
 }
 
-/// One row of table 5.10.
+/// One call on one array.
 struct Row {
     before: &'static str,
     fault: fn() -> FaultPlan,
@@ -174,7 +174,7 @@ fn in_batch_and_single(events: &[Event]) -> (usize, usize) {
 }
 
 #[test]
-fn table_5_10_v1() {
+fn every_row_of_v1() {
     for Row { before, fault, v1, .. } in rows() {
         let m = machine(vec![dma32(4096)]);
         let slots = array(&m, before);
@@ -190,7 +190,7 @@ fn table_5_10_v1() {
 }
 
 #[test]
-fn table_5_10_v2_after_compaction() {
+fn every_row_of_v2_after_compaction() {
     for Row { before, fault, v2, .. } in rows() {
         let m = machine(vec![dma32(4096)]);
         let slots = array(&m, before);
@@ -207,7 +207,7 @@ fn table_5_10_v2_after_compaction() {
 }
 
 #[test]
-fn table_5_10_marks() {
+fn marks_of_every_row() {
     // ".xxxxxxx" is tested against LOW + 8 in v1; the patched caller asks for one page, so for LOW alone.
     let single_reason = |free, before: &str, v2: bool| {
         let mut zone = with_marks(with_free(dma32(4096), free), 477, 717, 957);
@@ -232,7 +232,7 @@ fn table_5_10_marks() {
 }
 
 #[test]
-fn spec_5_11_array_accesses() {
+fn array_accesses_of_both() {
     // Sunrpc's example: 259 slots, one hole at 1.
     let m = machine(vec![dma32(8192)]);
     let mut pattern = vec!['x'; 259];
@@ -245,7 +245,7 @@ fn spec_5_11_array_accesses() {
 }
 
 #[test]
-fn s3_2_buddies_meet_at_xor() {
+fn buddies_meet_at_xor() {
     for order in 0..10 {
         let pfn = Pfn(5 << 10);
         assert_eq!(pfn.buddy(order).0, pfn.0 ^ (1 << order));
@@ -262,7 +262,7 @@ fn give_back(m: &Machine<Local>, pages: impl IntoIterator<Item = Pfn>) {
 }
 
 #[test]
-fn s3_3_blocks_merge_up_to_order_10_and_no_further() {
+fn blocks_merge_up_to_order_10_and_no_further() {
     let m = machine(vec![dma32(4096)]);
     let pages = take(&m, &mut watched(), 2000);
     give_back(&m, pages);
@@ -273,7 +273,7 @@ fn s3_3_blocks_merge_up_to_order_10_and_no_further() {
 }
 
 #[test]
-fn s3_3_a_block_waits_at_the_tail_where_its_merge_is_likely() {
+fn a_block_waits_at_the_tail_where_its_merge_is_likely() {
     // Frames 4104 and 4106 are free already. Freeing 4112, nothing beside it being free, goes to the head; freeing
     // 4105 while 4106..4108 is free goes to the tail, since the next merge would make four pages.
     let mut zone = with_free(dma32(4096), 0);
@@ -289,7 +289,7 @@ fn s3_3_a_block_waits_at_the_tail_where_its_merge_is_likely() {
 }
 
 #[test]
-fn s3_4_splits_leave_upper_halves() {
+fn splits_leave_upper_halves() {
     let m = machine(vec![dma32(1024)]);
     let mut cx = watched();
     let pfn = m.alloc_pages(&mut cx, KERNEL, 4, None).unwrap().unwrap();
@@ -300,7 +300,7 @@ fn s3_4_splits_leave_upper_halves() {
 }
 
 #[test]
-fn s3_4_the_first_entry_of_the_smallest_order_leaves() {
+fn the_first_entry_of_the_smallest_order_leaves() {
     let mut zone = with_free(dma32(4096), 0);
     for pfn in [4500, 4300, 4400] {
         add_free(&mut zone, pfn, pfn + 1, 1);
@@ -321,7 +321,7 @@ fn s3_4_the_first_entry_of_the_smallest_order_leaves() {
 }
 
 #[test]
-fn s3_4_percpu_refill_is_told_by_order_and_type() {
+fn percpu_refill_is_told_by_order_and_type() {
     let m = machine(vec![dma32(8192)]);
     let flag = |order| {
         let mut cx = watched();
@@ -365,7 +365,7 @@ fn falls_back_to(zone: ZoneState, gfp: Gfp) -> (Migratetype, bool, u8) {
 }
 
 #[test]
-fn s3_5_order_of_fallback_types() {
+fn order_of_fallback_types() {
     use Migratetype::{Movable, Reclaimable, Unmovable};
     let reclaimable = Gfp(KERNEL.0 | Gfp::RECLAIMABLE.0);
     let whole = |a, b| typed(&[(a, 9), (b, 9)]);
@@ -378,7 +378,7 @@ fn s3_5_order_of_fallback_types() {
 }
 
 #[test]
-fn s3_6_claims_look_from_above_and_steals_from_below() {
+fn claims_look_from_above_and_steals_from_below() {
     // Two blocks that cannot be claimed, since less than half of them is free: the smaller entry is stolen from.
     assert_eq!(falls_back_to(typed(&[(2, 6), (2, 3)]), KERNEL), (Migratetype::Reclaimable, false, 3));
     // One that can: the larger entry decides.
@@ -386,7 +386,7 @@ fn s3_6_claims_look_from_above_and_steals_from_below() {
 }
 
 #[test]
-fn s3_6_half_a_block_is_enough_to_claim_it() {
+fn half_a_block_is_enough_to_claim_it() {
     // 256 free pages of 512 are enough, 255 are not; free buddies move to the tails of the new lists.
     let zone = |free: u64| {
         let mut zone = typed(&[(2, 0)]);
@@ -416,7 +416,7 @@ fn s3_6_half_a_block_is_enough_to_claim_it() {
 }
 
 #[test]
-fn s3_6_only_movable_requests_leave_small_blocks_alone() {
+fn only_movable_requests_leave_small_blocks_alone() {
     // Order 3 and less in a block that is free by half: an unmovable request claims it, a movable one steals.
     let zone = || {
         let mut zone = typed(&[(2, 0)]);
@@ -431,7 +431,7 @@ fn s3_6_only_movable_requests_leave_small_blocks_alone() {
 }
 
 #[test]
-fn s3_9_high_atomic_blocks_are_a_reserve_and_not_a_fallback() {
+fn high_atomic_blocks_are_a_reserve_and_not_a_fallback() {
     // 102400 managed pages: one percent is two blocks. An atomic request of order 2 that the slow path serves reserves
     // the block it came from.
     let mut big = zone(0, 1, 4096, 102_400);

@@ -1,24 +1,19 @@
-//! The slow path with something to reclaim (spec 6.4 to 6.7): what each flag makes of it, and that no page is lost.
+//! The slow path with something to reclaim: what each flag makes of it, and that no page is lost.
+
+mod kit;
 
 use bulkpages_core::boot::BootSpec;
-use bulkpages_core::fault::Ctx;
-use bulkpages_core::fault::NoFault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{DeadEnd, Event};
 use bulkpages_core::reclaim::{ReclaimModel, SWAP_CLUSTER_MAX};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, Pfn};
-
-type Watch = Ctx<Vec<Event>, NoFault>;
-
-fn watch() -> Watch {
-    Ctx { cpu: 0, probe: Vec::new(), fault: NoFault }
-}
+use kit::{count, watched};
 
 /// A machine of 32 MiB with this model.
 fn machine(model: ReclaimModel) -> Machine<Local> {
     let m = Machine::boot(&BootSpec::new(8_192, 1, 1)).unwrap();
-    m.set_reclaim(&mut watch(), model).unwrap();
+    m.set_reclaim(&mut watched(), model).unwrap();
     m
 }
 
@@ -26,14 +21,10 @@ fn machine(model: ReclaimModel) -> Machine<Local> {
 fn use_up(m: &Machine<Local>) -> Vec<Pfn> {
     let gfp = Gfp(Gfp::KERNEL.0 & !(Gfp::DIRECT_RECLAIM.0 | Gfp::KSWAPD_RECLAIM.0) | Gfp::MEMALLOC.0 | Gfp::NOWARN.0);
     let mut pages = Vec::new();
-    while let Some(page) = m.alloc_pages(&mut watch(), gfp, 0, None).unwrap() {
+    while let Some(page) = m.alloc_pages(&mut watched(), gfp, 0, None).unwrap() {
         pages.push(page);
     }
     pages
-}
-
-fn events(cx: &Watch, wanted: impl Fn(&Event) -> bool) -> usize {
-    cx.probe.iter().filter(|e| wanted(e)).count()
 }
 
 fn no_kswapd(file_pages: u64) -> ReclaimModel {
@@ -44,11 +35,11 @@ fn no_kswapd(file_pages: u64) -> ReclaimModel {
 fn direct_reclaim_frees_a_cluster_and_counts_it() {
     let m = machine(ReclaimModel { efficiency: 50, latency_ns: 1_000, ..no_kswapd(1_000) });
     use_up(&m);
-    let mut cx = watch();
+    let mut cx = watched();
     let page = m.alloc_pages(&mut cx, Gfp::KERNEL, 0, None).unwrap();
     let info = m.reclaim_info();
     assert!(page.is_some());
-    let runs = events(&cx, |e| matches!(e, Event::DirectReclaim { .. })) as u64;
+    let runs = count(&cx.probe, |e| matches!(e, Event::DirectReclaim { .. })) as u64;
     assert!(runs > 0);
     assert_eq!(info.events.pgsteal_direct, runs * SWAP_CLUSTER_MAX);
     assert_eq!(info.events.pgscan_direct, 2 * info.events.pgsteal_direct, "half of what is scanned is reclaimed");
@@ -63,9 +54,9 @@ fn a_request_that_may_not_reclaim_fails_with_page_cache_at_hand() {
     for gfp in [Gfp::NOWAIT, Gfp::ATOMIC] {
         let m = machine(no_kswapd(1_000));
         use_up(&m);
-        let mut cx = watch();
+        let mut cx = watched();
         assert_eq!(m.alloc_pages(&mut cx, gfp, 0, None).unwrap(), None);
-        assert_eq!(events(&cx, |e| matches!(e, Event::WakeKswapd { .. })), 2, "{gfp:?} wakes kswapd twice");
+        assert_eq!(count(&cx.probe, |e| matches!(e, Event::WakeKswapd { .. })), 2, "{gfp:?} wakes kswapd twice");
         assert_eq!(m.reclaim_info().events.pgsteal_direct, 0);
     }
 }
@@ -76,9 +67,9 @@ fn noretry_tries_once() {
     let tries = |gfp: Gfp| {
         let m = machine(no_kswapd(0));
         use_up(&m);
-        let mut cx = watch();
+        let mut cx = watched();
         assert_eq!(m.alloc_pages(&mut cx, gfp, 0, None).unwrap(), None);
-        events(&cx, |e| matches!(e, Event::DirectReclaim { .. }))
+        count(&cx.probe, |e| matches!(e, Event::DirectReclaim { .. }))
     };
     assert_eq!(tries(Gfp::KERNEL | Gfp::NORETRY), 1);
     assert!(tries(Gfp::KERNEL) >= 1);
@@ -96,7 +87,7 @@ fn dead_ends_are_named() {
     ] {
         let m = machine(no_kswapd(0));
         use_up(&m);
-        let mut cx = watch();
+        let mut cx = watched();
         assert_eq!(m.alloc_pages(&mut cx, gfp, 0, None).unwrap(), None, "{gfp:?}");
         let got = cx.probe.iter().find_map(|e| match e {
             Event::DeadEnd { why } => Some(*why),
@@ -113,7 +104,7 @@ fn the_oom_killer_takes_the_largest_task_and_only_for_requests_with_file_systems
     let model = || ReclaimModel { tasks: vec![500, 3_000, 1_000], ..no_kswapd(0) };
     let m = machine(model());
     use_up(&m);
-    let mut cx = watch();
+    let mut cx = watched();
     assert!(m.alloc_pages(&mut cx, Gfp::KERNEL, 0, None).unwrap().is_some());
     let killed: Vec<u64> = cx
         .probe
@@ -129,7 +120,7 @@ fn the_oom_killer_takes_the_largest_task_and_only_for_requests_with_file_systems
 
     let m = machine(model());
     use_up(&m);
-    assert_eq!(m.alloc_pages(&mut watch(), Gfp::NOFS, 0, None).unwrap(), None);
+    assert_eq!(m.alloc_pages(&mut watched(), Gfp::NOFS, 0, None).unwrap(), None);
     assert_eq!(m.reclaim_info().tasks, 3);
 }
 
@@ -137,7 +128,7 @@ fn the_oom_killer_takes_the_largest_task_and_only_for_requests_with_file_systems
 fn kswapd_runs_when_its_delay_is_over_and_stops_when_balanced() {
     let m = machine(ReclaimModel { file_pages: 3_000, kswapd_delay_ns: Some(5_000), ..ReclaimModel::default() });
     let taken = use_up(&m);
-    let mut cx = watch();
+    let mut cx = watched();
     assert_eq!(m.alloc_pages(&mut cx, Gfp::ATOMIC, 0, None).unwrap(), None);
     assert_eq!(m.reclaim_info().kswapd_pending, 1);
     m.advance(&mut cx, 4_999);
@@ -157,7 +148,7 @@ fn kswapd_runs_when_its_delay_is_over_and_stops_when_balanced() {
 fn kswapd_gives_up_after_sixteen_fruitless_runs() {
     let m = machine(ReclaimModel::default());
     use_up(&m);
-    let mut cx = watch();
+    let mut cx = watched();
     for _ in 0..20 {
         assert_eq!(m.alloc_pages(&mut cx, Gfp::ATOMIC, 0, None).unwrap(), None);
     }
@@ -169,9 +160,9 @@ fn kswapd_gives_up_after_sixteen_fruitless_runs() {
 fn what_the_model_owns_comes_back() {
     let m = machine(ReclaimModel { tasks: vec![50], ..no_kswapd(500) });
     assert_eq!(m.audit().unwrap().allocated, 550);
-    m.clear_reclaim(&mut watch()).unwrap();
+    m.clear_reclaim(&mut watched()).unwrap();
     assert_eq!(m.audit().unwrap().allocated, 0);
-    let asked = m.set_reclaim(&mut watch(), no_kswapd(1_000_000));
+    let asked = m.set_reclaim(&mut watched(), no_kswapd(1_000_000));
     assert!(asked.unwrap_err().to_string().contains("1000000"));
     assert_eq!(m.audit().unwrap().allocated, 0);
 }
@@ -181,11 +172,11 @@ fn what_the_model_owns_comes_back() {
 fn folios_are_freed_in_batches() {
     let m = machine(no_kswapd(0));
     let pages: Vec<Pfn> =
-        (0..40).map(|_| m.alloc_pages(&mut watch(), Gfp::KERNEL, 0, None).unwrap().unwrap()).collect();
-    let mut cx = watch();
+        (0..40).map(|_| m.alloc_pages(&mut watched(), Gfp::KERNEL, 0, None).unwrap().unwrap()).collect();
+    let mut cx = watched();
     assert_eq!(m.free_unref_folios(&mut cx, &pages), 40);
-    assert_eq!(events(&cx, |e| matches!(e, Event::PcpTrylock { .. })), 2, "31 and 9");
-    assert_eq!(events(&cx, |e| matches!(e, Event::PageFreeBatched { .. })), 40);
+    assert_eq!(count(&cx.probe, |e| matches!(e, Event::PcpTrylock { .. })), 2, "31 and 9");
+    assert_eq!(count(&cx.probe, |e| matches!(e, Event::PageFreeBatched { .. })), 40);
     assert_eq!(m.free_unref_folios(&mut cx, &pages), 0, "nobody owns them any more");
     m.audit().unwrap();
 }

@@ -1,6 +1,6 @@
 //! Rules that no recording shows, each on a machine made to show it.
 
-mod small;
+mod kit;
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
@@ -13,7 +13,7 @@ use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::{LOWMEM_RESERVE_RATIO, Marks, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks};
 use bulkpages_core::zonelist::build_zonelists;
 use bulkpages_core::{Machine, Pfn, Slot};
-use small::{
+use kit::{
     ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, failing, frames, free_list,
     kswapd_wakes, machine, no_free, on_pcp, page, refills, snapshot, watched, with_free, with_marks, zone,
 };
@@ -157,7 +157,7 @@ fn a_disabled_pageset_moves_one_page_at_a_time() {
     assert_eq!(refills(&events), [1]);
     let mut cx = watched();
     m.free_pages(&mut cx, page.unwrap(), 0).unwrap();
-    assert_eq!((small::drains(&cx.probe), m.pcp_info(0, 0).unwrap().count), (vec![1], 0));
+    assert_eq!((kit::drains(&cx.probe), m.pcp_info(0, 0).unwrap().count), (vec![1], 0));
     // With pages left over from before it was disabled, a free drains one.
     let mut zone = with_free(dma32(1024), 512);
     let pcp = zone.pcp.get_mut(&0).unwrap();
@@ -167,7 +167,7 @@ fn a_disabled_pageset_moves_one_page_at_a_time() {
     let page = alloc(&m, KERNEL, 0).0.unwrap();
     let mut cx = watched();
     m.free_pages(&mut cx, page, 0).unwrap();
-    assert_eq!((small::drains(&cx.probe), m.pcp_info(0, 0).unwrap().count), (vec![1], 9));
+    assert_eq!((kit::drains(&cx.probe), m.pcp_info(0, 0).unwrap().count), (vec![1], 9));
 }
 
 #[test]
@@ -556,7 +556,7 @@ fn a_memory_cgroup_is_asked_only_for_accounted_pages() {
         bulk::<NullOnly>(&m, &mut cx, gfp, &Slot::array(8));
         count(&cx.probe, |e| matches!(e, Event::BulkSingle { .. }))
     };
-    assert_eq!((alone(small::KERNEL_ACCOUNT), alone(KERNEL)), (1, 0));
+    assert_eq!((alone(kit::KERNEL_ACCOUNT), alone(KERNEL)), (1, 0));
 }
 
 #[test]

@@ -1,17 +1,19 @@
-//! Traps: rules that a first implementation gets wrong, each as a test named after its number in the list.
+//! Traps: rules that a first implementation gets wrong.
 
-mod common;
+mod kit;
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, FaultPlan, NoFault};
+use bulkpages_core::fault::{Ctx, FaultPlan};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, SingleReason};
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::kernel_clamp;
 use bulkpages_core::{Machine, Pfn, Slot};
-use common::{DMA32, MIB, alloc, count, machine, machine_of, page_allocs, set_marks, set_pcp, watch, watch_with};
+use kit::{
+    DMA32, MIB, booted, booted_as, count, failing, page, page_allocs, set_marks, set_pcp, single_reason, watched,
+};
 
 const GFP: Gfp = Gfp::KERNEL;
 
@@ -23,13 +25,9 @@ fn trylock() -> FaultPlan {
     FaultPlan { trylock: true.into(), ..FaultPlan::default() }
 }
 
-fn single_reason(cx: &Ctx<Vec<Event>, NoFault>) -> Option<SingleReason> {
-    cx.probe.iter().find_map(|e| if let Event::BulkSingle { reason } = e { Some(*reason) } else { None })
-}
-
 /// Only ZONE_DMA32 serves, with one CPU, exact counters, and these limits.
 fn one_zone(edit: impl FnOnce(&mut Snapshot)) -> Machine<Local> {
-    machine(64, |s| {
+    booted(64, |s| {
         s.zonelists.insert(0, vec![(0, 1)]);
         set_marks(&mut s.zones[DMA32], 1, 2, 3);
         set_pcp(&mut s.zones[DMA32], 63, 300, 300);
@@ -38,10 +36,10 @@ fn one_zone(edit: impl FnOnce(&mut Snapshot)) -> Machine<Local> {
 }
 
 #[test]
-fn t01_pages_on_per_cpu_lists_are_not_free() {
+fn pages_on_per_cpu_lists_are_not_free() {
     let m = one_zone(|_| {});
     let before = m.zone_info(DMA32).unwrap().free_pages;
-    let page = alloc(&m, GFP).unwrap();
+    let page = page(&m, GFP).unwrap();
     assert_eq!(m.zone_info(DMA32).unwrap().free_pages, before - 63, "the refill took them");
     free(&m, page);
     assert_eq!(m.zone_info(DMA32).unwrap().free_pages, before - 63);
@@ -50,9 +48,9 @@ fn t01_pages_on_per_cpu_lists_are_not_free() {
 }
 
 #[test]
-fn t02_the_counter_that_tests_read_drifts_from_the_lists() {
+fn the_counter_that_tests_read_drifts_from_the_lists() {
     let m = one_zone(|s| s.zones[DMA32].pcp.get_mut(&0).unwrap().thresh = 10);
-    let mut cx = watch_with(trylock());
+    let mut cx = failing(trylock());
     // The first request claims a block, which moves the counter by more than any threshold.
     m.alloc_pages(&mut cx, GFP, 0, None).unwrap();
     let before = m.zone_info(DMA32).unwrap();
@@ -66,36 +64,36 @@ fn t02_the_counter_that_tests_read_drifts_from_the_lists() {
 }
 
 #[test]
-fn t03_the_v1_mark_uses_the_whole_array_even_for_one_hole() {
+fn the_v1_mark_uses_the_whole_array_even_for_one_hole() {
     let m = one_zone(|_| {});
-    free(&m, alloc(&m, GFP).unwrap());
+    free(&m, page(&m, GFP).unwrap());
     let slots = Slot::array(100);
     slots.iter().skip(1).for_each(|s| s.set_raw(1));
     let mut snapshot = m.snapshot();
     let low = snapshot.zones[DMA32].nr_free - 100;
     set_marks(&mut snapshot.zones[DMA32], 1, low, low + 1000);
     let m = Machine::<Local>::from_snapshot(&snapshot).unwrap();
-    let mut cx = watch();
+    let mut cx = watched();
     m.alloc_pages_bulk::<NullOnly>(&mut cx, GFP, None, &slots).unwrap();
-    assert_eq!(single_reason(&cx), Some(SingleReason::Watermark));
+    assert_eq!(single_reason(&cx.probe), Some(SingleReason::Watermark));
 }
 
 #[test]
-fn t04_t05_one_page_is_about_position_not_about_holes() {
+fn one_page_is_about_position_not_about_holes() {
     for (holes, reason) in [([0usize; 1], None), ([7], Some(SingleReason::OnePage))] {
         let m = one_zone(|_| {});
         let slots = Slot::array(8);
         for (i, slot) in slots.iter().enumerate() {
             slot.set_raw(u64::from(!holes.contains(&i)));
         }
-        let mut cx = watch();
+        let mut cx = watched();
         assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut cx, GFP, None, &slots).unwrap(), 8);
-        assert_eq!(single_reason(&cx), reason);
+        assert_eq!(single_reason(&cx.probe), reason);
     }
 }
 
 #[test]
-fn t08_bulk_refills_ignore_nofragment() {
+fn bulk_refills_ignore_nofragment() {
     // ZONE_NORMAL prefers to leave pageblocks alone; the single path looks at DMA32 first, a batch does not.
     let spec = BootSpec::new(3600 * MIB, 1, 1);
     let zone_of = |page: Pfn, m: &Machine<Local>| m.zone_of(page).unwrap().idx();
@@ -107,16 +105,16 @@ fn t08_bulk_refills_ignore_nofragment() {
         zone.free = [(8, [(1, blocks.clone())].into())].into();
         zone.nr_free = blocks.len() as i64 * 256;
     };
-    let m = machine_of(&spec, shredded);
-    assert_eq!(zone_of(alloc(&m, GFP).unwrap(), &m), 1, "single: the page of another zone");
-    let m = machine_of(&spec, shredded);
+    let m = booted_as(&spec, shredded);
+    assert_eq!(zone_of(page(&m, GFP).unwrap(), &m), 1, "single: the page of another zone");
+    let m = booted_as(&spec, shredded);
     let slots = Slot::array(4);
     m.alloc_pages_bulk::<OutputOnly>(&mut Ctx::on(0), GFP, None, &slots).unwrap();
     assert_eq!(zone_of(slots[0].get(), &m), 2, "batch: a mixed pageblock");
 }
 
 #[test]
-fn t09_bulk_does_not_decay_free_count() {
+fn bulk_does_not_decay_free_count() {
     let m = one_zone(|s| set_pcp(&mut s.zones[DMA32], 7, 3000, 9000));
     let slots = Slot::array(64);
     for _ in 0..40 {
@@ -124,72 +122,72 @@ fn t09_bulk_does_not_decay_free_count() {
         m.free_bulk(&mut Ctx::on(0), &slots).unwrap();
     }
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().free_count, 7 << 5, "it climbs to its cap");
-    free(&m, alloc(&m, GFP).unwrap());
+    free(&m, page(&m, GFP).unwrap());
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().free_count, (7 << 5) / 2 + 1, "a single request halves it");
 }
 
 #[test]
-fn t10_alloc_factor_falls_with_every_free_to_a_list_and_with_no_other() {
+fn alloc_factor_falls_with_every_free_to_a_list_and_with_no_other() {
     let m = one_zone(|s| set_pcp(&mut s.zones[DMA32], 7, 3000, 9000));
-    let pages: Vec<Pfn> = (0..200).map(|_| alloc(&m, GFP).unwrap()).collect();
+    let pages: Vec<Pfn> = (0..200).map(|_| page(&m, GFP).unwrap()).collect();
     let factor = || m.pcp_info(DMA32, 0).unwrap().alloc_factor;
     assert_eq!(factor(), 5);
-    m.free_pages(&mut watch_with(trylock()), pages[0], 0).unwrap();
+    m.free_pages(&mut failing(trylock()), pages[0], 0).unwrap();
     assert_eq!(factor(), 5, "straight to the buddy lists");
     free(&m, pages[1]);
     assert_eq!(factor(), 2);
 }
 
 #[test]
-fn t11_high_starts_at_0_and_is_raised_before_room_is_computed() {
+fn high_starts_at_0_and_is_raised_before_room_is_computed() {
     let m = one_zone(|s| set_pcp(&mut s.zones[DMA32], 63, 300, 30_000));
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().high, 0);
-    alloc(&m, GFP).unwrap();
+    page(&m, GFP).unwrap();
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().high, 363);
 }
 
 #[test]
-fn t12_a_raise_of_high_counts_from_the_next_free_on() {
+fn a_raise_of_high_counts_from_the_next_free_on() {
     let m = one_zone(|s| {
         set_pcp(&mut s.zones[DMA32], 7, 28, 5000);
         s.zones[DMA32].pcp.get_mut(&0).unwrap().free_count = 100;
     });
     let pages: Vec<Pfn> = {
-        let mut cx = watch_with(trylock());
+        let mut cx = failing(trylock());
         (0..40).map(|_| m.alloc_pages(&mut cx, GFP, 0, None).unwrap().unwrap()).collect()
     };
-    let mut cx = watch();
+    let mut cx = watched();
     for page in &pages[..28] {
         m.free_pages(&mut cx, *page, 0).unwrap();
     }
     // The 28th free meets the old limit of 28, raises `high`, and drains all the same.
-    assert!(count(&cx, |e| matches!(e, Event::PcpuDrain { .. })) > 0);
+    assert!(count(&cx.probe, |e| matches!(e, Event::PcpuDrain { .. })) > 0);
     assert!(m.pcp_info(DMA32, 0).unwrap().high > 100);
 }
 
 #[test]
-fn t13_ends_of_the_lists() {
+fn ends_of_the_lists() {
     let m = one_zone(|_| {});
-    let a = alloc(&m, GFP).unwrap();
-    let b = alloc(&m, GFP).unwrap();
+    let a = page(&m, GFP).unwrap();
+    let b = page(&m, GFP).unwrap();
     assert_eq!(b, a.add(1), "a refill is handed out ascending: taken from the head, refilled at the tail");
     free(&m, a);
     free(&m, b);
-    assert_eq!(alloc(&m, GFP), Some(b), "the page freed last comes first");
+    assert_eq!(page(&m, GFP), Some(b), "the page freed last comes first");
     // A drain takes the tail: what was refilled last.
-    let mut cx = watch();
+    let mut cx = watched();
     m.drain_local_pages(&mut cx).unwrap();
     let first = cx.probe.iter().find_map(|e| if let Event::PcpuDrain { page, .. } = e { Some(*page) } else { None });
     assert_eq!(first, Some(a.add(62)));
 }
 
 #[test]
-fn t14_a_drain_empties_list_after_list() {
+fn a_drain_empties_list_after_list() {
     let m = one_zone(|_| {});
     for gfp in [GFP, GFP | Gfp::RECLAIMABLE, Gfp(0x10_0cca)] {
         free(&m, m.alloc_pages(&mut Ctx::on(0), gfp, 0, None).unwrap().unwrap());
     }
-    let mut cx = watch();
+    let mut cx = watched();
     m.drain_local_pages(&mut cx).unwrap();
     let types: Vec<u8> = cx
         .probe
@@ -201,10 +199,10 @@ fn t14_a_drain_empties_list_after_list() {
 }
 
 #[test]
-fn t15_t16_the_block_decides_where_a_page_returns_to() {
+fn the_block_decides_where_a_page_returns_to() {
     // The only free memory is movable and cannot be claimed: an unmovable request steals a page.
     let m = unclaimable(0);
-    let mut cx = watch();
+    let mut cx = watched();
     let page = m.alloc_pages(&mut cx, GFP, 0, None).unwrap().unwrap();
     assert!(cx.probe.iter().any(|e| matches!(e, Event::Extfrag { change_ownership: false, .. })));
     free(&m, page);
@@ -213,36 +211,36 @@ fn t15_t16_the_block_decides_where_a_page_returns_to() {
 }
 
 #[test]
-fn t17_the_smallest_zones_have_batch_1() {
-    let snapshot = machine(64, |_| {}).snapshot();
+fn the_smallest_zones_have_batch_1() {
+    let snapshot = booted(64, |_| {}).snapshot();
     let pcp = &snapshot.zones[0].pcp[&0];
     assert_eq!((pcp.batch, pcp.high_min >= 4), (1, true));
 }
 
 #[test]
-fn t18_t20_a_failed_trylock_goes_to_the_buddy_lists_and_its_trace_says_percpu_refill() {
+fn a_failed_trylock_goes_to_the_buddy_lists_and_its_trace_says_percpu_refill() {
     let m = one_zone(|_| {});
-    free(&m, alloc(&m, GFP).unwrap());
+    free(&m, page(&m, GFP).unwrap());
     let count_before = m.pcp_info(DMA32, 0).unwrap().count;
-    let mut cx = watch_with(trylock());
+    let mut cx = failing(trylock());
     let page = m.alloc_pages(&mut cx, GFP, 0, None).unwrap().unwrap();
-    assert_eq!(count(&cx, |e| matches!(e, Event::ZoneLocked { percpu_refill: true, .. })), 1);
+    assert_eq!(count(&cx.probe, |e| matches!(e, Event::ZoneLocked { percpu_refill: true, .. })), 1);
     m.free_pages(&mut cx, page, 0).unwrap();
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().count, count_before, "neither way touched the list");
 }
 
 #[test]
-fn t19_pages_of_a_batch_leave_no_mm_page_alloc() {
+fn pages_of_a_batch_leave_no_mm_page_alloc() {
     let m = one_zone(|_| {});
-    let mut cx = watch();
+    let mut cx = watched();
     m.alloc_pages_bulk::<NullOnly>(&mut cx, GFP, None, &Slot::array(20)).unwrap();
-    assert_eq!(page_allocs(&cx), 0);
+    assert_eq!(page_allocs(&cx.probe), 0);
     m.alloc_pages_bulk::<NullOnly>(&mut cx, GFP, None, &Slot::array(1)).unwrap();
-    assert_eq!(page_allocs(&cx), 1);
+    assert_eq!(page_allocs(&cx.probe), 1);
 }
 
 #[test]
-fn t25_nowait_sees_highatomic_pages_but_no_smaller_minimum() {
+fn nowait_sees_highatomic_pages_but_no_smaller_minimum() {
     // All that is free lies in a high-atomic block.
     let state = |s: &mut Snapshot| {
         let zone = &mut s.zones[DMA32];
@@ -252,43 +250,43 @@ fn t25_nowait_sees_highatomic_pages_but_no_smaller_minimum() {
         set_marks(zone, 100, 1 << 30, 1 << 30);
     };
     let m = one_zone(state);
-    assert!(alloc(&m, Gfp::NOWAIT).is_some(), "NON_BLOCK is a reserve flag");
+    assert!(page(&m, Gfp::NOWAIT).is_some(), "NON_BLOCK is a reserve flag");
     let mut m = one_zone(|s| {
         state(s);
         set_marks(&mut s.zones[DMA32], 511, 1 << 30, 1 << 30);
     });
-    assert!(alloc(&m, Gfp::NOWAIT).is_some());
+    assert!(page(&m, Gfp::NOWAIT).is_some());
     m = one_zone(|s| {
         state(s);
         set_marks(&mut s.zones[DMA32], 512, 1 << 30, 1 << 30);
     });
-    assert_eq!(alloc(&m, Gfp::NOWAIT), None, "the comparison is strict, and MIN is whole");
+    assert_eq!(page(&m, Gfp::NOWAIT), None, "the comparison is strict, and MIN is whole");
     m = one_zone(state);
-    assert_eq!(alloc(&m, Gfp(0x400 | 0x1_0000)), None, "without reserve flags these pages cannot be used");
+    assert_eq!(page(&m, Gfp(0x400 | 0x1_0000)), None, "without reserve flags these pages cannot be used");
 }
 
 #[test]
-fn t26_the_watermark_comparison_is_strict() {
+fn the_watermark_comparison_is_strict() {
     for (extra, expected) in [(0, None), (1, Some(()))] {
         let m = one_zone(|s| {
             let zone = &mut s.zones[DMA32];
             let min = zone.nr_free - extra;
             set_marks(zone, min, 1 << 30, 1 << 30);
         });
-        assert_eq!(alloc(&m, Gfp(0x800 | 0x8_0000)).map(|_| ()), expected);
+        assert_eq!(page(&m, Gfp(0x800 | 0x8_0000)).map(|_| ()), expected);
     }
 }
 
 #[test]
-fn t27_the_movable_zone_has_a_clamped_minimum_and_an_unclamped_step() {
+fn the_movable_zone_has_a_clamped_minimum_and_an_unclamped_step() {
     let marks = bulkpages_core::watermark::setup_per_zone_wmarks(&[(1, 100_000), (3, 100_000)], 40_000, 10);
     assert_eq!((marks[1].min, marks[1].low - marks[1].min), (97, 2500));
 }
 
 #[test]
-fn t28_a_claim_at_order_10_takes_two_pageblocks() {
+fn a_claim_at_order_10_takes_two_pageblocks() {
     let m = one_zone(|_| {});
-    alloc(&m, GFP).unwrap();
+    page(&m, GFP).unwrap();
     assert_eq!(m.snapshot().zones[DMA32].pageblocks[0], (0, 2));
 }
 
@@ -321,30 +319,30 @@ fn zones_below_four_pageblocks_are_not_boosted() {
 }
 
 #[test]
-fn t30_t31_a_claim_attempt_boosts_even_if_it_fails_and_a_steal_does_not() {
+fn a_claim_attempt_boosts_even_if_it_fails_and_a_steal_does_not() {
     let m = unclaimable(15_000);
-    let mut cx = watch();
+    let mut cx = watched();
     m.alloc_pages_bulk::<OutputOnly>(&mut cx, GFP, None, &Slot::array(2)).unwrap();
-    assert!(count(&cx, |e| matches!(e, Event::Extfrag { change_ownership: false, .. })) > 0, "stolen in the end");
+    assert!(count(&cx.probe, |e| matches!(e, Event::Extfrag { change_ownership: false, .. })) > 0, "stolen in the end");
     let boost = m.zone_info(DMA32).unwrap().boost;
     assert_eq!(boost, 512, "one attempt adds a pageblock");
     // Stealing went on without attempts: the refill remembers that claiming failed.
-    assert!(count(&cx, |e| matches!(e, Event::Extfrag { .. })) > 1);
+    assert!(count(&cx.probe, |e| matches!(e, Event::Extfrag { .. })) > 1);
     assert_eq!(unclaimable(0).zone_info(DMA32).unwrap().boost, 0);
     let m = one_zone(|_| {});
-    alloc(&m, GFP).unwrap();
+    page(&m, GFP).unwrap();
     assert_eq!(m.zone_info(DMA32).unwrap().boost, 0, "whole blocks are claimed without a boost");
 }
 
 #[test]
-fn t32_below_high_freezes_growth_and_is_cleared_by_a_drain_on_the_free_path() {
+fn below_high_freezes_growth_and_is_cleared_by_a_drain_on_the_free_path() {
     let m = one_zone(|s| {
         let zone = &mut s.zones[DMA32];
         let high = zone.nr_free + 10;
         set_marks(zone, 1, 2, high);
         set_pcp(zone, 7, 28, 5000);
     });
-    let pages: Vec<Pfn> = (0..20).map(|_| alloc(&m, GFP).unwrap()).collect();
+    let pages: Vec<Pfn> = (0..20).map(|_| page(&m, GFP).unwrap()).collect();
     let zone = m.zone_info(DMA32).unwrap();
     assert_eq!(zone.flags & 4, 4, "the fast attempt at HIGH failed");
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().high, 28, "no growth");
@@ -353,7 +351,7 @@ fn t32_below_high_freezes_growth_and_is_cleared_by_a_drain_on_the_free_path() {
     // What the first machine handed out, the second knows as the kernel's own pages.
     let m = Machine::<Local>::from_snapshot(&snapshot).unwrap();
     drop(pages);
-    let again: Vec<Pfn> = (0..60).map(|_| alloc(&m, GFP).unwrap()).collect();
+    let again: Vec<Pfn> = (0..60).map(|_| page(&m, GFP).unwrap()).collect();
     for page in again {
         free(&m, page);
     }
@@ -361,21 +359,21 @@ fn t32_below_high_freezes_growth_and_is_cleared_by_a_drain_on_the_free_path() {
 }
 
 fn two_nodes(edit: impl FnOnce(&mut Snapshot)) -> Machine<Local> {
-    machine_of(&BootSpec::new(128 * MIB, 2, 2), edit)
+    booted_as(&BootSpec::new(128 * MIB, 2, 2), edit)
 }
 
 #[test]
-fn t33_t34_a_batch_stays_on_its_node() {
+fn a_batch_stays_on_its_node() {
     // Node 0 is short: the next zone of the list is on node 1, and ends the search.
     let m = two_nodes(|s| {
         for zone in s.zones.iter_mut().filter(|z| z.nid == 0) {
             set_marks(zone, 1, 1 << 30, 1 << 30);
         }
     });
-    let mut cx = watch();
+    let mut cx = watched();
     let slots = Slot::array(8);
     assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, GFP, Some(0), &slots).unwrap(), 1);
-    assert_eq!(single_reason(&cx), Some(SingleReason::RemoteNode));
+    assert_eq!(single_reason(&cx.probe), Some(SingleReason::RemoteNode));
     let events = m.vm_events();
     assert_eq!(
         (events.numa_miss, events.numa_foreign, events.numa_other),
@@ -387,23 +385,23 @@ fn t33_t34_a_batch_stays_on_its_node() {
         let dma32 = s.zones.iter_mut().find(|z| z.nid == 0 && z.idx == 1).unwrap();
         set_marks(dma32, 1, 1 << 30, 1 << 30);
     });
-    let mut cx = watch();
+    let mut cx = watched();
     assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, GFP, Some(0), &slots).unwrap(), 8);
     assert_eq!(m.vm_events().pgalloc[0], 8);
 }
 
 #[test]
-fn t42_zero_pages_return_zero_even_with_a_populated_array() {
+fn zero_pages_return_zero_even_with_a_populated_array() {
     let m = one_zone(|_| {});
-    assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut watch(), GFP, None, &[]).unwrap(), 0);
+    assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut watched(), GFP, None, &[]).unwrap(), 0);
 }
 
 #[test]
-fn t44_only_frees_drain() {
+fn only_frees_drain() {
     let m = one_zone(|s| {
         set_pcp(&mut s.zones[DMA32], 63, 300, 300);
     });
-    let pages: Vec<Pfn> = (0..1000).map(|_| alloc(&m, GFP).unwrap()).collect();
+    let pages: Vec<Pfn> = (0..1000).map(|_| page(&m, GFP).unwrap()).collect();
     for page in &pages[..299] {
         free(&m, *page);
     }
@@ -412,39 +410,39 @@ fn t44_only_frees_drain() {
     let m = Machine::<Local>::from_snapshot(&snapshot).unwrap();
     let before = m.pcp_info(DMA32, 0).unwrap().count;
     assert!(before > 126);
-    let page = alloc(&m, GFP).unwrap();
+    let page = page(&m, GFP).unwrap();
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().count, before - 1, "far above `high`, and nothing happens");
     free(&m, page);
     assert!(m.pcp_info(DMA32, 0).unwrap().count < before);
 }
 
 #[test]
-fn t46_threshold_0_flushes_every_update() {
+fn threshold_0_flushes_every_update() {
     let m = one_zone(|_| {});
-    alloc(&m, GFP).unwrap();
+    page(&m, GFP).unwrap();
     let zone = m.zone_info(DMA32).unwrap();
     assert_eq!(zone.nr_free, zone.free_pages);
 }
 
 #[test]
-fn t52_t53_boost_is_added_to_every_mark_and_its_flag_is_never_seen() {
+fn boost_is_added_to_every_mark_and_its_flag_is_never_seen() {
     let m = unclaimable(15_000);
-    let mut cx = watch();
+    let mut cx = watched();
     let gfp = Gfp(0x800);
     m.alloc_pages(&mut cx, gfp, 0, None).unwrap();
     assert_eq!(m.zone_info(DMA32).unwrap().boost, 512);
     assert_eq!(m.zone_info(DMA32).unwrap().watermark[0], 1, "stored without boost");
     assert_eq!(m.zone_info(DMA32).unwrap().flags & 1, 0);
-    assert!(count(&cx, |e| matches!(e, Event::WakeKswapd { .. })) > 0);
+    assert!(count(&cx.probe, |e| matches!(e, Event::WakeKswapd { .. })) > 0);
 }
 
 #[test]
-fn t56_the_upper_bound_is_tested_first() {
+fn the_upper_bound_is_tested_first() {
     assert_eq!(kernel_clamp(0, 334, 240), 334);
     assert_eq!(kernel_clamp(334, 334, 240), 240);
     assert_eq!(kernel_clamp(240, 334, 240), 240);
     let m = one_zone(|s| set_pcp(&mut s.zones[DMA32], 7, 334, 240));
-    let mut cx = watch_with(trylock());
+    let mut cx = failing(trylock());
     let pages: Vec<Pfn> = (0..3).map(|_| m.alloc_pages(&mut cx, GFP, 0, None).unwrap().unwrap()).collect();
     let highs: Vec<i32> = pages
         .into_iter()
@@ -457,9 +455,9 @@ fn t56_the_upper_bound_is_tested_first() {
 }
 
 #[test]
-fn t59_the_first_pageblock_of_the_dma_zone_cannot_be_claimed() {
+fn the_first_pageblock_of_the_dma_zone_cannot_be_claimed() {
     // Only the movable request finds nothing of its own there: block 0 begins at pfn 0, outside the zone.
-    let m = machine(64, |s| {
+    let m = booted(64, |s| {
         s.zonelists.insert(0, vec![(0, 0)]);
         let zone = &mut s.zones[0];
         zone.free = [(8, [(0, vec![256])].into())].into();
@@ -469,7 +467,7 @@ fn t59_the_first_pageblock_of_the_dma_zone_cannot_be_claimed() {
     let page = m.alloc_pages(&mut Ctx::on(0), Gfp(0x2809), 0, None).unwrap().unwrap();
     assert_eq!(page, Pfn(256), "stolen");
     assert_eq!(m.snapshot().zones[0].pageblocks[0], (0, 1), "and the block keeps its type");
-    assert_eq!(m.zone_info(0).unwrap().boost, 512, "trap 58: the attempt boosted before it met the zone's edge");
+    assert_eq!(m.zone_info(0).unwrap().boost, 512, "the attempt boosted before it met the zone's edge");
 }
 
 /// The counter overstates: the difference that is not folded yet says that nothing is free.
@@ -485,14 +483,14 @@ fn overstated() -> Machine<Local> {
 }
 
 #[test]
-fn t60_a_failing_request_attempts_twice_in_the_slow_path() {
+fn a_failing_request_attempts_twice_in_the_slow_path() {
     let m = overstated();
-    assert_eq!(alloc(&m, Gfp::NOWAIT), None);
+    assert_eq!(page(&m, Gfp::NOWAIT), None);
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().free_count, 1024 >> 3, "once fast, twice slow");
 }
 
 #[test]
-fn t61_a_realtime_task_sees_half_of_min() {
+fn a_realtime_task_sees_half_of_min() {
     for (realtime, expected) in [(false, None), (true, Some(()))] {
         let m = one_zone(|s| {
             s.facts.realtime_task = Some(realtime);
@@ -500,25 +498,25 @@ fn t61_a_realtime_task_sees_half_of_min() {
             let min = zone.nr_free;
             set_marks(zone, min, 1 << 30, 1 << 30);
         });
-        assert_eq!(alloc(&m, Gfp(0x400 | 0x1_0000)).map(|_| ()), expected);
+        assert_eq!(page(&m, Gfp(0x400 | 0x1_0000)).map(|_| ()), expected);
     }
 }
 
 #[test]
-fn t63_a_batch_may_pass_the_gate_and_find_nothing() {
+fn a_batch_may_pass_the_gate_and_find_nothing() {
     let m = overstated();
-    let mut cx = watch();
+    let mut cx = watched();
     assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, Gfp::NOWAIT, None, &Slot::array(8)).unwrap(), 0);
-    assert_eq!(single_reason(&cx), Some(SingleReason::FirstTake));
+    assert_eq!(single_reason(&cx.probe), Some(SingleReason::FirstTake));
 }
 
 #[test]
-fn t64_free_count_may_exceed_its_cap_after_frees_of_higher_orders() {
+fn free_count_may_exceed_its_cap_after_frees_of_higher_orders() {
     let m = one_zone(|s| {
         set_pcp(&mut s.zones[DMA32], 7, 3000, 9000);
         s.zones[DMA32].pcp.get_mut(&0).unwrap().free_count = (7 << 5) - 1;
     });
-    let page = m.alloc_pages(&mut watch_with(trylock()), GFP, 3, None).unwrap().unwrap();
+    let page = m.alloc_pages(&mut failing(trylock()), GFP, 3, None).unwrap().unwrap();
     m.free_pages(&mut Ctx::on(0), page, 3).unwrap();
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().free_count, (7 << 5) - 1 + 8);
 }
@@ -543,7 +541,7 @@ fn a_high_atomic_block_merges_with_no_other() {
 #[test]
 fn a_request_that_must_fragment_does_so_in_the_fast_attempt() {
     // ZONE_NORMAL alone, with nothing but small movable blocks: the attempt without NOFRAGMENT follows at once.
-    let m = machine_of(&BootSpec::new(3600 * MIB, 1, 1), |s| {
+    let m = booted_as(&BootSpec::new(3600 * MIB, 1, 1), |s| {
         s.zonelists.insert(0, vec![(0, 2)]);
         s.facts.watermark_boost_factor = Some(0);
         let zone = &mut s.zones[2];
@@ -552,9 +550,9 @@ fn a_request_that_must_fragment_does_so_in_the_fast_attempt() {
         zone.free = [(8, [(1, blocks.clone())].into())].into();
         zone.nr_free = blocks.len() as i64 * 256;
     });
-    let mut cx = watch();
+    let mut cx = watched();
     assert!(m.alloc_pages(&mut cx, GFP, 0, None).unwrap().is_some());
-    assert_eq!(count(&cx, |e| matches!(e, Event::WakeKswapd { .. })), 0, "the slow path would have woken kswapd");
+    assert_eq!(count(&cx.probe, |e| matches!(e, Event::WakeKswapd { .. })), 0, "the slow path would have woken kswapd");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Number vectors: watermarks, limits, the first refill, refill sizes, the benchmark's steady state, the bulk gate.
 
-mod common;
+mod kit;
 
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, FaultPlan};
@@ -12,7 +12,7 @@ use bulkpages_core::watermark::{
     setup_per_zone_lowmem_reserve, setup_per_zone_wmarks,
 };
 use bulkpages_core::{Pfn, Slot};
-use common::{DMA32, alloc, machine, pages, set_marks, set_pcp, watch, watch_with};
+use kit::{DMA32, booted, drains, failing, page, pages, set_marks, set_pcp, watched};
 
 fn marks(zones: &[(u8, u64)], kbytes: u64) -> Vec<[u64; 4]> {
     setup_per_zone_wmarks(zones, kbytes, 10).into_iter().map(|m| [m.min, m.low, m.high, m.promo]).collect()
@@ -29,7 +29,7 @@ fn with_thp(zones: &[(u8, u64)], kbytes: u64) -> u64 {
 }
 
 #[test]
-fn a1_watermarks() {
+fn watermarks_of_known_zones() {
     let kbytes = calculate_min_free_kbytes(503_840);
     assert_eq!(kbytes, 5678);
     assert_eq!(marks(&TWO, kbytes), [[10, 13, 16, 19], [1408, 1908, 2408, 2908]]);
@@ -47,14 +47,14 @@ fn a1_watermarks() {
 }
 
 #[test]
-fn a1_a_live_host() {
+fn a_live_host() {
     let zones = [(0, 3840), (1, 772_915), (2, 688_128)];
     assert_eq!(marks(&zones, 67584), [[44, 55, 66, 77], [8914, 11142, 13370, 15598], [7936, 9920, 11904, 13888]]);
     assert_eq!(marks(&[(0, 3840), (3, 0)], 67584)[1], [32; 4], "an unpopulated MOVABLE zone");
 }
 
 #[test]
-fn a2_limits_and_thresholds() {
+fn limits_and_thresholds() {
     // managed, LOW, CPUs: batch, high_min, high_max, threshold
     for (managed, low, cpus, batch, high_min, high_max, threshold) in [
         (3840, 13, 2, 1, 6, 240, 4),
@@ -79,10 +79,10 @@ fn a2_limits_and_thresholds() {
 }
 
 #[test]
-fn a3_first_unmovable_refill() {
+fn first_unmovable_refill() {
     // DMA32 is 4096..8191, four blocks of order 10.
-    let m = machine(32, |s| set_pcp(&mut s.zones[DMA32], 63, 300, 30_000));
-    let mut cx = watch();
+    let m = booted(32, |s| set_pcp(&mut s.zones[DMA32], 63, 300, 30_000));
+    let mut cx = watched();
     let slots = Slot::array(2);
     assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut cx, Gfp::KERNEL, None, &slots).unwrap(), 2);
     assert_eq!((slots[0].get(), slots[1].get()), (Pfn(4096), Pfn(4097)));
@@ -107,7 +107,7 @@ fn a3_first_unmovable_refill() {
 
 /// A machine of 256 MiB whose marks never matter, with these limits.
 fn quiet(batch: i32, high_min: i32, high_max: i32) -> bulkpages_core::Machine {
-    machine(256, |s| {
+    booted(256, |s| {
         set_marks(&mut s.zones[DMA32], 10, 20, 30);
         set_pcp(&mut s.zones[DMA32], batch, high_min, high_max);
     })
@@ -117,26 +117,10 @@ fn refills(events: &[Event]) -> Vec<u32> {
     events.iter().filter_map(|e| if let Event::Refill { got, .. } = e { Some(*got) } else { None }).collect()
 }
 
-fn drained(events: &[Event]) -> Vec<usize> {
-    let mut out = Vec::new();
-    let mut now = 0;
-    for event in events {
-        match event {
-            Event::PcpuDrain { .. } => now += 1,
-            Event::ZoneUnlock { .. } if now > 0 => {
-                out.push(now);
-                now = 0;
-            }
-            _ => {}
-        }
-    }
-    out
-}
-
 #[test]
-fn a4_refill_sizes() {
+fn refill_sizes() {
     let m = quiet(63, 300, 30_000);
-    let mut cx = watch();
+    let mut cx = watched();
     let mut highs = Vec::new();
     let taken: Vec<Pfn> = (0..6000)
         .map(|_| {
@@ -153,42 +137,42 @@ fn a4_refill_sizes() {
     assert_eq!(refills(&cx.probe), [63, 126, 252, 504, 1008, 2016, 2016, 2016]);
     assert_eq!(highs, [(363, 1), (489, 2), (741, 3), (1245, 4), (2253, 5), (4269, 5), (6285, 5), (8301, 5)]);
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().count, 2001);
-    let mut cx = watch();
+    let mut cx = watched();
     for page in taken {
         m.free_pages(&mut cx, page, 0).unwrap();
     }
-    assert_eq!(drained(&cx.probe), Vec::<usize>::new());
+    assert!(drains(&cx.probe).is_empty());
     let pcp = m.pcp_info(DMA32, 0).unwrap();
     assert_eq!((pcp.count, pcp.free_count), (8001, 2016));
 }
 
 #[test]
-fn a4_fixed_high() {
+fn refills_with_a_fixed_high() {
     let m = quiet(63, 300, 300);
-    let mut cx = watch();
+    let mut cx = watched();
     let taken: Vec<Pfn> = (0..1000).map(|_| m.alloc_pages(&mut cx, Gfp::KERNEL, 0, None).unwrap().unwrap()).collect();
     assert_eq!(refills(&cx.probe), [63, 126, 237, 237, 237, 237]);
     let pcp = m.pcp_info(DMA32, 0).unwrap();
     assert_eq!((pcp.count, pcp.alloc_factor), (137, 2));
-    let mut cx = watch();
+    let mut cx = watched();
     for page in taken {
         m.free_pages(&mut cx, page, 0).unwrap();
     }
-    assert_eq!(drained(&cx.probe), [163, 237, 237, 237]);
+    assert_eq!(drains(&cx.probe), [163, 237, 237, 237]);
     assert_eq!(m.pcp_info(DMA32, 0).unwrap().count, 263);
 }
 
 #[test]
-fn a5_page_pool_steady_state() {
+fn page_pool_steady_state() {
     let m = quiet(63, 300, 30_000);
-    let mut cx = watch();
+    let mut cx = watched();
     let slots = Slot::array(64);
     for _ in 0..40 {
         assert_eq!(m.alloc_pages_bulk::<OutputOnly>(&mut cx, Gfp::ATOMIC, None, &slots).unwrap(), 64);
         m.free_bulk(&mut cx, &slots).unwrap();
     }
     assert_eq!(refills(&cx.probe), [63, 126]);
-    assert_eq!(drained(&cx.probe), Vec::<usize>::new());
+    assert!(drains(&cx.probe).is_empty());
     let pcp = m.pcp_info(DMA32, 0).unwrap();
     assert_eq!((pcp.count, pcp.high, pcp.free_count, pcp.alloc_factor), (189, 489, 2016, 0));
     let m = quiet(63, 300, 30_000);
@@ -199,7 +183,7 @@ fn a5_page_pool_steady_state() {
 
 /// Whether a bulk call of `n` slots takes the batch path when LOW is `low` and `free` pages are free.
 fn takes_batch(free: i64, low: i64, n: usize) -> bool {
-    let m = machine(64, |s| {
+    let m = booted(64, |s| {
         let zone = &mut s.zones[DMA32];
         set_marks(zone, 1, low, low + 10);
     });
@@ -209,7 +193,7 @@ fn takes_batch(free: i64, low: i64, n: usize) -> bool {
     while m.zone_info(DMA32).unwrap().nr_free > free {
         m.alloc_pages(&mut cx, Gfp::KERNEL, 0, None).unwrap().unwrap();
     }
-    let mut cx = watch();
+    let mut cx = watched();
     let slots = Slot::array(n);
     m.alloc_pages_bulk::<OutputOnly>(&mut cx, Gfp::KERNEL | Gfp::DMA32, None, &slots).unwrap();
     let zone = cx.probe.iter().find_map(|e| if let Event::BulkZone { zone } = e { Some(*zone) } else { None });
@@ -217,7 +201,7 @@ fn takes_batch(free: i64, low: i64, n: usize) -> bool {
 }
 
 #[test]
-fn a6_bulk_gate() {
+fn the_bulk_gate_is_low_plus_the_array() {
     assert!(!takes_batch(976, 717, 259));
     assert!(takes_batch(977, 717, 259));
     assert!(!takes_batch(719, 717, 2));
@@ -227,7 +211,7 @@ fn a6_bulk_gate() {
 
 /// Whether an order-0 request succeeds with MIN 4019, LOW out of reach and `free` pages free.
 fn succeeds(gfp: Gfp, free: i64, oom_victim: bool) -> bool {
-    let mut m = machine(64, |s| {
+    let mut m = booted(64, |s| {
         set_marks(&mut s.zones[DMA32], 1, 2, 3);
         // ZONE_DMA shall not help out.
         s.zonelists.insert(0, vec![(0, 1)]);
@@ -241,11 +225,11 @@ fn succeeds(gfp: Gfp, free: i64, oom_victim: bool) -> bool {
     set_marks(&mut snapshot.zones[DMA32], 4019, 1 << 30, 1 << 30);
     m = bulkpages_core::Machine::from_snapshot(&snapshot).unwrap();
     m.set_task(bulkpages_core::slowpath::Task { oom_victim, ..Default::default() });
-    alloc(&m, gfp).is_some()
+    page(&m, gfp).is_some()
 }
 
 #[test]
-fn a8_atomic_minimum() {
+fn atomic_requests_see_a_smaller_minimum() {
     for (gfp, minimum) in [(Gfp(0x20 | 0x400 | 0x1_0000), 2010), (Gfp::ATOMIC, 1508), (Gfp::NOWAIT, 4019)] {
         assert!(!succeeds(gfp, minimum, false), "{gfp:?} with {minimum} free pages");
         assert!(succeeds(gfp, minimum + 1, false), "{gfp:?} with {} free pages", minimum + 1);
@@ -257,21 +241,21 @@ fn a8_atomic_minimum() {
 }
 
 #[test]
-fn a9_calls_in_the_band() {
+fn calls_in_the_band() {
     // n = 16, F_usable = LOW + 5; the lists hold enough, so that no refill moves the counter.
     for (v1, singles, bulks) in [(true, 16, 0), (false, 12, 1)] {
-        let m = machine(64, |s| {
+        let m = booted(64, |s| {
             set_marks(&mut s.zones[DMA32], 1, 2, 3);
             set_pcp(&mut s.zones[DMA32], 63, 300, 300);
             s.zonelists.insert(0, vec![(0, 1)]);
         });
-        let page = alloc(&m, Gfp::KERNEL).unwrap();
+        let page = page(&m, Gfp::KERNEL).unwrap();
         m.free_pages(&mut Ctx::on(0), page, 0).unwrap();
         let mut snapshot = m.snapshot();
         let low = snapshot.zones[DMA32].nr_free - 5;
         set_marks(&mut snapshot.zones[DMA32], 1, low, low + 1000);
         let m = bulkpages_core::Machine::<bulkpages_core::sync::Local>::from_snapshot(&snapshot).unwrap();
-        let mut cx = watch();
+        let mut cx = watched();
         let slots = Slot::array(16);
         let mut filled = 0;
         while filled < 16 {
@@ -282,20 +266,24 @@ fn a9_calls_in_the_band() {
             };
         }
         let found = (
-            common::count(&cx, |e| matches!(e, Event::BulkSingle { .. })),
-            common::count(&cx, |e| matches!(e, Event::BulkZone { .. })),
+            kit::count(&cx.probe, |e| matches!(e, Event::BulkSingle { .. })),
+            kit::count(&cx.probe, |e| matches!(e, Event::BulkZone { .. })),
         );
         assert_eq!(found, (singles, bulks), "v1: {v1}");
-        assert_eq!(common::count(&cx, |e| matches!(e, Event::WakeKswapd { .. })), 0, "nobody wakes kswapd in the band");
+        assert_eq!(
+            kit::count(&cx.probe, |e| matches!(e, Event::WakeKswapd { .. })),
+            0,
+            "nobody wakes kswapd in the band"
+        );
     }
 }
 
 #[test]
 fn the_return_value_of_v1_depends_on_the_layout() {
     for (picture, v1) in [("x..xx.x.", 5), ("x.xx.x..", 6), ("x..x.x", 4)] {
-        let m = machine(64, |_| {});
-        let slots = common::array(&m, picture);
-        let mut cx = watch_with(pages(2));
+        let m = booted(64, |_| {});
+        let slots = kit::array(&m, picture);
+        let mut cx = failing(pages(2));
         assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut cx, Gfp::KERNEL, None, &slots).unwrap(), v1, "{picture}");
     }
 }
