@@ -33,8 +33,10 @@ def test_every_cell_has_the_holes_that_compare_gives_it() -> None:
 
 def test_what_a_real_kernel_answered() -> None:
     found, reasons = answers(OUTPUT)
+    assert len(found) == 42
     for cell in measured_cells():
-        if cell.name in reasons:
+        # Some cells are younger than this run.
+        if cell.name not in found:
             continue
         assert len(found[cell.name]) == 2, "the job went through its list twice"
         for one in found[cell.name]:
@@ -50,11 +52,11 @@ def test_instructions_that_a_real_kernel_counted() -> None:
     assert reasons == {}
     for cell in measured_cells():
         first, second = found[cell.name]
-        assert cell.bench or second.filled == cell.nr_pages
+        assert cell.bench or second.filled == cell.slots
         # No tick falls into a fill: where fills do not differ by where their pages come from, all take the same.
-        if cell.filler == "btrfs_alloc_page_array" or cell.bench:
+        if cell.caller == "btrfs_alloc_page_array" or cell.bench:
             assert first == second, cell.name
-        if cell.filler == "btrfs_alloc_page_array":
+        if cell.caller == "btrfs_alloc_page_array":
             assert second.mean == second.least, cell.name
 
 
