@@ -158,7 +158,10 @@ def compare(
     if no_timing and (given := _timing_options(budget, processes, resume, instructions, baseline)):
         raise click.UsageError(f"--no-timing leaves nothing for {given}")
     # Read before anything is measured, like every other input.
-    against = load(Path(baseline)) if baseline else None
+    try:
+        against = load(Path(baseline)) if baseline else None
+    except BulkpagesError as error:
+        raise click.UsageError(str(error)) from error
     if against and not against["timing"]:
         raise click.UsageError(f"{baseline} was run with --no-timing: there is nothing to set times against")
     clock = time.perf_counter()
