@@ -33,15 +33,26 @@ WHICH = (
     "proposed in "
     "February 2025, it takes the array as pure output (v2), and callers move their pages to the front first."
 )
-CALLERS = {
-    "svc_alloc_arg": "sunrpc",
-    "btrfs_alloc_page_array": "btrfs",
-    "z_erofs_gbuf_growsize": "erofs",
-    "xfs_buf_alloc_pages": "xfs",
-    "virtiovf_add_migration_pages": "virtio",
-    "__page_pool_alloc_pages_slow": "page_pool",
-    "core": "the bare call",
-}
+
+
+class _Names(dict[str, str]):
+    """Short names of callers; one without is called as the kernel calls it."""
+
+    def __missing__(self, name: str) -> str:
+        return name
+
+
+CALLERS = _Names(
+    {
+        "svc_alloc_arg": "sunrpc",
+        "btrfs_alloc_page_array": "btrfs",
+        "z_erofs_gbuf_growsize": "erofs",
+        "xfs_buf_alloc_pages": "xfs",
+        "virtiovf_add_migration_pages": "virtio",
+        "__page_pool_alloc_pages_slow": "page_pool",
+        "core": "the bare call",
+    }
+)
 #: What an array is like before a fill, in the order of the tables; controls never reach the page allocator.
 GROUPS = (
     "all NULL",
