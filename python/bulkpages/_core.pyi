@@ -20,7 +20,6 @@ __all__ = [
     "TraceRequests",
     "TraceRerun",
     "__version__",
-    "btrfs_alloc_page_array",
     "call_api",
     "callers",
     "clock_cost",
@@ -40,18 +39,15 @@ __all__ = [
     "hole_shape",
     "misuse_score",
     "ns_per_count",
+    "run_caller",
     "run_threads",
     "stress_mixes",
     "stress_run",
-    "svc_alloc_arg",
     "time_bench_page_pool",
     "trial_bulk",
     "trial_fill",
     "trial_page_pool",
-    "virtiovf_add_migration_pages",
     "window_fill",
-    "xfs_buf_alloc_pages",
-    "z_erofs_gbuf_growsize",
 ]
 
 __version__: Final[str]
@@ -246,50 +242,13 @@ class Stream:
     def trial(self, machine: Machine, iterations: SupportsIndex, *, cold: bool = False) -> tuple[int, int]: ...
     def count(self, machine: Machine, iterations: SupportsIndex, *, cold: bool = False) -> dict[str, int]: ...
 
-def svc_alloc_arg(
+def run_caller(
     machine: Machine,
-    array: PageArray,
+    name: str,
+    array: PageArray | None,
     pages: SupportsIndex,
-    form_name: str,
-    *,
-    cpu: SupportsIndex | None = None,
-    max_waits: SupportsIndex | None = None,
-    explain: bool = False,
-) -> dict[str, Any]: ...
-def btrfs_alloc_page_array(
-    machine: Machine,
-    array: PageArray,
-    nofail: bool,
-    form_name: str,
-    *,
-    cpu: SupportsIndex | None = None,
-    max_waits: SupportsIndex | None = None,
-    explain: bool = False,
-) -> dict[str, Any]: ...
-def z_erofs_gbuf_growsize(
-    machine: Machine,
     have: SupportsIndex,
-    nrpages: SupportsIndex,
-    form_name: str,
-    *,
-    cpu: SupportsIndex | None = None,
-    max_waits: SupportsIndex | None = None,
-    explain: bool = False,
-) -> dict[str, Any]: ...
-def xfs_buf_alloc_pages(
-    machine: Machine,
-    page_count: SupportsIndex,
-    read: bool,
-    read_ahead: bool,
-    form_name: str,
-    *,
-    cpu: SupportsIndex | None = None,
-    max_waits: SupportsIndex | None = None,
-    explain: bool = False,
-) -> dict[str, Any]: ...
-def virtiovf_add_migration_pages(
-    machine: Machine,
-    npages: SupportsIndex,
+    flags: Sequence[str],
     form_name: str,
     *,
     cpu: SupportsIndex | None = None,
@@ -299,7 +258,7 @@ def virtiovf_add_migration_pages(
 def call_api(
     machine: Machine, array: PageArray, api: str, *, cpu: SupportsIndex | None = None, explain: bool = False
 ) -> dict[str, Any]: ...
-def callers() -> list[tuple[str, str, list[str]]]: ...
+def callers() -> list[dict[str, Any]]: ...
 def hole_shape(
     kind: str,
     n: SupportsIndex,

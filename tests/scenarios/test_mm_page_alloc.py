@@ -12,7 +12,7 @@ import pytest
 import bulkpages as bp
 from bulkpages.callers.tables import differences, marks, micro_examples
 
-#: (array, fault, before: passed, returned, leaves; after: base, passed, returned, leaves): spec 5.10.
+#: (array, fault, before: passed, returned, leaves; after: base, passed, returned, leaves).
 MICRO = [
     ("........", {}, (8, 8, "oooooooo"), (0, 8, 8, "oooooooo")),
     ("xxxxxxxx", {}, (8, 8, "xxxxxxxx"), None),
@@ -58,23 +58,23 @@ def test_the_table_of_marks_comes_out_of_runs() -> None:
     }
 
 
-def test_the_numbered_differences_come_out_of_runs() -> None:
-    found = {d.number: (d.before, d.after) for d in differences()}
+def test_the_differences_come_out_of_runs() -> None:
+    found = {d.key: (d.before, d.after) for d in differences()}
     assert found == {
-        23: ("0 pages moved, new page in slot 1", "257 pages moved, new page in slot 258"),
-        24: ("259 slot tests, 0 stores", "259 slot tests, 259 stores"),
-        25: (
+        "order": ("0 pages moved, new page in slot 1", "257 pages moved, new page in slot 258"),
+        "stores": ("259 slot tests, 0 stores", "259 slot tests, 259 stores"),
+        "hot page": (
             "the page freed last, from slot 1, is in slot 1",
             "the page freed last, from slot 1, is in slot 63",
         ),
-        26: ("2 calls, ret -12", "1 calls, ret -12"),
-        27: ("2 pages freed, 3 left in the array", "5 pages freed, 0 left in the array"),
-        28: (
+        "attempts": ("2 calls, ret -12", "1 calls, ret -12"),
+        "cleanup": ("2 pages freed, 3 left in the array", "5 pages freed, 0 left in the array"),
+        "trace line": (
             "svc_alloc_arg_err: requested=8 allocated=2",
             "svc_alloc_arg_err: requested=8 allocated=4",
         ),
-        29: ("calls [(4, 2), (4, 4)]", "calls [(1, 1)]"),
-        30: ("8 calls, the last: one page", "8 calls, the last: one page"),
+        "extra call": ("calls [(4, 2), (4, 4)]", "calls [(1, 1)]"),
+        "last page": ("8 calls, the last: one page", "8 calls, the last: one page"),
     }
 
 
@@ -102,7 +102,7 @@ def test_the_refill_call_of_v3_has_three_results(m: bp.Machine) -> None:
 
 
 def test_a_page_owner_makes_v1_test_the_prefix_again_for_every_page() -> None:
-    """Difference 20: one page per call; v1 walks what it has filled so far each time, v2 does not read the array."""
+    """One page per call: v1 walks what it has filled so far each time, v2 does not read the array."""
     tests = {}
     for form in ("before", "after"):
         m = bp.Machine("64MiB", page_owner=True)

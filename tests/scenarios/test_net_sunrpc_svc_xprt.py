@@ -69,7 +69,7 @@ def test_a_thread_starts_with_one_hole_at_the_end() -> None:
 
 
 def test_a_first_failure_counts_as_progress_before() -> None:
-    """Differences 26 and 28."""
+    """After the patch one attempt is enough, and the trace line tells the pages that there are."""
     before, left1, _ = run("xx.xx...", "before", pages=0)
     after, left2, _ = run("xx.xx...", "after", pages=0)
     assert before.bulk_calls == [(8, 2)] * 5

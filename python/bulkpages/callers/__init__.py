@@ -1,9 +1,10 @@
-"""The kernel's callers of `alloc_pages_bulk()` that the patch changes, in every form that history gave them.
+"""The kernel's callers of `alloc_pages_bulk()`, in every form that history gave them.
 
-Each function runs a port of the kernel function with all that stands around the hunk, observed and with the machine's
-faults in force, and returns a `CallerResult`. `form` says which text of it runs: "before" (v6.14, on v1), "after" (the
-patch of 28 February 2025, on v2), "tracked" (sunrpc as of 7.1) or "v3" (the proposal of 14 April 2025). Nothing sleeps:
-a wait lets the machine's virtual time pass.
+There are those that the patch changes and those of 7.3. `PORTS` is the register of all, and `run()` runs any of them by
+its name; the callers of the patch have a function each, too. What runs is a port of the kernel function with all that
+stands around the hunk, observed and with the machine's faults in force. It returns a `CallerResult`. `form` says which
+text of the function runs: "before" (v6.14 or 7.3, on v1), "after" (the patch of 28 February 2025, on v2), "tracked"
+(sunrpc as of 7.1) or "v3" (the proposal of 14 April 2025). Nothing sleeps: a wait lets the machine's virtual time pass.
 
 Example:
     >>> import bulkpages as bp
@@ -15,10 +16,9 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bulkpages import _core
+from bulkpages.callers.audit import Audit, audit
 from bulkpages.callers.own_caller import Own, own
 from bulkpages.callers.own_env import Env, Slots
 from bulkpages.callers.own_semantics import Semantics
@@ -29,6 +29,7 @@ from bulkpages.callers.page_pool import (
     time_bench_page_pool02_ptr_ring,
     time_bench_page_pool03_slow,
 )
+from bulkpages.callers.ports import CALLERS, PORTS, Port, port, run
 from bulkpages.callers.result import CallerResult
 from bulkpages.callers.shapes import fill_shape, hole_shape
 from bulkpages.callers.sweep import Misuse, Sweep, failure_sweep, misuse_score
@@ -39,21 +40,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CALLERS",
+    "PORTS",
+    "Audit",
     "CallerResult",
     "Env",
     "Misuse",
     "Own",
     "PagePool",
+    "Port",
     "Semantics",
     "Slots",
     "Sweep",
     "TimeBench",
+    "audit",
     "btrfs_alloc_page_array",
     "failure_sweep",
     "fill_shape",
     "hole_shape",
     "misuse_score",
     "own",
+    "port",
+    "run",
     "svc_alloc_arg",
     "time_bench_page_pool01_fast_path",
     "time_bench_page_pool02_ptr_ring",
@@ -62,15 +69,6 @@ __all__ = [
     "xfs_buf_alloc_pages",
     "z_erofs_gbuf_growsize",
 ]
-
-#: (kernel function, kernel file, forms) of each port, in the order of the patch.
-CALLERS: list[tuple[str, str, list[str]]] = _core.callers()
-
-
-def _run(call: Callable[..., dict[str, Any]], *args: object, form: str, **options: object) -> CallerResult:
-    if not isinstance(form, str):
-        raise TypeError(f"form is a text like 'before', not {type(form).__name__}")
-    return CallerResult(**call(*args, form, **options))
 
 
 def svc_alloc_arg(
@@ -102,9 +100,7 @@ def svc_alloc_arg(
     Raises:
         ApiMisuse: A slot holds something that is not a page of order 0 of the caller.
     """
-    return _run(
-        _core.svc_alloc_arg, machine, array, pages, form=form, cpu=cpu, max_waits=max_waits, explain=bool(explain)
-    )
+    return run(machine, "svc_alloc_arg", array, pages=pages, form=form, cpu=cpu, max_waits=max_waits, explain=explain)
 
 
 def btrfs_alloc_page_array(
@@ -134,15 +130,15 @@ def btrfs_alloc_page_array(
     Raises:
         ApiMisuse: A slot holds something that is not a page of order 0 of the caller.
     """
-    return _run(
-        _core.btrfs_alloc_page_array,
+    return run(
         machine,
+        "btrfs_alloc_page_array",
         array,
-        bool(nofail),
+        flags=["nofail"] if nofail else [],
         form=form,
         cpu=cpu,
         max_waits=max_waits,
-        explain=bool(explain),
+        explain=explain,
     )
 
 
@@ -170,15 +166,15 @@ def z_erofs_gbuf_growsize(
     Returns:
         `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer as it is afterwards. Its pages are the caller's to free.
     """
-    return _run(
-        _core.z_erofs_gbuf_growsize,
+    return run(
         machine,
-        have,
-        nrpages,
+        "z_erofs_gbuf_growsize",
+        pages=nrpages,
+        have=have,
         form=form,
         cpu=cpu,
         max_waits=max_waits,
-        explain=bool(explain),
+        explain=explain,
     )
 
 
@@ -209,16 +205,15 @@ def xfs_buf_alloc_pages(
         `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer's, all NULL after a failure. `stats` has the kernel's
         `xb_page_found` and `xb_page_retries`, and `reclaimed_pages`, what the task is credited.
     """
-    return _run(
-        _core.xfs_buf_alloc_pages,
+    return run(
         machine,
-        page_count,
-        bool(read),
-        bool(read_ahead),
+        "xfs_buf_alloc_pages",
+        pages=page_count,
+        flags=[name for name, on in (("read_ahead", read_ahead), ("zeroed", not read)) if on],
         form=form,
         cpu=cpu,
         max_waits=max_waits,
-        explain=bool(explain),
+        explain=explain,
     )
 
 
@@ -245,12 +240,12 @@ def virtiovf_add_migration_pages(
         `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer's table. After a failure it holds the pages of the rounds
         that worked, which are the caller's to free. `stats` has `allocated_length`, in bytes.
     """
-    return _run(
-        _core.virtiovf_add_migration_pages,
+    return run(
         machine,
-        npages,
+        "virtiovf_add_migration_pages",
+        pages=npages,
         form=form,
         cpu=cpu,
         max_waits=max_waits,
-        explain=bool(explain),
+        explain=explain,
     )

@@ -1,4 +1,4 @@
-"""The failure sweep as a picture."""
+"""The failure sweep and the caller audit as pictures."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from bulkpages.files import save_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from bulkpages.callers.audit import Audit
     from bulkpages.callers.sweep import Sweep
 
-__all__ = ["sweep_figure", "write_sweep_picture"]
+__all__ = ["audit_figure", "sweep_figure", "write_audit_picture", "write_sweep_picture"]
 
 OUTCOMES = {"filled": "#2a9d8f", "failed": "#e9c46a", "stopped": "#8ab17d", "endless": "#e76f51"}
 
@@ -78,3 +79,44 @@ def sweep_figure(sweep: Sweep) -> Figure:
 def write_sweep_picture(sweep: Sweep, path: str | Path) -> None:
     """Writes the picture; the ending of the path says in which format (.svg, .png, .pdf)."""
     save_figure(sweep_figure(sweep), path, dpi=120)
+
+
+#: What a caller makes of a bulk call that is short for no shortage.
+AUDIT = {"unharmed": "#e9ecef", "retries": "#2a9d8f", "short": "#e9c46a", "waits": "#f4a261", "fails": "#e76f51"}
+
+
+def audit_figure(audit: Audit) -> Figure:
+    """A square for each caller and cause."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    callers = audit.callers()
+    causes = list(dict.fromkeys(row["cause"] for row in audit.rows))
+    with mpl.rc_context({"font.size": 8}):
+        figure = Figure(figsize=(7.5, 0.27 * len(callers) + 1.4), layout="constrained")
+        axes = figure.subplots()
+        for row in audit.rows:
+            x, y = causes.index(row["cause"]), callers.index(row["caller"])
+            axes.barh(y, 0.94, left=x - 0.47, height=0.88, color=AUDIT[row["outcome"]])
+            axes.text(x, y, f"{row['outcome']}\u2002{row['filled']}/{row['wanted']}", ha="center", va="center")
+        axes.set_xticks(range(len(causes)), causes)
+        axes.xaxis.tick_top()
+        axes.set_yticks(range(len(callers)), callers)
+        axes.invert_yaxis()
+        axes.set_xlim(-0.5, len(causes) - 0.5)
+        axes.tick_params(length=0)
+        for side in ("top", "right", "left", "bottom"):
+            axes.spines[side].set_visible(False)
+        figure.legend(
+            handles=[Patch(color=colour, label=name) for name, colour in AUDIT.items()],
+            loc="outside lower center",
+            ncols=len(AUDIT),
+            frameon=False,
+        )
+    return figure
+
+
+def write_audit_picture(audit: Audit, path: str | Path) -> None:
+    """Writes the picture; the ending of the path says in which format (.svg, .png, .pdf)."""
+    save_figure(audit_figure(audit), path, dpi=120)

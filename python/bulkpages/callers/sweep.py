@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bulkpages import _core
+from bulkpages.callers.ports import PORTS
 from bulkpages.callers.text import table
 from bulkpages.errors import InvalidArgument
 from bulkpages.kinds import names
@@ -22,13 +23,14 @@ COMPARED = ("ret", "calls", "waits", "filled", "freed_populated", "moved")
 VERDICTS = ("harmless", "visible", "crash", "endless", "leak", "corruption")
 
 
-def _names(callers: str | Iterable[str]) -> list[str]:
-    known = [name for name, _, _ in _core.callers()]
+def _names(callers: str | Iterable[str], today: bool) -> list[str]:
+    """The callers that are meant: of the patch, or of 7.3."""
+    scope = [port.name for port in PORTS if (port.today if today else port.patched)]
     wanted = names("a caller", callers)
     for part in wanted:
-        if not part or not any(part in name for name in known):
-            raise InvalidArgument(f"caller {part!r} is part of none of {', '.join(known)}")
-    return wanted
+        if not part or not any(part in name for name in scope):
+            raise InvalidArgument(f"caller {part!r} is part of none of {', '.join(scope)}")
+    return [name for name in scope if not wanted or any(part in name for part in wanted)]
 
 
 def _threads(threads: int | None) -> int:
@@ -231,6 +233,7 @@ class Sweep(Tabular):
 def failure_sweep(
     callers: str | Sequence[str] = (),
     *,
+    today: bool = False,
     largest: int = 1100,
     pairs_up_to: int = 16,
     threads: int | None = None,
@@ -240,6 +243,7 @@ def failure_sweep(
 
     Args:
         callers: Parts of callers' names, one or several; none for all.
+        today: The callers of 7.3 in place of those that the patch changes.
         largest: Largest array, in slots; 1100 covers everything.
         pairs_up_to: Largest array for which stops are combined in pairs.
         threads: Threads; all processors by default. The result does not depend on it.
@@ -248,7 +252,7 @@ def failure_sweep(
     Raises:
         InvalidArgument: A name that no caller has, or a number out of range.
     """
-    return Sweep(_core.failure_sweep(_names(callers), largest, pairs_up_to, _threads(threads), progress))
+    return Sweep(_core.failure_sweep(_names(callers, bool(today)), largest, pairs_up_to, _threads(threads), progress))
 
 
 @dataclass(frozen=True, repr=False)
@@ -325,6 +329,7 @@ class Misuse(Tabular):
 def misuse_score(
     callers: str | Sequence[str] = (),
     *,
+    today: bool = False,
     largest: int = 300,
     threads: int | None = None,
     progress: Callable[[int, int], object] | None = None,
@@ -333,6 +338,7 @@ def misuse_score(
 
     Args:
         callers: Parts of callers' names, one or several; none for all.
+        today: The callers of 7.3 in place of those that the patch changes.
         largest: Largest array, in slots.
         threads: Threads; all processors by default. The result does not depend on it.
         progress: Called now and then with cases done and cases in all.
@@ -340,4 +346,4 @@ def misuse_score(
     Raises:
         InvalidArgument: A name that no caller has, or a number out of range.
     """
-    return Misuse(_core.misuse_score(_names(callers), largest, _threads(threads), progress))
+    return Misuse(_core.misuse_score(_names(callers, bool(today)), largest, _threads(threads), progress))

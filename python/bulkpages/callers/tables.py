@@ -170,17 +170,17 @@ def _mark(run: Callable[[Machine], Any], state: dict[str, Any]) -> int | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """A numbered difference between the forms of a caller, as a run shows it.
+    """A difference between the forms of a caller, as a run shows it.
 
     Attributes:
-        number: Its number in the list of differences.
+        key: The word that names it.
         what: What differs, in words.
         before: What the form before does.
         after: What the form after does.
         command: What reproduces it.
     """
 
-    number: int
+    key: str
     what: str
     before: str
     after: str
@@ -210,7 +210,7 @@ def _both(tell: Callable[[str], str]) -> tuple[str, str]:
 
 
 def differences() -> list[Difference]:
-    """The numbered differences 23 to 30 between callers before and after the patch, each from a run."""
+    """What callers do differently before and after the patch, each from a run."""
     rpc = ports.hole_shape("small RPC", 259)
     found = []
 
@@ -219,13 +219,17 @@ def differences() -> list[Difference]:
         n = sum(page != 0 and r.array[i] != page for i, page in enumerate(old))
         return f"{n} pages moved, new page in slot {next(i for i, p in enumerate(r.array) if p not in old)}"
 
-    found.append(Difference(23, "small RPC, 259 slots: where pages are", *_both(moved), "callers run svc --shape ..."))
+    found.append(
+        Difference("order", "small RPC, 259 slots: where pages are", *_both(moved), "callers run svc --shape ...")
+    )
 
     def stores(form: str) -> str:
         r, _, _ = _svc("x" * 259, form)
         return f"{r.slot_tests} slot tests, {r.slot_writes} stores"
 
-    found.append(Difference(24, "full array of 259 slots: cost", *_both(stores), f"callers run svc --shape {'x' * 8}"))
+    found.append(
+        Difference("stores", "full array of 259 slots: cost", *_both(stores), f"callers run svc --shape {'x' * 8}")
+    )
 
     def reuse(form: str) -> str:
         m = Machine(MEMORY)
@@ -236,7 +240,9 @@ def differences() -> list[Difference]:
         ports.svc_alloc_arg(m, a, 64, form=form)
         return f"the page freed last, from slot 1, is in slot {list(a).index(hot)}"
 
-    found.append(Difference(25, "a hole at 1 of 64 slots: where the hot page goes", *_both(reuse), "callers run svc"))
+    found.append(
+        Difference("hot page", "a hole at 1 of 64 slots: where the hot page goes", *_both(reuse), "callers run svc")
+    )
 
     def attempts(form: str) -> str:
         r, _, _ = _btrfs("xx......", form, pages=0)
@@ -244,7 +250,7 @@ def differences() -> list[Difference]:
 
     found.append(
         Difference(
-            26,
+            "attempts",
             "btrfs, prefix 2 of 8, no memory: attempts",
             *_both(attempts),
             "callers run btrfs --shape xx...... --fault pages=0",
@@ -258,7 +264,7 @@ def differences() -> list[Difference]:
 
     found.append(
         Difference(
-            27,
+            "cleanup",
             "btrfs, xx..x.xx, no memory: cleanup",
             *_both(cleanup),
             "callers run btrfs --shape xx..x.xx --fault pages=0",
@@ -271,7 +277,7 @@ def differences() -> list[Difference]:
 
     found.append(
         Difference(
-            28,
+            "trace line",
             "sunrpc, xx.xx..., no memory: trace line",
             *_both(trace),
             "callers run svc --shape xx.xx... --fault pages=0 --explain",
@@ -284,7 +290,10 @@ def differences() -> list[Difference]:
 
     found.append(
         Difference(
-            29, "sunrpc, x.xx, trylock fails: calls", *_both(extra), "callers run svc --shape x.xx --fault trylock"
+            "extra call",
+            "sunrpc, x.xx, trylock fails: calls",
+            *_both(extra),
+            "callers run svc --shape x.xx --fault trylock",
         )
     )
 
@@ -295,7 +304,7 @@ def differences() -> list[Difference]:
 
     found.append(
         Difference(
-            30,
+            "last page",
             "sunrpc, 8 holes, trylock fails: one-page rule",
             *_both(last_page),
             "callers run svc --shape ........ --fault trylock --explain",

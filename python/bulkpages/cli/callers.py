@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import click
 
 from bulkpages import callers as ports
 from bulkpages._core import PageArray
+from bulkpages.callers.ports import find_caller, port
 from bulkpages.callers.text import table
-from bulkpages.callers.words import find_caller, parse_faults
+from bulkpages.callers.words import parse_faults
 from bulkpages.cli import complete
 from bulkpages.cli.groups import Group
 from bulkpages.cli.output import progress_bar
@@ -33,22 +35,23 @@ def callers() -> None:
     bulkpages callers list           which there are
     bulkpages callers run            one of them, step by step
     bulkpages callers sweep          all of them, stopped everywhere
+    bulkpages callers audit          those of 7.3, when one page comes though memory is free
     """
 
 
 @callers.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(as_json: bool) -> None:
-    r"""List the ports on stdout: function, kernel file, forms.
+    r"""List the ports on stdout: function, kernel file, forms, whose array, and what a short result makes it do.
 
     \b
     bulkpages callers list --json
     """
     if as_json:
-        rows = [{"name": name, "file": file, "forms": forms} for name, file, forms in ports.CALLERS]
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps([asdict(port) for port in ports.PORTS], indent=1))
         return
-    click.echo(table(["caller", "file", "forms"], [[n, f, ", ".join(forms)] for n, f, forms in ports.CALLERS]))
+    rows = [[p.name, p.file, ", ".join(p.forms), p.array, p.short] for p in ports.PORTS]
+    click.echo(table(["caller", "file", "forms", "array", "when a call is short"], rows))
 
 
 def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
@@ -64,12 +67,11 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 @click.option(
     "--explain", "tell", is_flag=True, help="Step by step: what was tested, taken, refilled, and why it ended."
 )
-@click.option("--shape", help="Array for svc and btrfs: a picture like 'x.x.', x a page and . a hole.")
-@click.option(
-    "--pages", "n", type=click.IntRange(0), help="Pages for vfio, erofs, xfs, page_pool; slots without --shape."
-)
+@click.option("--shape", help="Array for callers that are given one: a picture like 'x.x.', x a page and . a hole.")
+@click.option("--pages", "n", type=click.IntRange(0), help="Pages that the caller wants; slots without --shape.")
 @click.option("--have", type=click.IntRange(0), default=0, help="erofs: pages that the buffer has.")
-@click.option("--read-ahead", is_flag=True, help="xfs: the buffer is only read ahead.")
+@click.option("--flag", "flags", multiple=True, help="What the caller is told, like nofail; `callers list --json`.")
+@click.option("--read-ahead", is_flag=True, help="xfs: --flag read_ahead.")
 @click.option(
     "--fault",
     "faults",
@@ -90,6 +92,7 @@ def run(
     shape: str | None,
     n: int | None,
     have: int,
+    flags: tuple[str, ...],
     read_ahead: bool,
     faults: dict[str, Any],
     max_waits: int,
@@ -104,34 +107,37 @@ def run(
     bulkpages callers run svc --form after --shape x.x.x.x. --explain
     bulkpages callers run svc --form before --shape x.x.x.x. --fault pages=2 --explain
     bulkpages callers run xfs --form after --pages 16 --read-ahead --fault pages=5
+    bulkpages callers run io_uring --form before --pages 129 --memcg --explain
     """
     try:
-        name = find_caller(name)
+        known = port(find_caller(name))
         machine = Machine(memory, memcg=memcg, page_owner=page_owner)
-        options: dict[str, Any] = {"form": form, "max_waits": max_waits, "explain": tell}
-        if name in {"svc_alloc_arg", "btrfs_alloc_page_array"}:
-            array = ports.fill_shape(machine, shape if shape is not None else "." * (8 if n is None else n))
-            before = list(array)
+        array: PageArray | None = None
+        if known.array == "given":
+            if shape is None:
+                shape = "." * (8 if n is None else n)
+            array = ports.fill_shape(machine, shape)
         elif shape is not None:
-            raise click.UsageError(f"--shape is for svc_alloc_arg and btrfs_alloc_page_array; {name} takes --pages")
-        else:
-            array, before = PageArray(0), []
-        pages = 64 if n is None else n
+            raise click.UsageError(f"--shape is for callers that are given an array; {known.name} takes --pages")
+        before = list(array) if array is not None else []
+        pages = len(before) if array is not None else known.pages or 64 if n is None else n
+        if known.name == "__page_pool_alloc_pages_slow":
+            with machine.faults(**faults):
+                _run_pool(machine, form, pages, as_json)
+            return
+        told = [*flags, *(["read_ahead"] if read_ahead else [])]
         with machine.faults(**faults):
-            match name:
-                case "svc_alloc_arg":
-                    result = ports.svc_alloc_arg(machine, array, len(array), **options)
-                case "btrfs_alloc_page_array":
-                    result = ports.btrfs_alloc_page_array(machine, array, **options)
-                case "z_erofs_gbuf_growsize":
-                    result = ports.z_erofs_gbuf_growsize(machine, have=have, nrpages=pages, **options)
-                case "xfs_buf_alloc_pages":
-                    result = ports.xfs_buf_alloc_pages(machine, pages, read_ahead=read_ahead, **options)
-                case "virtiovf_add_migration_pages":
-                    result = ports.virtiovf_add_migration_pages(machine, pages, **options)
-                case _:
-                    _run_pool(machine, form, pages, as_json)
-                    return
+            result = ports.run(
+                machine,
+                known.name,
+                array,
+                pages=pages,
+                have=have,
+                flags=told,
+                form=form,
+                max_waits=max_waits,
+                explain=tell,
+            )
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -139,7 +145,7 @@ def run(
     elif tell:
         from bulkpages.callers.explain import explain
 
-        click.echo(explain(machine, name, form, before, result))
+        click.echo(explain(machine, known.name, form, before, result))
     else:
         click.echo(repr(result))
 
@@ -183,6 +189,7 @@ def _progress(label: str) -> tuple[Any, Any]:
     shell_complete=complete.callers,
     help="A caller, by a part of its name; may be given several times.",
 )
+@click.option("--today", is_flag=True, help="The callers of 7.3 in place of those that the patch changes.")
 @click.option(
     "--largest", type=click.IntRange(1, 1100), default=1100, show_default=True, help="Largest array, in slots."
 )
@@ -196,6 +203,7 @@ def _progress(label: str) -> tuple[Any, Any]:
 )
 def sweep(
     only: tuple[str, ...],
+    today: bool,
     largest: int,
     pairs_up_to: int,
     threads: int | None,
@@ -209,6 +217,7 @@ def sweep(
 
     \b
     bulkpages callers sweep
+    bulkpages callers sweep --today
     bulkpages callers sweep --only btrfs --largest 64 --output results/btrfs
     """
     from bulkpages.callers.sweep import failure_sweep
@@ -216,7 +225,9 @@ def sweep(
     bar, tell = _progress("sweep")
     try:
         with bar:
-            result = failure_sweep(only, largest=largest, pairs_up_to=pairs_up_to, threads=threads, progress=tell)
+            result = failure_sweep(
+                only, today=today, largest=largest, pairs_up_to=pairs_up_to, threads=threads, progress=tell
+            )
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     if output is not None:
@@ -239,12 +250,13 @@ def sweep(
     shell_complete=complete.callers,
     help="A caller, by a part of its name; may be given several times.",
 )
+@click.option("--today", is_flag=True, help="The callers of 7.3 in place of those that the patch changes.")
 @click.option(
     "--largest", type=click.IntRange(1, 1100), default=300, show_default=True, help="Largest array, in slots."
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads; all processors by default.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
-def misuse(only: tuple[str, ...], largest: int, threads: int | None, as_json: bool) -> None:
+def misuse(only: tuple[str, ...], today: bool, largest: int, threads: int | None, as_json: bool) -> None:
     r"""Put one wrong line into each caller, in each way that people get it wrong, and count what comes of it.
 
     The score of each version of the API goes to stdout.
@@ -257,22 +269,51 @@ def misuse(only: tuple[str, ...], largest: int, threads: int | None, as_json: bo
     bar, tell = _progress("misuse")
     try:
         with bar:
-            result = misuse_score(only, largest=largest, threads=threads, progress=tell)
+            result = misuse_score(only, today=today, largest=largest, threads=threads, progress=tell)
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     click.echo(json.dumps(result.to_dict()) if as_json else result.text())
 
 
 @callers.command()
+@click.option(
+    "--pages", type=click.IntRange(2, 1024), default=16, show_default=True, help="Pages that each caller wants."
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Folder for audit.json, audit.txt, audit.svg, audit.png."
+)
+def audit(pages: int, as_json: bool, output: Path | None) -> None:
+    r"""Run every caller of 7.3 under the five things that make a bulk call bring one page though memory is free.
+
+    Says who retries, who works with less, and who fails; and whose way out leaves memory wrong. Each line of the table
+    has the command that shows it.
+
+    \b
+    bulkpages callers audit
+    bulkpages callers audit --pages 129 --output results/audit
+    """
+    bar, tell = _progress("audit")
+    with bar:
+        result = ports.audit(pages=pages, progress=tell)
+    if output is not None:
+        from bulkpages.callers.pictures import write_audit_picture
+
+        write_whole(output / "audit.json", json.dumps(result.to_dict()))
+        write_whole(output / "audit.txt", result.text() + "\n")
+        for ending in ("svg", "png"):
+            write_audit_picture(result, output / f"audit.{ending}")
+    click.echo(json.dumps(result.to_dict()) if as_json else result.text())
+
+
+@callers.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def tables(as_json: bool) -> None:
-    r"""Small examples, marks and numbered differences of the callers, each from a run made now, on stdout.
+    r"""Small examples, marks and differences of the callers, each from a run made now, on stdout.
 
     \b
     bulkpages callers tables
     """
-    from dataclasses import asdict
-
     from bulkpages.callers.tables import differences, marks, micro_examples
 
     micro, mark, differ = micro_examples(), marks(), differences()
@@ -299,5 +340,5 @@ def tables(as_json: bool) -> None:
     click.echo("\nPages that a zone must have above its low mark for the first call to go by the batch:\n")
     head = ["caller", "input", "form", "slots passed", "mark"]
     click.echo(table(head, [[r["caller"], r["input"], r["form"], r["slots"], f"LOW+{r['mark']}"] for r in mark]))
-    click.echo("\nNumbered differences:\n")
-    click.echo(table(["", "what", "before", "after"], [[d.number, d.what, d.before, d.after] for d in differ]))
+    click.echo("\nDifferences:\n")
+    click.echo(table(["", "what", "before", "after"], [[d.key, d.what, d.before, d.after] for d in differ]))

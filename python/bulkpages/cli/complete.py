@@ -23,7 +23,7 @@ def _among(values: Callable[[], Iterable[str]]) -> Completer:
 def _callers() -> list[str]:
     from bulkpages import _core
 
-    return [name for name, _, _ in _core.callers()]
+    return [entry["name"] for entry in _core.callers()]
 
 
 def _faults() -> list[str]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulkpages import _core
-from bulkpages.callers.words import find_caller, parse_faults
+from bulkpages.callers.ports import PORTS, find_caller, port
+from bulkpages.callers.words import parse_faults
 from bulkpages.errors import BulkpagesError, InvalidArgument, MissingFile
 from bulkpages.formats.recording import load_snapshot
 from bulkpages.kinds import need
@@ -32,8 +32,8 @@ MAX_RUNS = 1_000_000
 MAX_SEED = 2**63 - 1
 APIS = ("single", "v1", "v2", "v3")
 MEASURES = ("counts", "cycles")
-# Callers that are given an array; the others bring their own.
-ON_ARRAY = ("svc_alloc_arg", "btrfs_alloc_page_array")
+# What some callers can be told, by the names in the register.
+FLAGS = ("nofail", "read_ahead")
 
 Cell = dict[str, Any]
 
@@ -298,18 +298,20 @@ def _check_cell(cell: Cell) -> None:
     slots = cell["nr_pages"]
     if cell["what"] == "caller":
         name = cell["caller"]
-        forms = next(forms for known, _, forms in _core.callers() if known == name)
+        known = port(name)
+        forms = known.forms
         if cell["form"] not in forms:
             raise InvalidArgument(f"form = {_name(cell['form'])}: {name} has the forms {', '.join(forms)}")
         holes = cell["holes"]
-        if name == "z_erofs_gbuf_growsize":
+        if known.array == "prefix":
             if holes != "all" and not holes.startswith("prefix "):
                 raise InvalidArgument(
                     f'holes = {_name(holes)}: {name} takes "all" or "prefix K", its pages are in front'
                 )
-        elif name not in ON_ARRAY and holes != "all":
+        elif known.array == "own" and holes != "all":
             raise InvalidArgument(f"holes = {_name(holes)}: {name} brings an array of its own, which is all NULL")
-        for key, owner in (("nofail", "btrfs_alloc_page_array"), ("read_ahead", "xfs_buf_alloc_pages")):
+        for key in FLAGS:
+            owner = next(p.name for p in PORTS if key in dict(p.flags))
             if cell[key] and name != owner:
                 raise InvalidArgument(f"{key} = true is for {owner}, not for {name}")
     check_holes(cell["holes"], slots)

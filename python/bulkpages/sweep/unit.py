@@ -139,19 +139,19 @@ def _call(
             **pool.counts,
         }
     options: dict[str, Any] = {"form": cell.get("form"), "max_waits": cell.get("max_waits")}
-    match name:
-        case None:
-            result = CallerResult(**_core.call_api(machine, array, cell["api"]))
-        case "svc_alloc_arg":
-            result = ports.svc_alloc_arg(machine, array, slots, **options)
-        case "btrfs_alloc_page_array":
-            result = ports.btrfs_alloc_page_array(machine, array, nofail=cell["nofail"], **options)
-        case "z_erofs_gbuf_growsize":
-            result = ports.z_erofs_gbuf_growsize(machine, have=shape.count("x"), nrpages=slots, **options)
-        case "xfs_buf_alloc_pages":
-            result = ports.xfs_buf_alloc_pages(machine, slots, read_ahead=cell["read_ahead"], **options)
-        case _:
-            result = ports.virtiovf_add_migration_pages(machine, slots, **options)
+    if name is None:
+        result = CallerResult(**_core.call_api(machine, array, cell["api"]))
+    else:
+        known = ports.port(name)
+        result = ports.run(
+            machine,
+            name,
+            array if known.array == "given" else None,
+            pages=slots,
+            have=shape.count("x") if known.array == "prefix" else 0,
+            flags=[flag for flag, _ in known.flags if cell.get(flag)],
+            **options,
+        )
     return _row(result)
 
 
@@ -177,7 +177,7 @@ def run_cell(cell: Mapping[str, Any], seed: int, states: Mapping[str, bytes]) ->
         machine = prepare(cell, seed, states)
         shape = shape_of(cell["holes"], cell["nr_pages"], seed)
         # Callers that bring an array of their own are not given one.
-        given = cell["what"] != "caller" or cell["caller"] in ("svc_alloc_arg", "btrfs_alloc_page_array")
+        given = cell["what"] != "caller" or ports.port(cell["caller"]).array == "given"
         array = ports.fill_shape(machine, shape if given else "")
         set_lists(machine, cell["lists"])
         if cell["above_low"] >= 0:

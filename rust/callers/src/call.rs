@@ -1,15 +1,14 @@
 //! One call of the API itself on an array, with what must stand before it and nothing behind: what the call returns and
 //! leaves is the result. The callers' loops are in their own files.
 
-use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::Fault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::Probe;
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Result, Slot};
 
-use crate::compact::compact;
-use crate::env::{Counting, Env, Hooks};
+use crate::env::{Counting, Env, Hooks, World};
+use crate::ports::compact::compact;
 use crate::result::{CallerResult, Ret};
 
 /// Which API is called.
@@ -60,7 +59,7 @@ fn unknown(name: &str) -> Error {
 ///
 /// For more slots than an `int` counts.
 pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, Counting<P>, F, H>,
+    env: &mut Env<'_, (L, Counting<P>, F, H)>,
     slots: &[Slot],
     call: Call,
 ) -> Result<CallerResult> {
@@ -68,23 +67,19 @@ pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
     let gfp = Gfp::KERNEL;
     let ret = match call {
         Call::Single => single(env, slots, gfp)? as i32,
-        Call::V1 => env.bulk_whole::<NullOnly>(gfp, slots, 0)? as i32,
+        Call::V1 => env.alloc_pages_bulk_v1(gfp, slots)?.get() as i32,
         Call::V2 => {
             // Whoever has an empty array knows it.
             let empty = slots.iter().all(|slot| slot.raw() == 0);
             let filled = if empty { 0 } else { compact(&mut env.cx, slots) };
-            env.bulk_rest::<OutputOnly>(gfp, slots, filled)? as i32
+            env.alloc_pages_bulk_v2(gfp, slots, filled)?.get() as i32
         }
-        Call::V3 => env.refill(gfp, slots)?.errno(),
+        Call::V3 => env.alloc_pages_bulk_refill(gfp, slots)?.errno(),
     };
     Ok(env.report(Ret::Errno(ret), None))
 }
 
-fn single<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, P, F, H>,
-    slots: &[Slot],
-    gfp: Gfp,
-) -> Result<usize> {
+fn single<W: World>(env: &mut Env<'_, W>, slots: &[Slot], gfp: Gfp) -> Result<usize> {
     let mut got = 0;
     for (i, slot) in slots.iter().enumerate() {
         if slot.test(&mut env.cx, i) {

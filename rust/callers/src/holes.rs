@@ -217,9 +217,36 @@ impl Shape {
         }
         Ok(slots)
     }
+
+    /// Shapes of arrays of these sizes: empty, full, prefixes, one hole, alternating, holes at both ends, and two random ones.
+    pub fn patterns(sizes: &[usize]) -> Vec<Shape> {
+        let mut shapes: Vec<Shape> = Vec::new();
+        for &n in sizes {
+            let mut random = Random::new(n as u64);
+            let candidates = [
+                Shape::empty(n),
+                Shape::full(n),
+                Shape::prefix_of(n, n / 2),
+                Shape::prefix_of(n, n - 1),
+                Shape::new(n, |i| i == 0),
+                Shape::new(n, |i| i == n / 2),
+                Shape::periodic(n, 2),
+                Shape::new(n, |i| i % 2 == 1),
+                Shape::new(n, |i| i < n / 4 || i >= n - n / 4),
+                Shape::scattered(n, n / 3, &mut random),
+                Shape::scattered(n, 2 * n / 3, &mut random),
+            ];
+            for shape in candidates {
+                if !shapes.contains(&shape) {
+                    shapes.push(shape);
+                }
+            }
+        }
+        shapes
+    }
 }
 
-/// What an RPC leaves in `rq_pages` (spec 8.6).
+/// What an RPC leaves in `rq_pages`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     /// A call and a reply of one page each.
@@ -264,7 +291,7 @@ const fn pages_of(bytes: usize) -> usize {
 const CALL_HEADER_PAGES: usize = 1;
 
 impl Request {
-    /// The request mix of the specification, with payloads of 1 MiB.
+    /// A mix of requests, with payloads of 1 MiB.
     pub const MIX: [Request; 6] = [
         Request::SmallRpc,
         Request::ReadSplice { bytes: 1 << 20, unaligned: true },
@@ -306,7 +333,7 @@ impl Request {
     }
 }
 
-/// Arrays that `btrfs_alloc_page_array()` is given (spec 8.2).
+/// Arrays that `btrfs_alloc_page_array()` is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BtrfsShape {
     /// Extent buffers, scrub stripes, encoded reads.

@@ -9,7 +9,7 @@ use bulkpages_core::replay::Api;
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Machine, Pfn, Result, Slot};
 
-use crate::compact::compact;
+use crate::ports::compact::compact;
 
 /// A step. Arrays and registers, which hold one page each, go by their numbers; `base` and `n` are slots of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

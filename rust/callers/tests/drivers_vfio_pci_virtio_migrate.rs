@@ -2,7 +2,7 @@
 
 mod common;
 
-use bulkpages_callers::virtio_migrate::run;
+use bulkpages_callers::ports::virtio_migrate::VirtiovfAddMigrationPages as Vfio;
 use bulkpages_callers::{Form, Ret};
 use bulkpages_core::Slot;
 use bulkpages_core::probe::{Event, SingleReason};
@@ -15,7 +15,7 @@ fn only_the_clearing_goes() {
     let mut got = Vec::new();
     for form in FORMS {
         let m = machine();
-        let r = run(&mut env(&m), 1300, form).unwrap();
+        let r = run::<Vfio>(&mut env(&m), &[], 1300, form).unwrap();
         assert_eq!((r.ret, r.calls()), (Ret::OK, vec![(512, 512), (512, 512), (276, 276)]));
         assert_eq!(r.slot_clears, if form == Form::Before { 1300 } else { 0 });
         assert_eq!(r.slot_tests, if form == Form::Before { 1300 + 3 } else { 0 });
@@ -30,10 +30,10 @@ fn only_the_clearing_goes() {
 fn failures() {
     for form in FORMS {
         let m = machine();
-        let r = run(&mut env(&m), 0, form).unwrap();
+        let r = run::<Vfio>(&mut env(&m), &[], 0, form).unwrap();
         assert_eq!((r.ret, r.calls()), (Ret::NOMEM, vec![(0, 0)]));
 
-        let r = run(&mut env_with(&m, Some(600)), 1300, form).unwrap();
+        let r = run::<Vfio>(&mut env_with(&m, Some(600)), &[], 1300, form).unwrap();
         assert_eq!(
             (r.ret, r.freed, r.array.as_ref().unwrap().len()),
             (Ret::NOMEM, 0, 600),
@@ -44,7 +44,7 @@ fn failures() {
 
         let mut e = env(&m);
         e.hooks.appends = bulkpages_core::fault::When::after(1);
-        let r = run(&mut e, 1300, form).unwrap();
+        let r = run::<Vfio>(&mut e, &[], 1300, form).unwrap();
         assert_eq!((r.ret, r.freed, r.stat("allocated_length")), (Ret::NOMEM, 512, 512 * 4096));
         assert_eq!(allocated(&m), 512);
         let written: Vec<_> =
@@ -76,7 +76,7 @@ fn memory_cgroups_make_it_one_page_per_call() {
         let mut m = machine();
         m.set_memcg(true);
         let mut e = env(&m);
-        let r = run(&mut e, 5, form).unwrap();
+        let r = run::<Vfio>(&mut e, &[], 5, form).unwrap();
         let calls: Vec<_> = (1..=5).rev().map(|n| (n, 1)).collect();
         assert_eq!((r.ret, r.calls()), (Ret::OK, calls));
         assert_eq!(singles(&e), [SingleReason::Memcg; 5]);

@@ -2,8 +2,8 @@
 
 mod common;
 
-use bulkpages_callers::btrfs::run;
 use bulkpages_callers::holes::BtrfsShape;
+use bulkpages_callers::ports::btrfs::{BtrfsAllocPageArray as Btrfs, NOFAIL};
 use bulkpages_callers::{CallerResult, Form, Ret};
 use common::*;
 
@@ -13,7 +13,7 @@ fn fill(shape: &str, budget: Option<i64>, form: Form) -> (CallerResult, String) 
     let m = machine();
     let slots = array(&m, shape);
     let held = shape.matches('x').count() as u64;
-    let r = run(&mut env_with(&m, budget), &slots, false, form).unwrap();
+    let r = run::<Btrfs>(&mut env_with(&m, budget), &slots, slots.len(), form).unwrap();
     assert_no_leak(&m, allocated(&m) - picture(&slots).matches('x').count() as u64, &slots, &r);
     if r.ret == Ret::NOMEM {
         let left = picture(&slots).matches('x').count() as u64;
@@ -72,7 +72,7 @@ fn interior_holes_move_pages_after_the_patch() {
         let m = machine();
         let slots = array(&m, "x.xx");
         let old = pages(&slots);
-        run(&mut env(&m), &slots, true, form).unwrap();
+        run_told::<Btrfs>(&mut env(&m), &slots, slots.len(), NOFAIL, form).unwrap();
         let new = pages(&slots);
         assert_eq!(new[2..] == old[2..], stays);
         assert_eq!(new[..3] == [old[0], old[2], old[3]], !stays);

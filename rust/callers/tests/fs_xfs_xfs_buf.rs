@@ -2,19 +2,19 @@
 
 mod common;
 
-use bulkpages_callers::xfs::{XbfFlags, run};
+use bulkpages_callers::ports::Flags;
+use bulkpages_callers::ports::xfs::{READ_AHEAD, XfsBufAllocPages as Xfs, ZEROED, gfp};
 use bulkpages_callers::{Form, Ret};
 use bulkpages_core::gfp::Gfp;
 use common::*;
 
-const READ: XbfFlags = XbfFlags { read: true, read_ahead: false };
-const READ_AHEAD: XbfFlags = XbfFlags { read: true, read_ahead: true };
+const READ: Flags = Flags::NONE;
 
 #[test]
 fn flags() {
-    assert_eq!(READ.gfp(), Gfp(0x2cc0));
-    assert_eq!(READ_AHEAD.gfp(), Gfp(0x1_2cc0));
-    assert_eq!(XbfFlags::default().gfp(), Gfp(0x2dc0));
+    assert_eq!(gfp(READ), Gfp(0x2cc0));
+    assert_eq!(gfp(READ_AHEAD), Gfp(0x1_2cc0));
+    assert_eq!(gfp(ZEROED), Gfp(0x2dc0));
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn success_is_the_same() {
     let mut got = Vec::new();
     for form in [Form::Before, Form::After] {
         let m = machine();
-        let r = run(&mut env(&m), 16, READ, form).unwrap();
+        let r = run_told::<Xfs>(&mut env(&m), &[], 16, READ, form).unwrap();
         assert_eq!((r.ret, r.calls(), r.stat("xb_page_found")), (Ret::OK, vec![(16, 16)], 1));
         got.push(pages(r.array.as_ref().unwrap()));
     }
@@ -38,7 +38,7 @@ fn partial_progress_changes_what_is_passed_next() {
         let m = machine();
         let mut e = env_with(&m, Some(5));
         e.max_waits = 2;
-        let r = run(&mut e, 16, READ, form).unwrap();
+        let r = run_told::<Xfs>(&mut e, &[], 16, READ, form).unwrap();
         assert_eq!((r.ret, r.calls(), r.waits, r.jiffies), (Ret::GaveUp, calls, 2, 2));
         assert_eq!((r.stat("xb_page_retries"), r.stat("xb_page_found"), r.freed), (2, 0, 0));
         assert_no_leak(&m, 0, r.array.as_ref().unwrap(), &r);
@@ -49,7 +49,7 @@ fn partial_progress_changes_what_is_passed_next() {
 fn read_ahead_gives_up_and_frees() {
     for form in [Form::Before, Form::After] {
         let m = machine();
-        let r = run(&mut env_with(&m, Some(5)), 16, READ_AHEAD, form).unwrap();
+        let r = run_told::<Xfs>(&mut env_with(&m, Some(5)), &[], 16, READ_AHEAD, form).unwrap();
         assert_eq!((r.ret, r.waits, r.freed, r.stat("reclaimed_pages")), (Ret::NOMEM, 0, 5, 16));
         assert_eq!((r.stat("xb_page_retries"), allocated(&m)), (0, 0));
     }
@@ -58,11 +58,15 @@ fn read_ahead_gives_up_and_frees() {
 #[test]
 fn forms_and_pointer_arrays() {
     let m = machine();
-    let e = run(&mut env(&m), 4, READ, Form::V3).unwrap_err();
+    let e = run_told::<Xfs>(&mut env(&m), &[], 4, READ, Form::V3).unwrap_err();
     assert_eq!(e.to_string(), "form \"v3\" does not exist: this caller has before, after");
     for (count, ret) in [(2, Ret::OK), (3, Ret::NOMEM)] {
         let mut env = env(&m);
         env.hooks.arrays = bulkpages_core::fault::When::after(0);
-        assert_eq!(run(&mut env, count, READ, Form::After).unwrap().ret, ret, "small arrays are inline");
+        assert_eq!(
+            run_told::<Xfs>(&mut env, &[], count, READ, Form::After).unwrap().ret,
+            ret,
+            "small arrays are inline"
+        );
     }
 }

@@ -3,7 +3,12 @@
 
 mod common;
 
-use bulkpages_callers::{Form, btrfs, erofs, svc, virtio_migrate, xfs};
+use bulkpages_callers::Form;
+use bulkpages_callers::ports::btrfs::BtrfsAllocPageArray;
+use bulkpages_callers::ports::erofs;
+use bulkpages_callers::ports::svc::SvcAllocArg;
+use bulkpages_callers::ports::virtio_migrate::VirtiovfAddMigrationPages;
+use bulkpages_callers::ports::xfs::XfsBufAllocPages;
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::{Gfp, ZONE_DMA, ZONE_DMA32};
 use bulkpages_core::probe::SingleReason::{self, OnePage, Watermark};
@@ -46,14 +51,14 @@ fn btrfs_erofs_and_sunrpc_ask_for_less_after() {
         let slots = array(&m, "xxxxxxxx........");
         press(&m, 16);
         let mut e = env(&m);
-        btrfs::run(&mut e, &slots, false, form).unwrap();
+        run::<BtrfsAllocPageArray>(&mut e, &slots, slots.len(), form).unwrap();
         assert_eq!(first_single(&e), want, "btrfs {form:?}");
 
         let m = machine();
         let slots = array(&m, "xxxxxxxx........");
         press(&m, 16);
         let mut e = env(&m);
-        svc::run(&mut e, &mut svc::Rqst::new(&slots, 16), form).unwrap();
+        run::<SvcAllocArg>(&mut e, &slots, 16, form).unwrap();
         assert_eq!(first_single(&e), want, "sunrpc {form:?}");
 
         let m = machine();
@@ -72,12 +77,12 @@ fn first_calls_on_empty_arrays_ask_for_the_same() {
         let m = machine();
         press(&m, 16);
         let mut e = env(&m);
-        xfs::run(&mut e, 16, xfs::XbfFlags { read: true, read_ahead: false }, form).unwrap();
+        run::<XfsBufAllocPages>(&mut e, &[], 16, form).unwrap();
         assert_eq!(first_single(&e), Some(Watermark), "xfs {form:?}");
         let m = machine();
         press(&m, 16);
         let mut e = env(&m);
-        virtio_migrate::run(&mut e, 16, form).unwrap();
+        run::<VirtiovfAddMigrationPages>(&mut e, &[], 16, form).unwrap();
         assert_eq!(first_single(&e), Some(Watermark), "vfio {form:?}");
     }
 }
@@ -93,7 +98,7 @@ fn the_band_above_the_mark() {
         let f = press(&m, 10) as usize;
         let slots = Slot::array(16);
         let mut e = env(&m);
-        let r = svc::run(&mut e, &mut svc::Rqst::new(&slots, 16), form).unwrap();
+        let r = run::<SvcAllocArg>(&mut e, &slots, 16, form).unwrap();
         (f, r.calls().len(), singles(&e))
     };
     let (_, before, reasons) = calls(Form::Before);

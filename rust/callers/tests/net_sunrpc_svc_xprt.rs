@@ -3,15 +3,22 @@
 mod common;
 
 use bulkpages_callers::holes::{Request, Shape};
-use bulkpages_callers::svc::{RPCSVC_MAXPAGES, Rqst, run, svc_init_buffer, svc_pages};
+use bulkpages_callers::ports::Input;
+use bulkpages_callers::ports::run_on;
+use bulkpages_callers::ports::svc::{RPCSVC_MAXPAGES, Rqst, SvcAllocArg, svc_init_buffer, svc_pages};
 use bulkpages_callers::{CallerResult, Env, Form, Ret};
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::SingleReason;
-use bulkpages_core::{Machine, Slot};
+use bulkpages_core::{Machine, Result, Slot};
 use common::*;
 
+fn filled(env: &mut TestEnv<'_>, rqst: &mut Rqst<'_>, form: Form) -> Result<CallerResult> {
+    let input = Input::of(rqst.pages);
+    run_on::<SvcAllocArg, _, _, _, _>(env, rqst, &input, form)
+}
+
 fn alloc_arg(env: &mut TestEnv<'_>, slots: &[Slot], form: Form) -> CallerResult {
-    run(env, &mut Rqst::new(slots, slots.len()), form).unwrap()
+    filled(env, &mut Rqst::new(slots, slots.len()), form).unwrap()
 }
 
 /// Spec 5.10, line by line: what each form asks of the API, and what comes back.
@@ -213,7 +220,7 @@ fn sizes_and_the_sentinel() {
         let mut env = env(&m);
         slots[258].set(bulkpages_core::Pfn::NULL);
         let mut rqst = Rqst::new(&slots, 300.min(slots.len()));
-        let r = run(&mut env, &mut rqst, form).unwrap();
+        let r = filled(&mut env, &mut rqst, form).unwrap();
         assert_eq!((r.calls().len(), r.stat("capped"), singles(&env)), (1, 1, vec![SingleReason::OnePage]));
         assert_eq!((rqst.rq_page_end, rqst.page_len, slots[259].raw()), (259, 257 * 4096, 0));
     }
@@ -232,7 +239,7 @@ fn unobserved_runs_record_nothing() {
         let (a, b) = (shape.fill(&seen, 0).unwrap(), shape.fill(&unseen, 0).unwrap());
         alloc_arg(&mut env(&seen), &a, form);
         let mut native = Env::new(&unseen, Ctx::on(0), bulkpages_callers::env::NoHooks).unwrap();
-        bulkpages_callers::svc::svc_alloc_arg(&mut native, &mut Rqst::new(&b, 64), form).unwrap();
+        bulkpages_callers::ports::svc::svc_alloc_arg(&mut native, &mut Rqst::new(&b, 64), form).unwrap();
         assert_eq!(pages(&a), pages(&b));
         assert!(native.log.bulk_calls.is_empty() && native.log.trace.is_empty());
     }
@@ -243,10 +250,10 @@ fn bad_arguments_change_nothing() {
     let m = machine();
     let slots = array(&m, "x.");
     let before = pages(&slots);
-    let e = run(&mut env(&m), &mut Rqst::new(&slots, 3), Form::Before).unwrap_err();
+    let e = filled(&mut env(&m), &mut Rqst::new(&slots, 3), Form::Before).unwrap_err();
     assert_eq!(e.to_string(), "pages 3 is above the 2 slots there are");
     let mut rqst = Rqst { consumed: Some(1..9), ..Rqst::new(&slots, 2) };
-    assert!(run(&mut env(&m), &mut rqst, Form::Tracked).is_err());
+    assert!(filled(&mut env(&m), &mut rqst, Form::Tracked).is_err());
     assert_eq!(pages(&slots), before);
 }
 

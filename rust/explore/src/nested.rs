@@ -8,9 +8,10 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use bulkpages_callers::env::{Counting, Env, NoHooks};
-use bulkpages_callers::harness::Target;
 use bulkpages_callers::holes::Shape;
+use bulkpages_callers::ports::Caller;
 use bulkpages_callers::result::Form;
+use bulkpages_callers::study::harness::Target;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, NoFault};
@@ -67,18 +68,11 @@ pub enum Task {
 impl Task {
     /// All of them.
     pub fn all() -> Vec<Task> {
-        let shape = Shape::parse("x..x.x").expect("a picture of slots");
-        let targets = [
-            Target::Vfio { npages: 4 },
-            Target::Btrfs { shape: shape.clone() },
-            Target::Erofs { have: 1, nrpages: 5 },
-            Target::Xfs { page_count: 4, read_ahead: false },
-            Target::PagePool { pages: 3 },
-            Target::Svc { shape },
-        ];
-        let callers = targets
-            .into_iter()
-            .flat_map(|target| target.forms().iter().map(move |&form| Task::Caller(target.clone(), form)));
+        let callers = Caller::ALL.iter().flat_map(|&caller| {
+            let shape = Shape::parse(caller.info().example).expect("a picture of slots");
+            let target = Target::new(caller, shape);
+            caller.info().forms.iter().map(move |&form| Task::Caller(target.clone(), form))
+        });
         Call::ALL.into_iter().map(Task::Call).chain(callers).collect()
     }
 
@@ -86,7 +80,7 @@ impl Task {
     pub fn name(&self) -> String {
         match self {
             Task::Call(call) => call.name().into(),
-            Task::Caller(target, form) => format!("{}/{}", target.caller(), form.name()),
+            Task::Caller(target, form) => format!("{}/{}", target.caller.name(), form.name()),
         }
     }
 }

@@ -24,7 +24,7 @@ fn measured<L: Locking>(machine: &Machine<L>, cx: &mut Plain, api: &str, slots: 
         }
         "v1" => machine.bulk::<NullOnly>(cx, Gfp::KERNEL, 0, slots),
         _ => {
-            let filled = if holes { bulkpages_callers::compact::compact(cx, slots) } else { 0 };
+            let filled = if holes { bulkpages_callers::ports::compact::compact(cx, slots) } else { 0 };
             machine.bulk::<OutputOnly>(cx, Gfp::KERNEL, 0, &slots[filled..])
         }
     }

@@ -1,7 +1,7 @@
 //! Runs one workload for an instruction counter: `one API NR_PAGES HOLE_PERIOD ITERATIONS [atomic]`, where API may also
 //! name a page_pool loop as `v1:page_pool03_slow`.
 #![allow(clippy::print_stdout)]
-use bulkpages_callers::page_pool::Bench;
+use bulkpages_callers::ports::page_pool::Bench;
 use bulkpages_core::Machine;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::sync::{Atomic, Local, Locking};

@@ -1,6 +1,6 @@
 //! The rows of `timings.json`, measured on the emulator.
 
-use bulkpages_callers::page_pool::Bench;
+use bulkpages_callers::ports::page_pool::Bench;
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Machine, Result};
 

@@ -1,16 +1,12 @@
 //! Whole fills by the kernel's callers: the clock runs while the caller does, and the holes for the next fill are made
 //! outside it, by freeing what stands in these slots.
 
-use bulkpages_callers::btrfs::btrfs_alloc_page_array;
 use bulkpages_callers::env::NoHooks;
-use bulkpages_callers::erofs::{Gbufs, z_erofs_gbuf_growsize};
 use bulkpages_callers::holes::Shape;
-use bulkpages_callers::svc::{Rqst, svc_alloc_arg};
-use bulkpages_callers::virtio_migrate::{DataBuffer, virtiovf_add_migration_pages};
-use bulkpages_callers::xfs::{XbfFlags, XfsBuf, xfs_buf_alloc_pages};
-use bulkpages_callers::{Env, Form, Ret, compact::compact};
+use bulkpages_callers::ports::compact::compact;
+use bulkpages_callers::ports::{Array, Caller, Input, Port, Visit};
+use bulkpages_callers::{Env, Form, Ret};
 use bulkpages_core::bulk::refill::Refilled;
-use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, Fault, NoFault};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{NoProbe, Probe};
@@ -33,43 +29,46 @@ pub enum Filler {
     /// The bulk API alone, retried until the array is full. `before`: v1, an all-NULL array is cleared first; `after`:
     /// v2, an array with pages is compacted first; `v3`: the refill call of April 2025.
     Core,
-    /// `virtiovf_add_migration_pages()`.
-    Virtio,
-    /// `btrfs_alloc_page_array()`.
-    Btrfs,
-    /// `z_erofs_gbuf_growsize()`: from the pages in front to the whole array.
-    Erofs,
-    /// `xfs_buf_alloc_pages()` of a buffer that is about to be read.
-    Xfs,
-    /// `svc_alloc_arg()`.
-    Svc,
+    /// A caller of the register.
+    Caller(Caller),
 }
 
+/// Forms of [`Filler::Core`].
+const CORE: &[Form] = &[Form::Before, Form::After, Form::V3];
+
 impl Filler {
-    /// All of them.
-    pub const ALL: [Filler; 6] = [Filler::Core, Filler::Virtio, Filler::Btrfs, Filler::Erofs, Filler::Xfs, Filler::Svc];
+    /// All of them: the API alone, and the callers of which whole fills are timed.
+    pub fn all() -> Vec<Filler> {
+        core::iter::once(Filler::Core)
+            .chain(Caller::ALL.iter().filter(|caller| caller.is_timed()).map(|&caller| Filler::Caller(caller)))
+            .collect()
+    }
+
+    /// The filler of this name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn parse(name: &str) -> Result<Filler> {
+        Filler::all().into_iter().find(|filler| filler.name() == name).ok_or_else(|| {
+            let known: Vec<_> = Filler::all().into_iter().map(Filler::name).collect();
+            Error::invalid(format!("filler {name:?} is none of {}", known.join(", ")))
+        })
+    }
 
     /// Name in reports: the kernel function, or `core`.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Filler::Core => "core",
-            Filler::Virtio => "virtiovf_add_migration_pages",
-            Filler::Btrfs => "btrfs_alloc_page_array",
-            Filler::Erofs => "z_erofs_gbuf_growsize",
-            Filler::Xfs => "xfs_buf_alloc_pages",
-            Filler::Svc => "svc_alloc_arg",
+            Filler::Caller(caller) => caller.name(),
         }
     }
 
     /// Forms it comes in.
-    pub const fn forms(self) -> &'static [Form] {
+    pub fn forms(self) -> &'static [Form] {
         match self {
-            Filler::Core => &[Form::Before, Form::After, Form::V3],
-            Filler::Virtio => bulkpages_callers::virtio_migrate::FORMS,
-            Filler::Btrfs => bulkpages_callers::btrfs::FORMS,
-            Filler::Erofs => bulkpages_callers::erofs::FORMS,
-            Filler::Xfs => bulkpages_callers::xfs::FORMS,
-            Filler::Svc => bulkpages_callers::svc::FORMS,
+            Filler::Core => CORE,
+            Filler::Caller(caller) => caller.info().forms,
         }
     }
 }
@@ -153,14 +152,9 @@ impl Fill {
         if !(0.0..=1.0).contains(&self.trylock_loss) {
             return Err(Error::invalid(format!("trylock loss {} is outside 0 to 1", self.trylock_loss)));
         }
-        let prefix_only = self.shape.moved() == 0;
-        let all_null = self.shape.holes() == n;
         match self.filler {
-            Filler::Erofs if !prefix_only => Err(Error::invalid("erofs has its pages in front of all holes")),
-            Filler::Virtio | Filler::Xfs if !all_null => {
-                Err(Error::invalid(format!("{} brings an array that is all NULL", self.filler.name())))
-            }
-            _ => Ok(()),
+            Filler::Core => Ok(()),
+            Filler::Caller(caller) => caller.info().check(&self.shape),
         }
     }
 
@@ -216,32 +210,31 @@ impl Fill {
             iterations,
             sample: Sample::default(),
         };
-        let form = self.form;
         match self.filler {
-            Filler::Core => trial.core(&self.shape, form)?,
-            Filler::Btrfs => {
-                trial.on_array(&self.shape, |env, slots| btrfs_alloc_page_array(env, slots, false, form))?;
+            Filler::Core => trial.core(&self.shape, self.form)?,
+            Filler::Caller(caller) => {
+                let fills = Fills { trial: &mut trial, shape: &self.shape, form: self.form };
+                caller.visit_timed(fills).unwrap_or_else(|| Err(not_timed(caller)))?;
             }
-            Filler::Svc => trial.svc(&self.shape, form)?,
-            Filler::Erofs => trial.erofs(&self.shape, form)?,
-            Filler::Xfs => trial.xfs(self.shape.len(), form)?,
-            Filler::Virtio => trial.virtio(self.shape.len(), form)?,
         }
         Ok(trial.sample)
     }
 }
 
-struct Trial<'m, L: Locking, P, F> {
-    env: Env<'m, L, P, F>,
+/// Surroundings of a fill.
+type Surroundings<'m, L, P, F> = Env<'m, (L, P, F, NoHooks)>;
+
+struct Trial<'m, L: Locking, P: Probe, F: Fault> {
+    env: Surroundings<'m, L, P, F>,
     cold: bool,
     iterations: u64,
     sample: Sample,
 }
 
-impl<'m, L: Locking, P: Observer, F: Fault> Trial<'m, L, &mut P, F> {
+impl<'m, 'p, L: Locking, P: Observer, F: Fault> Trial<'m, L, &'p mut P, F> {
     /// One fill, timed. Not inlined, so that an instruction counter can be pointed at it.
     #[inline(never)]
-    fn timed<R>(&mut self, call: impl FnOnce(&mut Env<'m, L, &mut P, F>) -> Result<R>) -> Result<R> {
+    fn timed<R>(&mut self, call: impl FnOnce(&mut Surroundings<'m, L, &'p mut P, F>) -> Result<R>) -> Result<R> {
         if P::ON {
             self.env.cx.probe.begin();
         }
@@ -270,16 +263,12 @@ impl<'m, L: Locking, P: Observer, F: Fault> Trial<'m, L, &mut P, F> {
     }
 
     /// Fills an array of the caller's user again and again.
-    fn on_array(
-        &mut self,
-        shape: &Shape,
-        mut call: impl FnMut(&mut Env<'m, L, &mut P, F>, &mut [Slot]) -> Result<Ret>,
-    ) -> Result<()> {
+    fn on_array(&mut self, shape: &Shape, mut call: impl FnMut(&mut Self, &mut [Slot]) -> Result<Ret>) -> Result<()> {
         let mut slots = shape.fill(self.env.machine, self.env.cx.cpu)?;
         let holes: Vec<usize> = (0..slots.len()).filter(|&i| slots[i].raw() == 0).collect();
         let done = (0..self.iterations).try_for_each(|_| {
             self.settle()?;
-            if !self.timed(|env| call(env, &mut slots))?.is_success() {
+            if !call(self, &mut slots)?.is_success() {
                 return Err(no_memory(slots.len()));
             }
             for &i in &holes {
@@ -295,9 +284,8 @@ impl<'m, L: Locking, P: Observer, F: Fault> Trial<'m, L, &mut P, F> {
     fn core(&mut self, shape: &Shape, form: Form) -> Result<()> {
         let all_null = shape.holes() == shape.len();
         let gfp = Gfp::KERNEL;
-        self.on_array(shape, |env, slots| {
-            let mut filled = 0;
-            match form {
+        self.on_array(shape, |trial, slots| {
+            trial.timed(|env| match form {
                 Form::Before | Form::Tracked => {
                     if all_null {
                         Slot::clear(slots);
@@ -305,102 +293,85 @@ impl<'m, L: Locking, P: Observer, F: Fault> Trial<'m, L, &mut P, F> {
                             env.log.slot_clears += slots.len() as u64;
                         }
                     }
+                    let mut filled = 0;
                     while filled < slots.len() {
                         let last = filled;
-                        filled = env.bulk_whole::<NullOnly>(gfp, slots, filled)?;
+                        filled = env.alloc_pages_bulk_v1(gfp, slots)?.get();
                         if filled == last {
                             return Ok(Ret::NOMEM);
                         }
                     }
+                    Ok(Ret::OK)
                 }
                 Form::After => {
-                    if !all_null {
-                        filled = compact(&mut env.cx, slots);
-                    }
+                    let mut filled = if all_null { 0 } else { compact(&mut env.cx, slots) };
                     while filled < slots.len() {
-                        let got = env.bulk_rest::<OutputOnly>(gfp, slots, filled)?;
+                        let got = env.alloc_pages_bulk_v2(gfp, slots, filled)?.get();
                         if got == 0 {
                             return Ok(Ret::NOMEM);
                         }
                         filled += got;
                     }
+                    Ok(Ret::OK)
                 }
                 Form::V3 => loop {
-                    match env.refill(gfp, slots)? {
-                        Refilled::All => break,
+                    match env.alloc_pages_bulk_refill(gfp, slots)? {
+                        Refilled::All => return Ok(Ret::OK),
                         Refilled::Partly => {}
                         Refilled::Nothing => return Ok(Ret::NOMEM),
                     }
                 },
-            }
-            Ok(Ret::OK)
+            })
         })
     }
 
-    fn svc(&mut self, shape: &Shape, form: Form) -> Result<()> {
-        let pages = shape.len();
-        // What 7.1 remembers of the last request: a range from its first hole to its last.
-        let picture = shape.to_string();
-        let consumed = match (picture.find('.'), picture.rfind('.')) {
-            (Some(first), Some(last)) => first..last + 1,
-            _ => 0..0,
-        };
-        self.on_array(shape, |env, slots| {
-            let mut rqst = Rqst::new(slots, pages);
-            rqst.consumed = Some(consumed.clone());
-            svc_alloc_arg(env, &mut rqst, form)
+    /// Fills an array that its user has, as a caller does.
+    fn given<K: Port>(&mut self, shape: &Shape, form: Form) -> Result<()> {
+        let input = Input::of(shape.len());
+        self.on_array(shape, |trial, slots| {
+            let mut work = K::work(slots, &input)?;
+            trial.timed(|env| K::run(env, &mut work, &input, form))
         })
     }
 
-    fn erofs(&mut self, shape: &Shape, form: Form) -> Result<()> {
-        let (have, n) = (shape.prefix(), shape.len());
+    /// Lets a caller make its own array again and again, out of the pages that it has already.
+    fn own<K: Port>(&mut self, shape: &Shape, form: Form) -> Result<()> {
+        let (have, input) = (shape.prefix(), Input::of(shape.len()));
         let kept = Shape::full(have).fill(self.env.machine, self.env.cx.cpu)?;
         let done = (0..self.iterations).try_for_each(|_| {
             self.settle()?;
-            let old = Slot::array(have);
-            for (to, from) in old.iter().zip(&kept) {
-                to.set(from.get());
-            }
-            let mut gbufs = Gbufs { bufs: vec![old], nrpages: have };
-            let ret = self.timed(|env| z_erofs_gbuf_growsize(env, &mut gbufs, n, form))?;
-            if ret != Ret::OK {
-                return Err(no_memory(n));
-            }
-            gbufs.bufs[0][have..].iter().try_for_each(|slot| self.put(slot.get()))
+            let mut work = K::work(&kept, &input)?;
+            let ret = self.timed(|env| K::run(env, &mut work, &input, form))?;
+            let made = K::end(&mut self.env, work)?.unwrap_or_default();
+            let new = made.iter().skip(have).filter(|slot| slot.raw() != 0);
+            new.map(Slot::get).try_for_each(|page| self.put(page))?;
+            if ret.is_success() { Ok(()) } else { Err(no_memory(shape.len())) }
         });
         self.env.machine.free_bulk(&mut Ctx::on(self.env.cx.cpu), &kept)?;
         done
     }
+}
 
-    fn xfs(&mut self, n: usize, form: Form) -> Result<()> {
-        let flags = XbfFlags { read: true, read_ahead: false };
-        for _ in 0..self.iterations {
-            self.settle()?;
-            let mut buf = XfsBuf::default();
-            let ret = self.timed(|env| xfs_buf_alloc_pages(env, &mut buf, n, flags, form))?;
-            buf.pages.iter().filter(|s| s.raw() != 0).try_for_each(|slot| self.put(slot.get()))?;
-            if ret != Ret::OK {
-                return Err(no_memory(n));
-            }
-        }
-        Ok(())
-    }
+/// The fills of a trial by a caller.
+struct Fills<'t, 'm, L: Locking, P: Probe, F: Fault> {
+    trial: &'t mut Trial<'m, L, P, F>,
+    shape: &'t Shape,
+    form: Form,
+}
 
-    fn virtio(&mut self, n: usize, form: Form) -> Result<()> {
-        let mut buf = DataBuffer { table: Vec::with_capacity(n), allocated_length: 0 };
-        for _ in 0..self.iterations {
-            self.settle()?;
-            let ret = self.timed(|env| virtiovf_add_migration_pages(env, &mut buf, n, form))?;
-            for page in buf.table.drain(..) {
-                self.sample.pages += 1;
-                self.env.machine.put_page(&mut Ctx::on(self.env.cx.cpu), page)?;
-            }
-            if ret != Ret::OK {
-                return Err(no_memory(n));
-            }
+impl<L: Locking, P: Observer, F: Fault> Visit for Fills<'_, '_, L, &mut P, F> {
+    type Out = Result<()>;
+    fn visit<K: Port>(self) -> Result<()> {
+        match K::INFO.array {
+            Array::Given => self.trial.given::<K>(self.shape, self.form),
+            Array::Prefix | Array::Own => self.trial.own::<K>(self.shape, self.form),
         }
-        Ok(())
     }
+}
+
+#[cold]
+fn not_timed(caller: Caller) -> Error {
+    Error::invalid(format!("{} is not timed as a whole", caller.name()))
 }
 
 #[cold]

@@ -1,8 +1,8 @@
 //! One trial: a workload repeated on one machine, timed.
 
-use bulkpages_callers::env::{Hooks, NoHooks};
+use bulkpages_callers::env::{NoHooks, World};
 use bulkpages_callers::holes::Shape;
-use bulkpages_callers::page_pool::{BENCH_GFP, Bench, PagePool, bench_step, fill_ptr_ring};
+use bulkpages_callers::ports::page_pool::{BENCH_GFP, Bench, PagePool, bench_step, fill_ptr_ring};
 use bulkpages_callers::{Env, Form};
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, Fault, NoFault};
@@ -107,7 +107,7 @@ pub(crate) fn fill<L: Locking, P: Probe, F: Fault>(
             }
         }
         Api::V2 => {
-            let mut filled = if holes { bulkpages_callers::compact::compact(cx, slots) } else { 0 };
+            let mut filled = if holes { bulkpages_callers::ports::compact::compact(cx, slots) } else { 0 };
             while filled < slots.len() {
                 let n = machine.bulk::<OutputOnly>(cx, GFP, nid, &slots[filled..]);
                 if n == 0 {
@@ -207,9 +207,9 @@ fn run_pool<L: Locking, P: Probe, F: Fault>(
     let start = clock::now();
     let pages = match bench {
         // One loop each, so that the choice is outside it.
-        Bench::FastPath => pool_loop::<0, _, _, _, _>(&mut pool, env, iterations)?,
-        Bench::PtrRing => pool_loop::<1, _, _, _, _>(&mut pool, env, iterations)?,
-        Bench::Slow => pool_loop::<2, _, _, _, _>(&mut pool, env, iterations)?,
+        Bench::FastPath => pool_loop::<0, _>(&mut pool, env, iterations)?,
+        Bench::PtrRing => pool_loop::<1, _>(&mut pool, env, iterations)?,
+        Bench::Slow => pool_loop::<2, _>(&mut pool, env, iterations)?,
     };
     let total = clock::now() - start;
     pool.destroy(env)?;
@@ -217,11 +217,7 @@ fn run_pool<L: Locking, P: Probe, F: Fault>(
 }
 
 #[inline(never)]
-fn pool_loop<const B: usize, L: Locking, P: Probe, F: Fault, H: Hooks>(
-    pool: &mut PagePool,
-    env: &mut Env<'_, L, P, F, H>,
-    iterations: u64,
-) -> Result<u64> {
+fn pool_loop<const B: usize, W: World>(pool: &mut PagePool, env: &mut Env<'_, W>, iterations: u64) -> Result<u64> {
     for i in 0..iterations {
         if !bench_step(Bench::ALL[B], pool, env)? {
             return Ok(i);

@@ -2,6 +2,7 @@
 
 use bulkpages_callers::Form;
 use bulkpages_callers::holes::{Request, Shape};
+use bulkpages_callers::ports::{Array, Caller};
 use bulkpages_core::Machine;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::sync::Local;
@@ -18,11 +19,14 @@ fn fill(filler: Filler, form: Form, shape: Shape) -> Fill {
 #[test]
 fn every_caller_in_every_form_fills_and_gives_back() {
     let machine = machine();
-    for filler in Filler::ALL {
+    for filler in Filler::all() {
         let shape = match filler {
-            Filler::Erofs => Shape::prefix_of(40, 16),
-            Filler::Xfs | Filler::Virtio => Shape::empty(40),
-            _ => Shape::periodic(40, 4),
+            Filler::Core => Shape::periodic(40, 4),
+            Filler::Caller(caller) => match caller.info().array {
+                Array::Given => Shape::periodic(40, 4),
+                Array::Prefix => Shape::prefix_of(40, 16),
+                Array::Own => Shape::empty(40),
+            },
         };
         for &form in filler.forms() {
             let before = machine.audit().unwrap().allocated;
@@ -36,9 +40,10 @@ fn every_caller_in_every_form_fills_and_gives_back() {
 #[test]
 fn counts_of_the_small_rpc() {
     let machine = machine();
-    let count = |form| fill(Filler::Svc, form, Request::SmallRpc.shape(259)).count(&machine, 1).unwrap().0;
+    let count =
+        |form| fill(Filler::Caller(Caller::Svc), form, Request::SmallRpc.shape(259)).count(&machine, 1).unwrap().0;
     let before = count(Form::Before);
-    // Spec 5.11: two loads before the lock and 258 under it; one store.
+    // Two loads before the lock and 258 under it; one store.
     assert_eq!((before.slot_tests, before.slot_writes, before.bulk_calls), (260, 1, 1));
     let after = count(Form::After);
     // Every slot is read; 258 pages are stored, 257 of them moved, which leaves a NULL each; then the new page.
@@ -51,7 +56,8 @@ fn counts_of_the_small_rpc() {
 fn page_owner_makes_v1_quadratic() {
     let mut machine = machine();
     machine.set_page_owner(true);
-    let tests = |form| fill(Filler::Svc, form, Shape::empty(259)).count(&machine, 1).unwrap().0.slot_tests;
+    let tests =
+        |form| fill(Filler::Caller(Caller::Svc), form, Shape::empty(259)).count(&machine, 1).unwrap().0.slot_tests;
     assert_eq!(tests(Form::Before), 259 * 260 / 2);
     assert_eq!(tests(Form::After), 259);
 }
@@ -74,7 +80,7 @@ fn windows_hold_what_the_form_does_under_the_lock() {
     let machine = machine();
     let windows = |form, shape: Shape| {
         let mut windows = Windows::default();
-        fill(Filler::Svc, form, shape).observe(&machine, &mut windows, 3).unwrap();
+        fill(Filler::Caller(Caller::Svc), form, shape).observe(&machine, &mut windows, 3).unwrap();
         assert_eq!(windows.fills.len(), 3);
         windows.fills[2]
     };
@@ -92,9 +98,9 @@ fn what_does_not_fit_is_refused() {
     let machine = machine();
     let allocated = machine.audit().unwrap().allocated;
     for (filler, form, shape) in [
-        (Filler::Xfs, Form::V3, Shape::empty(4)),
-        (Filler::Xfs, Form::Before, Shape::prefix_of(4, 1)),
-        (Filler::Erofs, Form::Before, Shape::periodic(4, 2)),
+        (Filler::Caller(Caller::Xfs), Form::V3, Shape::empty(4)),
+        (Filler::Caller(Caller::Xfs), Form::Before, Shape::prefix_of(4, 1)),
+        (Filler::Caller(Caller::Erofs), Form::Before, Shape::periodic(4, 2)),
         (Filler::Core, Form::Tracked, Shape::empty(4)),
         (Filler::Core, Form::Before, Shape::empty(0)),
         (Filler::Core, Form::Before, Shape::empty(1 << 17)),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use bulkpages_callers::call::{self, Call};
-use bulkpages_callers::env::{Counting, Env, HookPlan};
+use bulkpages_callers::env::{Counting, Env, HookPlan, MAX_POINTERS};
+use bulkpages_callers::holes::Shape;
+use bulkpages_callers::ports::{Array, Caller, Input};
 use bulkpages_callers::result::Ret;
-use bulkpages_callers::xfs::XbfFlags;
-use bulkpages_callers::{CALLERS, CallerResult, Form, btrfs, erofs, svc, virtio_migrate, xfs};
+use bulkpages_callers::{CallerResult, Form};
 use bulkpages_core::fault::{Ctx, FaultPlan};
 use bulkpages_core::sync::Locking;
 use bulkpages_core::{Machine as CoreMachine, PageState, Pfn, Result, Slot};
@@ -22,7 +23,7 @@ use crate::measure::{allocator_counts, steps};
 use crate::page_array::PageArray;
 
 /// An observed environment of a run from Python.
-pub(crate) type PyEnv<'m, 'p, L> = Env<'m, L, Counting<Recorder>, &'p FaultPlan, &'p HookPlan>;
+pub(crate) type PyEnv<'m, 'p, L> = Env<'m, (L, Counting<Recorder>, &'p FaultPlan, &'p HookPlan)>;
 
 /// Where and how a caller runs.
 pub(crate) struct Setting {
@@ -57,11 +58,7 @@ impl Setting {
 /// One run of a caller.
 enum Job<'a> {
     Api { slots: &'a [Slot], call: Call },
-    Svc { slots: &'a [Slot], pages: usize, form: Form },
-    Btrfs { slots: &'a [Slot], nofail: bool, form: Form },
-    Erofs { have: usize, nrpages: usize, form: Form },
-    Xfs { page_count: usize, flags: XbfFlags, form: Form },
-    Vfio { npages: usize, form: Form },
+    Port { caller: Caller, slots: &'a [Slot], have: usize, input: Input, form: Form },
 }
 
 impl Job<'_> {
@@ -69,11 +66,12 @@ impl Job<'_> {
         let mut env = setting.env(machine)?;
         let result = match *self {
             Job::Api { slots, call } => call::run(&mut env, slots, call),
-            Job::Svc { slots, pages, form } => svc::run(&mut env, &mut svc::Rqst::new(slots, pages), form),
-            Job::Btrfs { slots, nofail, form } => btrfs::run(&mut env, slots, nofail, form),
-            Job::Erofs { have, nrpages, form } => erofs::run(&mut env, have, nrpages, form),
-            Job::Xfs { page_count, flags, form } => xfs::run(&mut env, page_count, flags, form),
-            Job::Vfio { npages, form } => virtio_migrate::run(&mut env, npages, form),
+            Job::Port { caller, slots, have: 0, ref input, form } => caller.run(&mut env, slots, input, form),
+            Job::Port { caller, have, ref input, form, .. } => {
+                // What the caller has already comes from the machine, uncounted and without failures.
+                let slots = Shape::full(have).fill(machine, setting.cpu)?;
+                caller.run(&mut env, &slots, input, form)
+            }
         }?;
         Ok((result, env.cx.probe.inner))
     }
@@ -152,12 +150,6 @@ pub(crate) fn check_owned(machine: &Machine, slots: &[Slot]) -> PyResult<()> {
     Ok(())
 }
 
-fn part<'a>(array: &'a Bound<'_, PageArray>, what: &str, n: &Int) -> PyResult<(&'a [Slot], usize)> {
-    let slots = array.get().slots();
-    let n = n.within(what, 0..=slots.len() as i64)? as usize;
-    Ok((slots, n))
-}
-
 /// One call of the API on all slots: "single", "v1", "v2" (pages are compacted first) or "v3".
 #[pyfunction]
 #[pyo3(signature = (machine, array, api, *, cpu=None, explain=false))]
@@ -176,113 +168,69 @@ pub(crate) fn call_api<'py>(
     run(py, machine, &setting, &Job::Api { slots, call }, Some(array))
 }
 
-/// `svc_alloc_arg()` on the first `pages` slots.
+/// Runs a caller of the register. `array` is for those that fill somebody's array, the first `pages` slots of it;
+/// `have` are pages that a caller has already.
 #[pyfunction]
-#[pyo3(signature = (machine, array, pages, form_name, *, cpu=None, max_waits=None, explain=false))]
-#[expect(clippy::too_many_arguments)]
-pub(crate) fn svc_alloc_arg<'py>(
+#[pyo3(signature = (machine, name, array, pages, have, flags, form_name, *, cpu=None, max_waits=None, explain=false))]
+#[expect(clippy::too_many_arguments, reason = "the Python face names them")]
+pub(crate) fn run_caller<'py>(
     py: Python<'py>,
     machine: &Bound<'py, Machine>,
-    array: &Bound<'py, PageArray>,
+    name: &str,
+    array: Option<&Bound<'py, PageArray>>,
     pages: Int,
-    form_name: &str,
-    cpu: Option<Int>,
-    max_waits: Option<Int>,
-    explain: bool,
-) -> PyResult<Bound<'py, PyDict>> {
-    let form = form(form_name, svc::FORMS)?;
-    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
-    let (slots, pages) = part(array, "pages", &pages)?;
-    check_owned(machine.get(), &slots[..pages])?;
-    run(py, machine, &setting, &Job::Svc { slots, pages, form }, Some(array))
-}
-
-/// `btrfs_alloc_page_array()` on all slots.
-#[pyfunction]
-#[pyo3(signature = (machine, array, nofail, form_name, *, cpu=None, max_waits=None, explain=false))]
-#[expect(clippy::too_many_arguments)]
-pub(crate) fn btrfs_alloc_page_array<'py>(
-    py: Python<'py>,
-    machine: &Bound<'py, Machine>,
-    array: &Bound<'py, PageArray>,
-    nofail: bool,
-    form_name: &str,
-    cpu: Option<Int>,
-    max_waits: Option<Int>,
-    explain: bool,
-) -> PyResult<Bound<'py, PyDict>> {
-    let form = form(form_name, btrfs::FORMS)?;
-    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
-    let slots = array.get().slots();
-    check_owned(machine.get(), slots)?;
-    run(py, machine, &setting, &Job::Btrfs { slots, nofail, form }, Some(array))
-}
-
-/// `z_erofs_gbuf_growsize()` on one buffer that has `have` pages.
-#[pyfunction]
-#[pyo3(signature = (machine, have, nrpages, form_name, *, cpu=None, max_waits=None, explain=false))]
-#[expect(clippy::too_many_arguments)]
-pub(crate) fn z_erofs_gbuf_growsize<'py>(
-    py: Python<'py>,
-    machine: &Bound<'py, Machine>,
     have: Int,
-    nrpages: Int,
+    flags: Vec<String>,
     form_name: &str,
     cpu: Option<Int>,
     max_waits: Option<Int>,
     explain: bool,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let form = form(form_name, erofs::FORMS)?;
+    let caller = Caller::parse(name).map_err(to_py)?;
+    let info = caller.info();
+    let form = form(form_name, info.forms)?;
+    let flags = info.flags(flags.iter().map(String::as_str)).map_err(to_py)?;
     let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
-    let have = have.within("have", 0..=i64::from(i32::MAX))? as usize;
-    let nrpages = nrpages.within("nrpages", 0..=i64::from(i32::MAX))? as usize;
-    run(py, machine, &setting, &Job::Erofs { have, nrpages, form }, None)
+    let slots = match (info.array, array) {
+        (Array::Given, Some(array)) => array.get().slots(),
+        (Array::Given, None) => return Err(invalid(format!("{name} needs an array"))),
+        (_, Some(_)) => return Err(invalid(format!("{name} brings its own array"))),
+        (_, None) => &[],
+    };
+    let most = if array.is_some() { slots.len() as i64 } else { i64::from(i32::MAX) };
+    let pages = pages.within(info.counted, 0..=most)? as usize;
+    let have = have.within("have", 0..=MAX_POINTERS as i64)? as usize;
+    if have > 0 && info.array != Array::Prefix {
+        return Err(invalid(format!("have {have} is above 0: {name} begins without pages")));
+    }
+    if let Some(fixed) = info.pages.filter(|&fixed| fixed != pages) {
+        return Err(invalid(format!("{name} allocates {fixed} pages, not {pages}")));
+    }
+    check_owned(machine.get(), &slots[..if array.is_some() { pages } else { 0 }])?;
+    run(py, machine, &setting, &Job::Port { caller, slots, have, input: Input { pages, flags }, form }, array)
 }
 
-/// `xfs_buf_alloc_pages()` of `page_count` pages.
+/// The register of callers: what is known about each.
 #[pyfunction]
-#[pyo3(signature = (machine, page_count, read, read_ahead, form_name, *, cpu=None, max_waits=None, explain=false))]
-#[expect(clippy::too_many_arguments)]
-pub(crate) fn xfs_buf_alloc_pages<'py>(
-    py: Python<'py>,
-    machine: &Bound<'py, Machine>,
-    page_count: Int,
-    read: bool,
-    read_ahead: bool,
-    form_name: &str,
-    cpu: Option<Int>,
-    max_waits: Option<Int>,
-    explain: bool,
-) -> PyResult<Bound<'py, PyDict>> {
-    let form = form(form_name, xfs::FORMS)?;
-    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
-    let page_count = page_count.within("page_count", 0..=i64::from(i32::MAX))? as usize;
-    let job = Job::Xfs { page_count, flags: XbfFlags { read, read_ahead }, form };
-    run(py, machine, &setting, &job, None)
-}
-
-/// `virtiovf_add_migration_pages()` of `npages` pages to an empty buffer.
-#[pyfunction]
-#[pyo3(signature = (machine, npages, form_name, *, cpu=None, max_waits=None, explain=false))]
-pub(crate) fn virtiovf_add_migration_pages<'py>(
-    py: Python<'py>,
-    machine: &Bound<'py, Machine>,
-    npages: Int,
-    form_name: &str,
-    cpu: Option<Int>,
-    max_waits: Option<Int>,
-    explain: bool,
-) -> PyResult<Bound<'py, PyDict>> {
-    let form = form(form_name, virtio_migrate::FORMS)?;
-    let setting = Setting::new(machine.get(), cpu, max_waits, explain)?;
-    let npages = npages.within("npages", 0..=i64::from(i32::MAX))? as usize;
-    run(py, machine, &setting, &Job::Vfio { npages, form }, None)
-}
-
-/// (name, kernel file, forms) of each caller.
-#[pyfunction]
-pub(crate) fn callers() -> Vec<(&'static str, &'static str, Vec<&'static str>)> {
-    CALLERS.iter().map(|c| (c.name, c.file, c.forms.iter().map(|f| f.name()).collect())).collect()
+pub(crate) fn callers(py: Python<'_>) -> PyResult<Bound<'_, PyList>> {
+    let list = PyList::empty(py);
+    for info in Caller::ALL.iter().map(|caller| caller.info()) {
+        let d = PyDict::new(py);
+        d.set_item("name", info.name)?;
+        d.set_item("file", info.file)?;
+        d.set_item("forms", info.forms.iter().map(|f| f.name()).collect::<Vec<_>>())?;
+        d.set_item("array", info.array.name())?;
+        d.set_item("short", info.short.name())?;
+        d.set_item("flags", info.flags.iter().map(|f| (f.name, f.help)).collect::<Vec<_>>())?;
+        d.set_item("patched", info.patched)?;
+        d.set_item("today", info.today)?;
+        d.set_item("charged", info.charged)?;
+        d.set_item("pages", info.pages)?;
+        d.set_item("counted", info.counted)?;
+        d.set_item("example", info.example)?;
+        list.append(d)?;
+    }
+    Ok(list)
 }
 
 /// A hole pattern as a picture, `x` a page and `.` a hole: one by name, with its numbers.
@@ -296,7 +244,7 @@ pub(crate) fn hole_shape(
     fraction: Option<f64>,
     seed: Option<Int>,
 ) -> PyResult<String> {
-    use bulkpages_callers::holes::{Random, Request, Shape};
+    use bulkpages_callers::holes::{Random, Request};
     let n = n.within("n", 0..=1 << 20)? as usize;
     let number = |what: &str, v: Option<Int>| -> PyResult<usize> {
         v.ok_or_else(|| invalid(format!("{kind} needs {what}")))?.within(what, 0..=1 << 20).map(|v| v as usize)

@@ -23,10 +23,7 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::callers::{
-        btrfs_alloc_page_array, call_api, callers, hole_shape, svc_alloc_arg, virtiovf_add_migration_pages,
-        xfs_buf_alloc_pages, z_erofs_gbuf_growsize,
-    };
+    use super::callers::{call_api, callers, hole_shape, run_caller};
     #[pymodule_export]
     use super::era::{eras, rules};
     #[pymodule_export]

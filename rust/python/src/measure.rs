@@ -2,7 +2,7 @@
 
 use bulkpages_callers::Form;
 use bulkpages_callers::holes::Shape;
-use bulkpages_callers::page_pool::Bench;
+use bulkpages_callers::ports::page_pool::Bench;
 use bulkpages_measure::bench::{iterations as default_iterations, workloads};
 use bulkpages_measure::contention::OneFill;
 use bulkpages_measure::fill::MAX_SLOTS;
@@ -144,10 +144,7 @@ pub(crate) fn count_page_pool<'py>(
 
 /// A fill from its arguments; `shape` is a picture, `x` a page and `.` a hole.
 fn fill(filler: &str, form: &str, shape: &str, cold: bool, trylock_loss: f64, seed: u64) -> PyResult<Fill> {
-    let filler = Filler::ALL
-        .into_iter()
-        .find(|f| f.name() == filler)
-        .ok_or_else(|| invalid(format!("filler {filler:?} is none of {}", Filler::ALL.map(Filler::name).join(", "))))?;
+    let filler = Filler::parse(filler).map_err(to_py)?;
     if shape.len() > MAX_SLOTS {
         return Err(invalid(format!("a shape of {} slots is outside 1 to {MAX_SLOTS}", shape.len())));
     }
@@ -298,7 +295,7 @@ pub(crate) fn contend<'py>(
 /// Callers and their forms.
 #[pyfunction]
 pub(crate) fn fillers() -> Vec<(&'static str, Vec<&'static str>)> {
-    Filler::ALL.into_iter().map(|f| (f.name(), f.forms().iter().map(|f| f.name()).collect())).collect()
+    Filler::all().into_iter().map(|f| (f.name(), f.forms().iter().map(|f| f.name()).collect())).collect()
 }
 
 /// Rows of `timings.json` in its order: (api, nr_pages, hole_period, bench, iterations of one run).

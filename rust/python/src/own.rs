@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bulkpages_callers::account::Account;
 use bulkpages_callers::env::{Counting, Hooks};
-use bulkpages_callers::harness::{Outcome, Plan as SweepPlan, Run};
 use bulkpages_callers::holes::Shape;
 use bulkpages_callers::own::Step;
 use bulkpages_callers::result::Ret;
-use bulkpages_callers::sweep::{Branch, Lasting, Stop, Verdict, plan};
+use bulkpages_callers::study::account::Account;
+use bulkpages_callers::study::harness::{Outcome, Plan as SweepPlan, Run};
+use bulkpages_callers::study::score::Verdict;
+use bulkpages_callers::study::stops::{Branch, Lasting, Stop, plan};
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
@@ -278,7 +279,7 @@ impl OwnRun {
         let mut state = self.state()?;
         state.over = true;
         let Plan { fault, hooks } = &*self.plan;
-        let asked = bulkpages_callers::harness::asked(fault, hooks);
+        let asked = bulkpages_callers::study::harness::asked(fault, hooks);
         let left: Vec<u64> = array.get().slots().iter().map(Slot::raw).collect();
         let outcome = match crash {
             Some(error) => Outcome::crashed(&state.account, &error, asked),

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bulkpages_callers::Form;
 use bulkpages_callers::env::{Counting, Env, NoHooks};
-use bulkpages_callers::page_pool::{BENCH_GFP, Bench, FORMS, PagePool as Pool};
+use bulkpages_callers::ports::page_pool::{BENCH_GFP, Bench, FORMS, PagePool as Pool};
 use bulkpages_core::PageState;
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::NoProbe;
@@ -88,7 +88,7 @@ trait PoolCalls {
 }
 
 impl<L: Locking, F: bulkpages_core::fault::Fault, H: bulkpages_callers::env::Hooks> PoolCalls
-    for Env<'_, L, Counting<crate::events::Recorder>, F, H>
+    for Env<'_, (L, Counting<crate::events::Recorder>, F, H)>
 {
     fn alloc(&mut self, pool: &mut Pool) -> Result<Option<Pfn>> {
         pool.alloc(self)

@@ -4,9 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use bulkpages_callers::harness::Outcome;
+use bulkpages_callers::ports::Caller;
 use bulkpages_callers::result::Ret;
-use bulkpages_callers::sweep::{Row, Scope, Score, Verdict, misuse, sweep};
+use bulkpages_callers::study::harness::Outcome;
+use bulkpages_callers::study::score::{Score, Verdict, misuse};
+use bulkpages_callers::study::sweep::{Row, Scope, sweep};
 use bulkpages_core::Result;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -70,7 +72,7 @@ pub(crate) fn ret_text(outcome: &Outcome) -> String {
 
 fn row_to_dict<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> {
     let d = PyDict::new(py);
-    d.set_item("caller", row.case.target.caller())?;
+    d.set_item("caller", row.case.target.caller.name())?;
     d.set_item("form", row.form.name())?;
     d.set_item("input", row.case.target.label())?;
     d.set_item("slots", row.case.target.slots())?;
@@ -97,7 +99,7 @@ fn row_to_dict<'py>(py: Python<'py>, row: &Row) -> PyResult<Bound<'py, PyDict>> 
 
 fn score_to_dict<'py>(py: Python<'py>, score: &Score) -> PyResult<Bound<'py, PyDict>> {
     let d = PyDict::new(py);
-    d.set_item("caller", score.caller)?;
+    d.set_item("caller", score.caller.name())?;
     d.set_item("form", score.form.name())?;
     d.set_item("slip", score.slip.name())?;
     d.set_item("verdict", score.verdict().name())?;
@@ -119,7 +121,7 @@ fn score_to_dict<'py>(py: Python<'py>, score: &Score) -> PyResult<Bound<'py, PyD
 
 /// What a sweep covers, from Python's arguments.
 struct Wanted {
-    callers: Vec<String>,
+    callers: Vec<Caller>,
     largest: usize,
     pairs_up_to: usize,
     threads: usize,
@@ -127,6 +129,7 @@ struct Wanted {
 
 impl Wanted {
     fn new(callers: Vec<String>, largest: &Int, pairs_up_to: &Int, threads: &Int) -> PyResult<Wanted> {
+        let callers = callers.iter().map(|name| Caller::parse(name)).collect::<Result<_>>().map_err(to_py)?;
         Ok(Wanted {
             callers,
             largest: largest.within("largest", 1..=1 << 20)? as usize,

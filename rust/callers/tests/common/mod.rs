@@ -5,14 +5,15 @@ use std::sync::atomic::AtomicI64;
 
 use bulkpages_callers::env::{Counting, HookPlan};
 use bulkpages_callers::holes::Shape;
-use bulkpages_callers::{CallerResult, Env};
+use bulkpages_callers::ports::{self, Flags, Input, Port};
+use bulkpages_callers::{CallerResult, Env, Form};
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::fault::{Ctx, FaultPlan};
 use bulkpages_core::probe::{Event, SingleReason};
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Slot};
+use bulkpages_core::{Machine, Result, Slot};
 
-pub type TestEnv<'m> = Env<'m, Local, Counting<Vec<Event>>, FaultPlan, HookPlan>;
+pub type TestEnv<'m> = Env<'m, (Local, Counting<Vec<Event>>, FaultPlan, HookPlan)>;
 
 /// 256 MiB, one CPU, right after boot.
 pub fn machine() -> Machine<Local> {
@@ -62,4 +63,20 @@ pub fn page_alloc_events(env: &TestEnv<'_>) -> usize {
 pub fn assert_no_leak(machine: &Machine<Local>, before: u64, held: &[Slot], result: &CallerResult) {
     let held = held.iter().filter(|s| s.raw() != 0).count() as u64;
     assert_eq!(allocated(machine), before + held, "{result:?}");
+}
+
+/// Runs a caller on an array of `pages` slots: that of somebody, or what it has already.
+pub fn run<K: Port>(env: &mut TestEnv<'_>, slots: &[Slot], pages: usize, form: Form) -> Result<CallerResult> {
+    run_told::<K>(env, slots, pages, Flags::NONE, form)
+}
+
+/// The same with flags.
+pub fn run_told<K: Port>(
+    env: &mut TestEnv<'_>,
+    slots: &[Slot],
+    pages: usize,
+    flags: Flags,
+    form: Form,
+) -> Result<CallerResult> {
+    ports::run::<K, _, _, _, _>(env, slots, &Input { pages, flags }, form)
 }

@@ -7,144 +7,112 @@ use bulkpages_core::probe::Probe;
 use bulkpages_core::sync::{Local, Locking};
 use bulkpages_core::{Machine, Pfn, Result, Slot};
 
-use crate::account::{Account, Stock};
+use super::account::{Account, Stock};
+use super::misuse::Slip;
 use crate::env::{Counting, Env, HookPlan, Hooks};
 use crate::holes::Shape;
-use crate::misuse::Slip;
-use crate::page_pool::{BENCH_GFP, PagePool};
+use crate::ports::{Array, Caller, Flags, Input, Port, Short, Visit};
 use crate::result::{CallerResult, Form, Ret};
-use crate::{btrfs, erofs, page_pool, svc, virtio_migrate, xfs};
 
 /// What a caller is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Target {
-    /// `virtiovf_add_migration_pages()` of so many pages.
-    Vfio {
-        /// Pages.
-        npages: usize,
-    },
-    /// `btrfs_alloc_page_array()` on an array of this shape.
-    Btrfs {
-        /// The array.
-        shape: Shape,
-    },
-    /// `z_erofs_gbuf_growsize()` on one buffer.
-    Erofs {
-        /// Pages that it has.
-        have: usize,
-        /// Pages that it shall have.
-        nrpages: usize,
-    },
-    /// `xfs_buf_alloc_pages()`.
-    Xfs {
-        /// Pages of the buffer.
-        page_count: usize,
-        /// Whether it is only read ahead.
-        read_ahead: bool,
-    },
-    /// So many pages from a page_pool that is new.
-    PagePool {
-        /// Pages.
-        pages: usize,
-    },
-    /// `svc_alloc_arg()` on an array of this shape.
-    Svc {
-        /// The array.
-        shape: Shape,
-    },
+pub struct Target {
+    /// The caller.
+    pub caller: Caller,
+    /// The array: as it finds it, or as long as its own shall be, with the pages in front that it has already.
+    pub shape: Shape,
+    /// What it is told.
+    pub flags: Flags,
 }
 
 impl Target {
-    /// The kernel function.
-    pub const fn caller(&self) -> &'static str {
-        match self {
-            Target::Vfio { .. } => "virtiovf_add_migration_pages",
-            Target::Btrfs { .. } => "btrfs_alloc_page_array",
-            Target::Erofs { .. } => "z_erofs_gbuf_growsize",
-            Target::Xfs { .. } => "xfs_buf_alloc_pages",
-            Target::PagePool { .. } => "__page_pool_alloc_pages_slow",
-            Target::Svc { .. } => "svc_alloc_arg",
+    /// A caller on an array of this shape.
+    pub const fn new(caller: Caller, shape: Shape) -> Target {
+        Target { caller, shape, flags: Flags::NONE }
+    }
+
+    /// What a failure sweep asks of a caller.
+    pub fn inputs(caller: Caller) -> Vec<Target> {
+        struct Inputs;
+        impl Visit for Inputs {
+            type Out = Vec<(Shape, Flags)>;
+            fn visit<K: Port>(self) -> Self::Out {
+                K::inputs()
+            }
         }
+        caller.visit(Inputs).into_iter().map(|(shape, flags)| Target { caller, shape, flags }).collect()
+    }
+
+    /// The wrong lines that can be written in a form of the caller.
+    pub fn slips(&self, form: Form) -> &'static [Slip] {
+        struct Slips(Form);
+        impl Visit for Slips {
+            type Out = &'static [Slip];
+            fn visit<K: Port>(self) -> Self::Out {
+                K::slips(self.0)
+            }
+        }
+        self.caller.visit(Slips(form))
     }
 
     /// Forms that the caller has.
-    pub const fn forms(&self) -> &'static [Form] {
-        match self {
-            Target::Vfio { .. } => virtio_migrate::FORMS,
-            Target::Btrfs { .. } => btrfs::FORMS,
-            Target::Erofs { .. } => erofs::FORMS,
-            Target::Xfs { .. } => xfs::FORMS,
-            Target::PagePool { .. } => page_pool::FORMS,
-            Target::Svc { .. } => svc::FORMS,
-        }
+    pub fn forms(&self) -> &'static [Form] {
+        self.caller.info().forms
     }
 
     /// Slots of the array.
     pub fn slots(&self) -> usize {
-        match self {
-            Target::Vfio { npages } => *npages,
-            Target::Btrfs { shape } | Target::Svc { shape } => shape.len(),
-            Target::Erofs { nrpages, .. } => *nrpages,
-            Target::Xfs { page_count, .. } => *page_count,
-            Target::PagePool { pages } => *pages,
-        }
+        self.shape.len()
     }
 
-    /// The array that it finds, on CPU 0; empty for callers that make their own.
+    /// The array that it finds, or the pages that it has already, on CPU 0.
     ///
     /// # Errors
     ///
     /// When the machine has too few pages.
     pub fn array<L: Locking>(&self, machine: &Machine<L>) -> Result<Box<[Slot]>> {
-        match self {
-            Target::Btrfs { shape } | Target::Svc { shape } => shape.fill(machine, 0),
-            Target::Erofs { have, .. } => Shape::full(*have).fill(machine, 0),
-            _ => Ok(Slot::array(0)),
+        match self.caller.info().array {
+            Array::Given => self.shape.fill(machine, 0),
+            Array::Prefix => Shape::full(self.shape.prefix()).fill(machine, 0),
+            Array::Own => Ok(Slot::array(0)),
         }
     }
 
     /// Runs the caller on the array that [`Target::array`] made. Returns what it reports and what its array holds
-    /// afterwards; for a page_pool, the pages that it handed out.
+    /// afterwards.
     ///
     /// # Errors
     ///
     /// When a check of the kernel ends the caller, and for a form that it does not have.
     pub fn call<L: Locking, P: Probe, F: Fault, H: Hooks>(
         &self,
-        env: &mut Env<'_, L, Counting<P>, F, H>,
+        env: &mut Env<'_, (L, Counting<P>, F, H)>,
         slots: &[Slot],
         form: Form,
     ) -> Result<(CallerResult, Vec<u64>)> {
-        let result = match self {
-            Target::Vfio { npages } => virtio_migrate::run(env, *npages, form),
-            Target::Btrfs { .. } => btrfs::run(env, slots, false, form),
-            Target::Erofs { nrpages, .. } => erofs::run_on(env, copy(slots), *nrpages, form),
-            Target::Xfs { page_count, read_ahead } => {
-                xfs::run(env, *page_count, xfs::XbfFlags { read: true, read_ahead: *read_ahead }, form)
-            }
-            Target::PagePool { pages } => {
-                let (result, handed_out) = run_pool(env, *pages, form)?;
-                return Ok((result, handed_out.iter().map(|p| u64::from(p.0)).collect()));
-            }
-            Target::Svc { shape } => svc::run(env, &mut svc::Rqst::new(slots, shape.len()), form),
-        }?;
+        let input = Input { pages: self.shape.len(), flags: self.flags };
+        let result = self.caller.run(env, slots, &input, form)?;
         let array = result.array.as_deref().unwrap_or(slots).iter().map(Slot::raw).collect();
         Ok((result, array))
     }
 
     /// What it is given, for people: a picture up to 32 slots, above that its numbers.
     pub fn label(&self) -> String {
-        match self {
-            Target::Vfio { npages } => format!("{npages} pages"),
-            Target::Btrfs { shape } | Target::Svc { shape } if shape.len() <= 32 => shape.to_string(),
-            Target::Btrfs { shape } | Target::Svc { shape } => {
-                format!("{} slots, {} holes, prefix {}", shape.len(), shape.holes(), shape.prefix())
+        let info = self.caller.info();
+        let (shape, n) = (&self.shape, self.shape.len());
+        let mut label = match info.array {
+            Array::Given if n <= 32 => shape.to_string(),
+            Array::Given => format!("{n} slots, {} holes, prefix {}", shape.holes(), shape.prefix()),
+            Array::Prefix => format!("{} to {n} pages", shape.prefix()),
+            Array::Own => format!("{n} pages"),
+        };
+        for (bit, flag) in info.flags.iter().enumerate() {
+            if self.flags.has(Flags(1 << bit)) {
+                label.push_str(", ");
+                label.push_str(&flag.name.replace('_', "-"));
             }
-            Target::Erofs { have, nrpages } => format!("{have} to {nrpages} pages"),
-            Target::Xfs { page_count, read_ahead: false } => format!("{page_count} pages"),
-            Target::Xfs { page_count, read_ahead: true } => format!("{page_count} pages, read-ahead"),
-            Target::PagePool { pages } => format!("{pages} pages"),
         }
+        label
     }
 }
 
@@ -322,7 +290,7 @@ impl Bed {
         for &page in found.iter().filter(|p| !p.is_null()) {
             self.account.found(page);
         }
-        if slip == Some(Slip::ForgetsClear) && matches!(target, Target::Svc { .. }) {
+        if slip == Some(Slip::ForgetsClear) && target.caller == Caller::Svc {
             // Slots whose pages went away were not set to NULL.
             for (i, slot) in slots.iter().enumerate().filter(|(_, s)| s.raw() == 0) {
                 slot.set(plan.hooks.garbage.get(i % 4).copied().unwrap_or(Pfn::NULL));
@@ -356,7 +324,12 @@ impl Bed {
         found: &[Pfn],
         asked: Asked,
     ) -> Outcome {
-        let run = Run { ret: result.ret, calls: result.bulk_calls.len(), waits: result.waits, wanted: target.slots() };
+        // A caller that works with what came may end with less, and says so by the length of its array.
+        let wanted = match target.caller.info().short {
+            Short::Accepts => array.len(),
+            Short::Retries | Short::Fails => target.slots(),
+        };
+        let run = Run { ret: result.ret, calls: result.bulk_calls.len(), waits: result.waits, wanted };
         Outcome::of(&run, self.account.stock(found, array), asked)
     }
 
@@ -368,42 +341,6 @@ impl Bed {
         }
         Ok(())
     }
-}
-
-/// An array with the same content.
-fn copy(slots: &[Slot]) -> Box<[Slot]> {
-    let copy = Slot::array(slots.len());
-    for (to, from) in copy.iter().zip(slots) {
-        to.set_raw(from.raw());
-    }
-    copy
-}
-
-/// `pages` pages of a new pool, which ends afterwards; what it had left in the cache goes back.
-fn run_pool<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, Counting<P>, F, H>,
-    pages: usize,
-    form: Form,
-) -> Result<(CallerResult, Vec<Pfn>)> {
-    let mut pool = PagePool::new(form, BENCH_GFP, None, 1024, 1)?;
-    let (mut ret, mut handed_out) = (Ret::OK, Vec::new());
-    while handed_out.len() < pages {
-        match pool.alloc(env) {
-            Ok(Some(page)) => handed_out.push(page),
-            Ok(None) => {
-                ret = Ret::NOMEM;
-                break;
-            }
-            Err(_) if env.endless => {
-                ret = Ret::GaveUp;
-                break;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let report = env.report(ret, None);
-    pool.destroy(env)?;
-    Ok((report, handed_out))
 }
 
 impl Plan {

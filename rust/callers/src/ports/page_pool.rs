@@ -6,16 +6,15 @@
 //! as far as the call can see, so results are the same in both forms; what differs is 512 bytes of stores, and a NULL
 //! test for each slot, every 64 pages.
 
-use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::Fault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::Probe;
-use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Pfn, Result, Slot};
 
-use crate::env::{Env, Hooks};
-use crate::misuse::Slip;
-use crate::result::Form;
+use super::port::{Array, Flags, Info, Input, Port, Short, all_null};
+use crate::env::{Env, World};
+use crate::holes::Shape;
+use crate::result::{Form, Ret};
+use crate::study::misuse::Slip;
 
 /// `PP_ALLOC_CACHE_SIZE`: slots of the cache.
 pub const PP_ALLOC_CACHE_SIZE: usize = 128;
@@ -165,10 +164,7 @@ impl PagePool {
 
     /// `page_pool_alloc_pages()`: from the cache, else the ring, else the page allocator.
     #[inline(always)]
-    pub fn alloc<L: Locking, P: Probe, F: Fault, H: Hooks>(
-        &mut self,
-        env: &mut Env<'_, L, P, F, H>,
-    ) -> Result<Option<Pfn>> {
+    pub fn alloc<W: World>(&mut self, env: &mut Env<'_, W>) -> Result<Option<Pfn>> {
         if self.count > 0 {
             self.stats.fast += 1;
             return Ok(Some(self.pop()));
@@ -177,10 +173,7 @@ impl PagePool {
     }
 
     #[inline(never)]
-    fn alloc_uncached<L: Locking, P: Probe, F: Fault, H: Hooks>(
-        &mut self,
-        env: &mut Env<'_, L, P, F, H>,
-    ) -> Result<Option<Pfn>> {
+    fn alloc_uncached<W: World>(&mut self, env: &mut Env<'_, W>) -> Result<Option<Pfn>> {
         match self.refill_alloc_cache(env)? {
             Some(page) => Ok(Some(page)),
             None => self.alloc_pages_slow(env),
@@ -188,10 +181,7 @@ impl PagePool {
     }
 
     /// `page_pool_refill_alloc_cache()`: up to 64 pages of the preferred node from the ring.
-    fn refill_alloc_cache<L: Locking, P: Probe, F: Fault, H: Hooks>(
-        &mut self,
-        env: &mut Env<'_, L, P, F, H>,
-    ) -> Result<Option<Pfn>> {
+    fn refill_alloc_cache<W: World>(&mut self, env: &mut Env<'_, W>) -> Result<Option<Pfn>> {
         let preferred = env.machine.nearest_node(self.nid, env.cx.cpu)?;
         let mut found = false;
         let one_node = env.machine.nodes() == 1;
@@ -217,10 +207,7 @@ impl PagePool {
     }
 
     /// `__page_pool_alloc_pages_slow()`.
-    pub fn alloc_pages_slow<L: Locking, P: Probe, F: Fault, H: Hooks>(
-        &mut self,
-        env: &mut Env<'_, L, P, F, H>,
-    ) -> Result<Option<Pfn>> {
+    pub fn alloc_pages_slow<W: World>(&mut self, env: &mut Env<'_, W>) -> Result<Option<Pfn>> {
         if self.count > 0 {
             return Ok(Some(self.pop()));
         }
@@ -229,17 +216,13 @@ impl PagePool {
             Slot::clear(slots);
             self.slot_clears += PP_ALLOC_CACHE_REFILL as u64;
         }
-        let n = match self.form {
-            Form::Before | Form::Tracked => env.bulk_node::<NullOnly>(self.gfp, self.nid, slots)?,
-            Form::After | Form::V3 => env.bulk_node::<OutputOnly>(self.gfp, self.nid, slots)?,
-        };
-        if n < PP_ALLOC_CACHE_REFILL && env.slips(Slip::PartialIsFailure) {
+        let nr_pages = env.alloc_pages_bulk_node(self.form, self.gfp, self.nid, slots)?;
+        if !nr_pages {
             return Ok(None);
         }
-        let n = if n > 0 && env.slips(Slip::IgnoresShort) { PP_ALLOC_CACHE_REFILL } else { n };
-        for i in 0..n {
+        for i in nr_pages.slots() {
             let page = env.used(self.cache[i].get())?;
-            if H::ON && env.hooks.dma_map_fails(page) {
+            if env.dma_map_fails(page) {
                 env.free_page(page)?;
                 continue;
             }
@@ -247,7 +230,7 @@ impl PagePool {
             self.cache[self.count].write(&mut env.cx, self.count, page);
             self.count += 1;
             self.hold_cnt = self.hold_cnt.wrapping_add(1);
-            if P::ON {
+            if W::Probe::ON {
                 self.trace_hold(env, page);
             }
         }
@@ -265,12 +248,7 @@ impl PagePool {
     ///
     /// For a page that does not carry the pool's mark.
     #[inline(always)]
-    pub fn put_page<L: Locking, P: Probe, F: Fault, H: Hooks>(
-        &mut self,
-        env: &mut Env<'_, L, P, F, H>,
-        page: Pfn,
-        allow_direct: bool,
-    ) -> Result<()> {
+    pub fn put_page<W: World>(&mut self, env: &mut Env<'_, W>, page: Pfn, allow_direct: bool) -> Result<()> {
         if env.machine.pages().pool(page) != self.id {
             return Err(not_of_this_pool(page));
         }
@@ -297,13 +275,9 @@ impl PagePool {
 
     /// `page_pool_return_page()`: the page leaves the pool, and the pool's reference is dropped.
     #[inline]
-    fn return_page<L: Locking, P: Probe, F: Fault, H: Hooks>(
-        &mut self,
-        env: &mut Env<'_, L, P, F, H>,
-        page: Pfn,
-    ) -> Result<()> {
+    fn return_page<W: World>(&mut self, env: &mut Env<'_, W>, page: Pfn) -> Result<()> {
         self.release_cnt = self.release_cnt.wrapping_add(1);
-        if P::ON {
+        if W::Probe::ON {
             self.trace_release(env, page);
         }
         env.machine.pages().set_pool(page, 0);
@@ -311,7 +285,7 @@ impl PagePool {
     }
 
     #[cold]
-    fn trace_hold<L: Locking, P: Probe, F: Fault, H: Hooks>(&self, env: &mut Env<'_, L, P, F, H>, page: Pfn) {
+    fn trace_hold<W: World>(&self, env: &mut Env<'_, W>, page: Pfn) {
         let (id, hold) = (self.id, self.hold_cnt);
         env.trace(|| {
             format!(
@@ -323,7 +297,7 @@ impl PagePool {
     }
 
     #[cold]
-    fn trace_release<L: Locking, P: Probe, F: Fault, H: Hooks>(&self, env: &mut Env<'_, L, P, F, H>, page: Pfn) {
+    fn trace_release<W: World>(&self, env: &mut Env<'_, W>, page: Pfn) {
         let (id, release) = (self.id, self.release_cnt);
         env.trace(|| {
             format!(
@@ -339,7 +313,7 @@ impl PagePool {
     /// # Errors
     ///
     /// When a page of the pool was freed behind its back.
-    pub fn destroy<L: Locking, P: Probe, F: Fault, H: Hooks>(&mut self, env: &mut Env<'_, L, P, F, H>) -> Result<()> {
+    pub fn destroy<W: World>(&mut self, env: &mut Env<'_, W>) -> Result<()> {
         while self.count > 0 {
             let page = self.pop();
             self.return_page(env, page)?;
@@ -392,11 +366,7 @@ impl Bench {
 ///
 /// None in a sound pool; an error would mean that somebody else freed its pages.
 #[inline(always)]
-pub fn bench_step<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    bench: Bench,
-    pool: &mut PagePool,
-    env: &mut Env<'_, L, P, F, H>,
-) -> Result<bool> {
+pub fn bench_step<W: World>(bench: Bench, pool: &mut PagePool, env: &mut Env<'_, W>) -> Result<bool> {
     let Some(page) = pool.alloc(env)? else { return Ok(false) };
     match bench {
         Bench::FastPath => pool.put_page(env, page, true)?,
@@ -415,10 +385,7 @@ pub fn bench_step<L: Locking, P: Probe, F: Fault, H: Hooks>(
 /// # Errors
 ///
 /// As [`bench_step`].
-pub fn fill_ptr_ring<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    pool: &mut PagePool,
-    env: &mut Env<'_, L, P, F, H>,
-) -> Result<usize> {
+pub fn fill_ptr_ring<W: World>(pool: &mut PagePool, env: &mut Env<'_, W>) -> Result<usize> {
     let mut pages = Vec::with_capacity(PP_ALLOC_CACHE_REFILL);
     while pages.len() < PP_ALLOC_CACHE_REFILL {
         let Some(page) = pool.alloc(env)? else { break };
@@ -428,4 +395,64 @@ pub fn fill_ptr_ring<L: Locking, P: Probe, F: Fault, H: Hooks>(
         pool.put_page(env, page, false)?;
     }
     Ok(pages.len())
+}
+
+/// The port: so many pages from a new pool, which ends afterwards. Its array is what the pool handed out.
+#[derive(Debug)]
+pub struct PagePoolAllocPagesSlow;
+
+/// A pool, and the pages that it handed out.
+#[derive(Debug, Default)]
+pub struct Served {
+    pool: Option<PagePool>,
+    handed_out: Vec<Pfn>,
+}
+
+impl Port for PagePoolAllocPagesSlow {
+    const INFO: Info = Info {
+        example: "...",
+        ..Info::of_patch("__page_pool_alloc_pages_slow", "net/core/page_pool.c", FORMS, Array::Own, Short::Accepts)
+    };
+    type Work<'a> = Served;
+
+    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<Served> {
+        Ok(Served::default())
+    }
+
+    fn run<W: World>(env: &mut Env<'_, W>, served: &mut Served, input: &Input, form: Form) -> Result<Ret> {
+        let pool = served.pool.insert(PagePool::new(form, BENCH_GFP, None, 1024, 1)?);
+        while served.handed_out.len() < input.pages {
+            match pool.alloc(env)? {
+                Some(page) => served.handed_out.push(page),
+                None => return Ok(Ret::NOMEM),
+            }
+        }
+        Ok(Ret::OK)
+    }
+
+    fn end<W: World>(env: &mut Env<'_, W>, served: Served) -> Result<Option<Box<[Slot]>>> {
+        if let Some(mut pool) = served.pool {
+            pool.destroy(env)?;
+        }
+        let array = Slot::array(served.handed_out.len());
+        for (slot, &page) in array.iter().zip(&served.handed_out) {
+            // The pool is gone, and its mark with it.
+            env.machine.pages().set_pool(page, 0);
+            slot.set(page);
+        }
+        Ok(Some(array))
+    }
+
+    fn inputs() -> Vec<(Shape, Flags)> {
+        all_null(&[1, 65, 129])
+    }
+
+    fn slips(form: Form) -> &'static [Slip] {
+        use Slip::{ForgetsClear, IgnoresShort, OtherApi, PartialIsFailure};
+        // The cache is passed whole and no number is kept; the clearing is what the patch takes out.
+        match form {
+            Form::Before => &[ForgetsClear, PartialIsFailure, IgnoresShort, OtherApi],
+            _ => &[PartialIsFailure, IgnoresShort, OtherApi],
+        }
+    }
 }

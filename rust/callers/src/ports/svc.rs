@@ -12,20 +12,17 @@
 use core::ops::Range;
 
 use bulkpages_core::bulk::refill::Refilled;
-use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::Fault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::pfn::PAGE_SIZE;
-use bulkpages_core::probe::Probe;
-use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Pfn, Result, Slot};
 
-use crate::compact::compact;
-use crate::env::{Counting, Env, Hooks};
-use crate::result::{CallerResult, Form, Ret};
+use super::compact::compact;
+use super::port::{Array, Flags, Info, Input, Port, Short};
+use crate::env::{Env, Hooks, World};
+use crate::holes::{Request, Shape};
+use crate::result::{Form, Ret};
+use crate::study::misuse::{Slip, of_loop};
 
-/// Forms of this caller.
-pub const FORMS: &[Form] = &[Form::Before, Form::After, Form::Tracked, Form::V3];
 /// `RPCSVC_MAXPAGES`: pages of a 1 MiB payload, of head and tail, and one more.
 pub const RPCSVC_MAXPAGES: usize = (1 << 20) / PAGE_SIZE as usize + 2 + 1;
 
@@ -70,13 +67,8 @@ impl<'a> Rqst<'a> {
 ///
 /// # Errors
 ///
-/// For a form that this caller does not have, fewer slots than `pages`, or a consumed range outside them.
-pub fn svc_alloc_arg<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, P, F, H>,
-    rqst: &mut Rqst<'_>,
-    form: Form,
-) -> Result<Ret> {
-    let form = form.among(FORMS)?;
+/// For fewer slots than `pages`, or a consumed range outside them.
+pub fn svc_alloc_arg<W: World>(env: &mut Env<'_, W>, rqst: &mut Rqst<'_>, form: Form) -> Result<Ret> {
     let mut pages = rqst.pages;
     if pages > rqst.rq_pages.len() {
         return Err(Error::invalid(format!("pages {pages} is above the {} slots there are", rqst.rq_pages.len())));
@@ -115,11 +107,8 @@ pub fn svc_alloc_arg<L: Locking, P: Probe, F: Fault, H: Hooks>(
 
 /// What a caller does after a call that brought nothing: stop, sleep and go on, or run out of waits.
 #[cold]
-fn idle<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, P, F, H>,
-    line: impl FnOnce() -> String,
-) -> Option<Ret> {
-    if H::ON && env.hooks.should_stop() {
+pub(super) fn idle<W: World>(env: &mut Env<'_, W>, line: impl FnOnce() -> String) -> Option<Ret> {
+    if W::Hooks::ON && env.hooks.should_stop() {
         return Some(Ret::Bool(false));
     }
     if env.out_of_waits() {
@@ -130,45 +119,43 @@ fn idle<L: Locking, P: Probe, F: Fault, H: Hooks>(
     None
 }
 
-/// The loop on v1. In 7.1 it is `svc_fill_pages()`, given a part of the array.
-fn before<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Result<Ret> {
+/// The loop on v1.
+fn before<W: World>(env: &mut Env<'_, W>, slots: &[Slot]) -> Result<Ret> {
     let pages = slots.len();
-    let (mut filled, mut ret) = (0, 0);
-    while env.goes_on(filled, pages, ret) {
-        ret = env.bulk_whole::<NullOnly>(Gfp::KERNEL, slots, filled)?;
-        let now = env.position(filled, ret);
-        if !env.progress(ret, pages, now > filled, ret != 0)
-            && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={ret}"))
+    let mut filled = env.position(0);
+    while filled < pages {
+        let ret = env.alloc_pages_bulk_v1(Gfp::KERNEL, slots)?;
+        let progress = ret > filled;
+        filled = ret;
+        if !progress
+            && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={}", ret.get()))
         {
             return Ok(end);
         }
-        filled = now;
     }
     Ok(Ret::Bool(true))
 }
 
-fn after<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Result<Ret> {
+fn after<W: World>(env: &mut Env<'_, W>, slots: &[Slot]) -> Result<Ret> {
     let pages = slots.len();
-    let mut filled = compact(&mut env.cx, slots);
-    let mut ret = 0;
-    while env.goes_on(filled, pages, ret) {
-        let last = ret;
-        ret = env.bulk_rest::<OutputOnly>(Gfp::KERNEL, slots, filled)?;
-        if !env.progress(ret, pages - filled, ret != 0, ret != last)
-            && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={filled}"))
-        {
+    let compacted = compact(&mut env.cx, slots);
+    let mut filled = env.total(compacted);
+    while filled < pages {
+        let ret = env.alloc_pages_bulk_v2(Gfp::KERNEL, slots, filled.get())?;
+        let allocated = filled.get();
+        if !ret && let Some(end) = idle(env, || format!("svc_alloc_arg_err: requested={pages} allocated={allocated}")) {
             return Ok(end);
         }
-        filled = env.sum(filled, ret);
+        filled += ret;
     }
     Ok(Ret::Bool(true))
 }
 
 /// The proposal also changes what the trace line says.
-fn v3<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, slots: &[Slot]) -> Result<Ret> {
+fn v3<W: World>(env: &mut Env<'_, W>, slots: &[Slot]) -> Result<Ret> {
     let pages = slots.len();
     loop {
-        let ret = env.refill(Gfp::KERNEL, slots)?;
+        let ret = env.alloc_pages_bulk_refill(Gfp::KERNEL, slots)?;
         match ret {
             Refilled::All => return Ok(Ret::Bool(true)),
             Refilled::Partly => {}
@@ -187,8 +174,8 @@ fn v3<L: Locking, P: Probe, F: Fault, H: Hooks>(env: &mut Env<'_, L, P, F, H>, s
 /// # Errors
 ///
 /// For fewer slots than the pages that are needed, or slots that are not all NULL.
-pub fn svc_init_buffer<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, P, F, H>,
+pub fn svc_init_buffer<W: World>(
+    env: &mut Env<'_, W>,
     rq_pages: &[Slot],
     sv_max_mesg: usize,
     form: Form,
@@ -200,10 +187,7 @@ pub fn svc_init_buffer<L: Locking, P: Probe, F: Fault, H: Hooks>(
     if let Some(i) = slots.iter().position(|s| s.raw() != 0) {
         return Err(Error::invalid(format!("slot {i} of a new thread's array is not NULL")));
     }
-    let got = match form {
-        Form::Before | Form::Tracked => env.bulk_whole::<NullOnly>(Gfp::KERNEL, slots, 0)?,
-        Form::After | Form::V3 => env.bulk_rest::<OutputOnly>(Gfp::KERNEL, slots, 0)?,
-    };
+    let got = env.alloc_pages_bulk(form, Gfp::KERNEL, slots, 0)?.get();
     if got < pages {
         svc_release(env, rq_pages, 0..got)?;
     }
@@ -215,11 +199,7 @@ pub fn svc_init_buffer<L: Locking, P: Probe, F: Fault, H: Hooks>(
 /// # Errors
 ///
 /// For a range outside the array, and for a slot that holds something that is not an owned page.
-pub fn svc_release<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, P, F, H>,
-    rq_pages: &[Slot],
-    range: Range<usize>,
-) -> Result<usize> {
+pub fn svc_release<W: World>(env: &mut Env<'_, W>, rq_pages: &[Slot], range: Range<usize>) -> Result<usize> {
     let Some(slots) = rq_pages.get(range.clone()) else {
         return Err(Error::invalid(format!("slots {range:?} are outside 0..{}", rq_pages.len())));
     };
@@ -232,17 +212,52 @@ pub fn svc_release<L: Locking, P: Probe, F: Fault, H: Hooks>(
     Ok(released.len())
 }
 
-/// One observed run.
-///
-/// # Errors
-///
-/// As [`svc_alloc_arg`].
-pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, L, Counting<P>, F, H>,
-    rqst: &mut Rqst<'_>,
-    form: Form,
-) -> Result<CallerResult> {
-    let ret = svc_alloc_arg(env, rqst, form);
-    let ret = env.ended(ret)?;
-    Ok(env.report(ret, None))
+/// The port.
+#[derive(Debug)]
+pub struct SvcAllocArg;
+
+impl Port for SvcAllocArg {
+    const INFO: Info = Info {
+        stops: true,
+        today: false,
+        ..Info::of_patch(
+            "svc_alloc_arg",
+            "net/sunrpc/svc_xprt.c",
+            &[Form::Before, Form::After, Form::Tracked, Form::V3],
+            Array::Given,
+            Short::Retries,
+        )
+    };
+    type Work<'a> = Rqst<'a>;
+
+    fn work<'a>(slots: &'a [Slot], input: &Input) -> Result<Rqst<'a>> {
+        let mut rqst = Rqst::new(slots, input.pages);
+        if let Some(slots) = slots.get(..input.pages.min(RPCSVC_MAXPAGES)) {
+            // What `tracked` knows without looking.
+            rqst.consumed = Some(Rqst::span_of_holes(slots));
+        }
+        Ok(rqst)
+    }
+
+    fn run<W: World>(env: &mut Env<'_, W>, rqst: &mut Rqst<'_>, _: &Input, form: Form) -> Result<Ret> {
+        svc_alloc_arg(env, rqst, form)
+    }
+
+    fn end<W: World>(_: &mut Env<'_, W>, _: Rqst<'_>) -> Result<Option<Box<[Slot]>>> {
+        Ok(None)
+    }
+
+    fn inputs() -> Vec<(Shape, Flags)> {
+        let mut shapes = Shape::patterns(&[1, 2, 4, 8, 16]);
+        for pages in [67, 131, 259] {
+            shapes.push(Shape::prefix_of(pages, pages - 1));
+            shapes.push(Shape::full(pages));
+            shapes.extend(Request::MIX.map(|request| request.shape(pages)));
+        }
+        shapes.into_iter().map(|shape| (shape, Flags::NONE)).collect()
+    }
+
+    fn slips(form: Form) -> &'static [Slip] {
+        of_loop(form)
+    }
 }

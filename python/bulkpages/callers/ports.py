@@ -1,0 +1,160 @@
+"""The register of ports: what is known about each kernel function that calls the bulk API, and one way to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bulkpages import _core
+from bulkpages.callers.result import CallerResult
+from bulkpages.errors import InvalidArgument
+from bulkpages.kinds import need
+
+if TYPE_CHECKING:
+    from bulkpages._core import PageArray
+    from bulkpages.machine import Machine
+
+__all__ = ["CALLERS", "PORTS", "Port", "find_caller", "port", "run"]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A kernel function that calls the bulk API.
+
+    Attributes:
+        name: The kernel function.
+        file: The kernel file.
+        forms: The forms that it comes in.
+        array: "given" (somebody's, with pages and holes), "prefix" (its own; pages that it has stand in front) or "own"
+            (its own, all NULL).
+        short: What it does when a call brings less than it was asked for: "retries", "accepts" or "fails".
+        flags: What it can be told, as (name, meaning).
+        patched: Whether the patch of 28 February 2025 changes it.
+        today: Whether it calls the bulk API in 7.3.
+        charged: Whether its requests are charged to a memory cgroup.
+        pages: The one number of pages that it allocates, if that is a constant.
+        counted: What the function calls the number of pages.
+        example: A small array for it: `x` a page, `.` a hole.
+    """
+
+    name: str
+    file: str
+    forms: Sequence[str]
+    array: str
+    short: str
+    flags: Sequence[tuple[str, str]]
+    patched: bool
+    today: bool
+    charged: bool
+    pages: int | None
+    counted: str
+    example: str
+
+
+#: All ports: those that the patch changes in its order, then the other callers of 7.3.
+PORTS: tuple[Port, ...] = tuple(Port(**entry) for entry in _core.callers())
+#: (kernel function, kernel file, forms) of each port, in the order of `PORTS`.
+CALLERS: list[tuple[str, str, list[str]]] = [(p.name, p.file, list(p.forms)) for p in PORTS]
+
+
+def port(name: str) -> Port:
+    """The port of this kernel function.
+
+    Raises:
+        InvalidArgument: There is none.
+    """
+    found = next((p for p in PORTS if p.name == name), None)
+    if found is None:
+        raise InvalidArgument(f"caller {name!r} is none of {', '.join(p.name for p in PORTS)}")
+    return found
+
+
+def find_caller(name: str) -> str:
+    """The kernel function that is meant.
+
+    Args:
+        name: Its name, or a part of it or of its file (as "vfio") that no other caller has. A part that one caller of
+            the patch has means this one, whoever else has it.
+
+    Raises:
+        InvalidArgument: It is part of none, or of more than one.
+    """
+    everywhere = [p.name for p in PORTS]
+    if name in everywhere:
+        return name
+    for ports in ([p for p in PORTS if p.patched], PORTS):
+        for texts in ([p.name for p in ports], [p.file for p in ports]):
+            found = [p.name for p, text in zip(ports, texts, strict=True) if name and name in text]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise InvalidArgument(f"caller {name!r} is part of {len(found)} of {', '.join(everywhere)}")
+    raise InvalidArgument(f"caller {name!r} is part of 0 of {', '.join(everywhere)}")
+
+
+def run(
+    machine: Machine,
+    name: str,
+    array: PageArray | None = None,
+    *,
+    pages: int | None = None,
+    have: int = 0,
+    flags: Sequence[str] = (),
+    form: str,
+    cpu: int = 0,
+    max_waits: int = 100,
+    explain: bool = False,
+) -> CallerResult:
+    """Runs a caller of the register, observed and with the machine's faults in force.
+
+    Args:
+        machine: The machine.
+        name: The kernel function.
+        array: Somebody's array, for callers that fill one.
+        pages: Slots that shall hold pages; all of `array`, or as many as the caller's example has, by default.
+        have: Pages that a caller with an array of its own has already; taken from the machine first, uncounted and
+            without failures.
+        flags: What the caller is told, by the names in its `Port`.
+        form: One of the forms of its `Port`.
+        cpu: CPU that executes.
+        max_waits: Waits granted; afterwards the run ends with `ret` None.
+        explain: Whether `events` of the result are kept.
+
+    Returns:
+        What the function returned and did. Pages in `array` are yours to free.
+
+    Raises:
+        InvalidArgument: A caller, form or flag that there is not, or an array that this caller cannot get.
+        ApiMisuse: A slot holds something that is not a page of order 0 of yours, or a check of the kernel ended the
+            run.
+
+    Example:
+        >>> import bulkpages as bp
+        >>> m = bp.Machine("256MiB", memcg=True)
+        >>> bp.callers.run(m, "io_region_allocate_pages", pages=129, form="before").bulk_calls
+        [(129, 1)]
+    """
+    need("machine", machine, _core.Machine)
+    need("name", name, str)
+    need("form", form, str)
+    if isinstance(flags, str):
+        raise TypeError(f"flags is a sequence of names like ['nofail'], not the text {flags!r}")
+    if pages is None:
+        if array is not None:
+            need("array", array, _core.PageArray)
+        pages = len(port(name).example) if array is None else len(array)
+    return CallerResult(
+        **_core.run_caller(
+            machine,
+            name,
+            array,
+            pages,
+            have,
+            list(flags),
+            form,
+            cpu=cpu,
+            max_waits=max_waits,
+            explain=bool(explain),
+        )
+    )

@@ -1,0 +1,120 @@
+"""The caller audit: who retries, who works with less, and who fails although memory is free."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import bulkpages as bp
+from bulkpages.cli import main
+
+CAUSES = ("accounting", "page owner", "trylock", "watermark", "no SMP")
+
+
+@pytest.fixture(scope="module")
+def audit() -> bp.callers.Audit:
+    return bp.callers.audit(pages=16)
+
+
+def test_what_each_caller_makes_of_a_call_that_brings_one_page(audit: bp.callers.Audit) -> None:
+    found: dict[str, list[str]] = {}
+    for row in audit.rows:
+        found.setdefault(row["caller"], []).append(row["outcome"])
+    uncharged = {
+        "retries": ["unharmed"] + 4 * ["retries"],
+        "short": ["unharmed"] + 4 * ["short"],
+        "fails": ["unharmed"] + 4 * ["fails"],
+    }
+    assert found == {
+        "virtiovf_add_migration_pages": 5 * ["retries"],
+        "btrfs_alloc_page_array": uncharged["retries"],
+        "z_erofs_gbuf_growsize": uncharged["retries"],
+        "__page_pool_alloc_pages_slow": uncharged["retries"],
+        "svc_fill_pages": uncharged["retries"],
+        "mlx5vf_add_pages": 5 * ["retries"],
+        "io_region_allocate_pages": 5 * ["fails"],
+        "fw_iso_buffer_alloc": uncharged["fails"],
+        "ar_context_init": uncharged["fails"],
+        "alloc_init_dir_deleg": 5 * ["unharmed"],
+        "blk_crypto_alloc_enc_bio": uncharged["retries"],
+        "fuse_readdir_alloc_buf": uncharged["short"],
+        "copy_splice_read": uncharged["short"],
+        "vm_area_alloc_pages": uncharged["retries"],
+        "kasan_populate_vmalloc": uncharged["retries"],
+        "vm_module_tags_populate": uncharged["retries"],
+    }
+
+
+def test_who_fails_had_memory_free_and_got_one_page(audit: bp.callers.Audit) -> None:
+    for row in audit.rows:
+        if row["outcome"] == "fails":
+            assert row["first"] == 1, row
+            assert row["free"] > 1000, row
+
+
+def test_each_command_of_the_table_shows_its_line(audit: bp.callers.Audit) -> None:
+    for row in audit.rows:
+        if row["caller"] == "__page_pool_alloc_pages_slow":
+            continue
+        words = shlex.split(row["command"])
+        assert words[0] == "bulkpages"
+        ran = CliRunner().invoke(main, [*words[1:], "--json"])
+        assert ran.exit_code == 0, ran.output
+        result = json.loads(ran.stdout)
+        assert (result["ret"], len(result["bulk_calls"])) == (row["ret"], row["calls"]), row["command"]
+
+
+def test_one_way_out_leaves_memory_wrong(audit: bp.callers.Audit) -> None:
+    wrong = {(w["caller"], w["form"], w["what"]) for w in audit.ways_out}
+    assert wrong == {("mlx5vf_add_pages", form, "crashes") for form in ("before", "after")}
+    assert not any("repaired" in w["input"] for w in audit.ways_out)
+
+
+def test_stale_pointers_of_module_tags_would_be_pages_for_v1_only() -> None:
+    m = bp.Machine("64MiB")
+    with m.faults(vmap=True), pytest.raises(bp.ApiMisuse):
+        # The second call takes four pages for populated that were freed, and frees them again.
+        bp.callers.run(m, "vm_module_tags_populate", pages=4, flags=["again"], form="before")
+    m = bp.Machine("64MiB")
+    with m.faults(vmap=True):
+        told = bp.callers.run(m, "vm_module_tags_populate", pages=4, flags=["again"], form="after")
+    assert (told.ret, told.freed, m.audit().allocated) == (-12, 8, 0)
+
+
+def test_the_way_out_of_mlx5_needs_two_pages() -> None:
+    m = bp.Machine("64MiB")
+    with m.faults(pages=1):
+        assert bp.callers.run(m, "mlx5vf_add_pages", pages=4, form="before").ret == -12
+    with m.faults(pages=2), pytest.raises(bp.ApiMisuse, match=r"page_list\[1\]"):
+        bp.callers.run(m, "mlx5vf_add_pages", pages=4, form="before")
+    m = bp.Machine("64MiB")
+    with m.faults(pages=2):
+        told = bp.callers.run(m, "mlx5vf_add_pages", pages=4, flags=["repaired"], form="before")
+    assert (told.ret, told.freed, m.audit().allocated) == (-12, 2, 0)
+
+
+def test_an_unknown_caller_flag_or_array_is_refused() -> None:
+    m = bp.Machine("64MiB")
+    for name, options, match in (
+        ("nobody", {}, "nobody"),
+        ("io_region_allocate_pages", {"flags": ["nofail"]}, "has none"),
+        ("btrfs_alloc_page_array", {}, "needs an array"),
+        ("ar_context_init", {"pages": 9}, "allocates 8 pages, not 9"),
+        ("io_region_allocate_pages", {"have": 1}, "begins without pages"),
+    ):
+        with pytest.raises(bp.InvalidArgument, match=match):
+            bp.callers.run(m, name, form="before", **options)
+    with pytest.raises(bp.InvalidArgument, match="behind a page"):
+        bp.callers.run(m, "svc_fill_pages", bp.callers.fill_shape(m, "x.xx"), form="before")
+
+
+def test_command(tmp_path: Path) -> None:
+    ran = CliRunner().invoke(main, ["callers", "audit", "--pages", "2", "--output", str(tmp_path / "new")])
+    assert ran.exit_code == 0, ran.output
+    assert "io_region_allocate_pages" in ran.stdout
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {"audit.json", "audit.txt", "audit.svg", "audit.png"}
+    assert CliRunner().invoke(main, ["callers", "audit", "--pages", "1"]).exit_code == 2
