@@ -18,7 +18,7 @@ from bulkpages.callers.words import parse_faults
 from bulkpages.cli import complete
 from bulkpages.cli.groups import Group
 from bulkpages.cli.output import progress_bar
-from bulkpages.errors import BulkpagesError, InvalidArgument
+from bulkpages.errors import ApiMisuse, BulkpagesError, InvalidArgument
 from bulkpages.files import write_whole
 from bulkpages.machine import Machine
 
@@ -138,6 +138,8 @@ def run(
                 max_waits=max_waits,
                 explain=tell,
             )
+    except ApiMisuse as error:
+        raise click.ClickException(f"a check of the kernel ended the run: {error}") from error
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
