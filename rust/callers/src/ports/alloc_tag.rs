@@ -71,7 +71,7 @@ impl Port for VmModuleTagsPopulate {
     };
     type Work<'a> = VmModuleTags;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<VmModuleTags> {
+    fn work(_: &[Slot], _: &Input) -> Result<VmModuleTags> {
         Ok(VmModuleTags::default())
     }
 

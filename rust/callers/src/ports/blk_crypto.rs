@@ -74,7 +74,7 @@ impl Port for BlkCryptoAllocEncBio {
         Info::of_today("blk_crypto_alloc_enc_bio", "block/blk-crypto-fallback.c", Array::Own, Short::Retries);
     type Work<'a> = Box<[Slot]>;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<Box<[Slot]>> {
+    fn work(_: &[Slot], _: &Input) -> Result<Box<[Slot]>> {
         Ok(Slot::array(0))
     }
 

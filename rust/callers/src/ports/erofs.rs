@@ -125,7 +125,7 @@ impl Port for ZErofsGbufGrowsize {
     };
     type Work<'a> = Gbufs;
 
-    fn work<'a>(slots: &'a [Slot], _: &Input) -> Result<Gbufs> {
+    fn work(slots: &[Slot], _: &Input) -> Result<Gbufs> {
         Ok(Gbufs { nrpages: slots.len(), bufs: vec![copy(slots)] })
     }
 

@@ -48,7 +48,7 @@ impl Port for FwIsoBufferAlloc {
     const INFO: Info = Info::of_today("fw_iso_buffer_alloc", "drivers/firewire/core-iso.c", Array::Own, Short::Fails);
     type Work<'a> = FwIsoBuffer;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<FwIsoBuffer> {
+    fn work(_: &[Slot], _: &Input) -> Result<FwIsoBuffer> {
         Ok(FwIsoBuffer::default())
     }
 

@@ -68,7 +68,7 @@ impl Port for ArContextInit {
     };
     type Work<'a> = ArContext;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<ArContext> {
+    fn work(_: &[Slot], _: &Input) -> Result<ArContext> {
         Ok(ArContext::default())
     }
 

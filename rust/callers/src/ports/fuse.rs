@@ -49,7 +49,7 @@ impl Port for FuseReaddirAllocBuf {
     const INFO: Info = Info::of_today("fuse_readdir_alloc_buf", "fs/fuse/readdir.c", Array::Own, Short::Accepts);
     type Work<'a> = Box<[Slot]>;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<Box<[Slot]>> {
+    fn work(_: &[Slot], _: &Input) -> Result<Box<[Slot]>> {
         Ok(Slot::array(0))
     }
 

@@ -54,7 +54,7 @@ impl Port for IoRegionAllocatePages {
     };
     type Work<'a> = IoMappedRegion;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<IoMappedRegion> {
+    fn work(_: &[Slot], _: &Input) -> Result<IoMappedRegion> {
         Ok(IoMappedRegion::default())
     }
 

@@ -81,7 +81,7 @@ impl Port for KasanPopulateVmalloc {
     const INFO: Info = Info::of_today("kasan_populate_vmalloc", "mm/kasan/shadow.c", Array::Own, Short::Retries);
     type Work<'a> = Vec<Pfn>;
 
-    fn work<'a>(_: &'a [Slot], input: &Input) -> Result<Vec<Pfn>> {
+    fn work(_: &[Slot], input: &Input) -> Result<Vec<Pfn>> {
         Ok(Vec::with_capacity(input.pages.min(1 << 20)))
     }
 

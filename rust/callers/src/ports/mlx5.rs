@@ -73,7 +73,7 @@ impl Port for Mlx5vfAddPages {
     };
     type Work<'a> = Box<[Slot]>;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<Box<[Slot]>> {
+    fn work(_: &[Slot], _: &Input) -> Result<Box<[Slot]>> {
         Ok(Slot::array(0))
     }
 

@@ -63,7 +63,7 @@ impl Port for AllocInitDirDeleg {
     };
     type Work<'a> = CbNotify;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<CbNotify> {
+    fn work(_: &[Slot], _: &Input) -> Result<CbNotify> {
         Ok(CbNotify::default())
     }
 

@@ -415,7 +415,7 @@ impl Port for PagePoolAllocPagesSlow {
     };
     type Work<'a> = Served;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<Served> {
+    fn work(_: &[Slot], _: &Input) -> Result<Served> {
         Ok(Served::default())
     }
 

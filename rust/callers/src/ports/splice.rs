@@ -45,7 +45,7 @@ impl Port for CopySpliceRead {
     const INFO: Info = Info::of_today("copy_splice_read", "fs/splice.c", Array::Own, Short::Accepts);
     type Work<'a> = Box<[Slot]>;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<Box<[Slot]>> {
+    fn work(_: &[Slot], _: &Input) -> Result<Box<[Slot]>> {
         Ok(Slot::array(0))
     }
 

@@ -83,7 +83,7 @@ impl Port for VirtiovfAddMigrationPages {
     };
     type Work<'a> = DataBuffer;
 
-    fn work<'a>(_: &'a [Slot], input: &Input) -> Result<DataBuffer> {
+    fn work(_: &[Slot], input: &Input) -> Result<DataBuffer> {
         Ok(DataBuffer { table: Vec::with_capacity(input.pages.min(1 << 20)), allocated_length: 0 })
     }
 

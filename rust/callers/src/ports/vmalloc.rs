@@ -76,7 +76,7 @@ impl Port for VmAreaAllocPages {
     const INFO: Info = Info::of_today("vm_area_alloc_pages", "mm/vmalloc.c", Array::Own, Short::Retries);
     type Work<'a> = Box<[Slot]>;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<Box<[Slot]>> {
+    fn work(_: &[Slot], _: &Input) -> Result<Box<[Slot]>> {
         Ok(Slot::array(0))
     }
 

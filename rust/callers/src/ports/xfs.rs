@@ -147,7 +147,7 @@ impl Port for XfsBufAllocPages {
     };
     type Work<'a> = XfsBuf;
 
-    fn work<'a>(_: &'a [Slot], _: &Input) -> Result<XfsBuf> {
+    fn work(_: &[Slot], _: &Input) -> Result<XfsBuf> {
         Ok(XfsBuf::default())
     }
 
