@@ -324,7 +324,6 @@ fn a_movable_request_took_the_smallest_block_where_it_could_not_have_the_whole()
     let got = alloc(&m, MOVABLE, 0).0;
     assert_eq!(got, Some(Pfn(4608)), "order 0 rather than order 3");
     // Not so for one that the whole block would do good.
-    let mut z = z;
     z.pageblocks = vec![(1, 8)];
     let lists = std::mem::take(&mut z.free);
     z.free = lists.into_iter().map(|(order, types)| (order, types.into_values().map(|l| (1, l)).collect())).collect();
@@ -430,7 +429,6 @@ fn a_kswapd_that_gave_up_is_not_woken_until_a_free_finds_the_zone_above_high() {
     pages.into_iter().for_each(|page| m.free_pages(&mut Ctx::on(0), page, 0).unwrap());
     assert_eq!(m.snapshot().nodes[0].kswapd_failures, 0);
     // Node 1 has nobody behind it, so its free path leaves it alone.
-    let mut snapshot = snapshot;
     snapshot.nodes[1].kswapd_failures = 16;
     snapshot.cpu_node = [(0, 1)].into();
     snapshot.zones[1].high = 1900;

@@ -310,8 +310,10 @@ mod tests {
     fn one_event_as_every_tool_prints_it() {
         let ns = |ns, digits| Some(Stamp::Time { ns, digits });
         let us = ns(1_569_696_000, 6);
+        // A line, and what its head says: task, pid, tgid, CPU, flags, time.
+        type Row = (&'static str, &'static str, Option<i32>, Option<i32>, Option<u32>, &'static str, Option<Stamp>);
         #[rustfmt::skip]
-        let rows: [(&str, &str, Option<i32>, Option<i32>, Option<u32>, &str, Option<Stamp>); 24] = [
+        let rows: [Row; 24] = [
             ("  busy box-50      [001] d..1.     1.569696: mm_page_alloc: ", "busy box", Some(50), None, Some(1), "d..1.", us),
             ("   busybox-50    [001]     1.569696: mm_page_alloc:        ", "busybox", Some(50), None, Some(1), "", us),
             ("   busybox-50    [001] .....     1.569696000: mm_page_alloc:   ", "busybox", Some(50), None, Some(1), ".....", ns(1_569_696_000, 9)),
