@@ -28,6 +28,7 @@ SMALL = ["--only", "xfs", "--largest", "4", "--threads", "1"]
 # What ends well, quickly, and prints JSON when told to.
 DONE: dict[str, list[str]] = {
     "bench core": ["--runs", "1"],
+    "callers audit": ["--pages", "4"],
     "callers list": [],
     "callers misuse": SMALL,
     "callers run": ["svc", "--form", "after", "--shape", "x.x."],
@@ -36,6 +37,7 @@ DONE: dict[str, list[str]] = {
     "compare": ["--list"],
     "conform": [str(FIRST)],
     "doctor": [],
+    "eras": [],
     "explore": ["up:drain"],
     "replay": REPLAY,
     "review": [str(PATCHES / "elsewhere.mbox"), "--output", "OUT"],
@@ -47,6 +49,7 @@ DONE: dict[str, list[str]] = {
 }
 WRONG: dict[str, list[str]] = {
     "bench core": ["--runs", "0"],
+    "callers audit": ["--pages", "0"],
     "callers list": ["svc"],
     "callers misuse": ["--only", "nobody"],
     "callers run": ["svc", "--form", "before", "--fault", "luck"],
@@ -56,7 +59,10 @@ WRONG: dict[str, list[str]] = {
     "compare": ["--only", "nothing"],
     "completion": ["tcsh"],
     "conform": [],
+    "cost fit": ["now"],
+    "cost rows": ["missing.json"],
     "doctor": ["now"],
+    "eras": ["no_such_rule"],
     "explore": ["up:dance"],
     "kernel bench": [],
     "kernel build": ["--jobs", "0"],
@@ -94,7 +100,7 @@ def _run(command: str, *arguments: str) -> tuple[int, str, str]:
 def test_every_command_is_tried() -> None:
     assert set(WRONG) == set(LEAVES)
     # claims has its test in tests/compare; a script is no data; a kernel takes minutes.
-    elsewhere = {"claims", "completion", "kernel bench", "kernel build", "kernel check"}
+    elsewhere = {"claims", "completion", "cost fit", "cost rows", "kernel bench", "kernel build", "kernel check"}
     assert set(DONE) | elsewhere == set(LEAVES)
     assert sorted(COMMANDS) == main.list_commands(click.Context(main))
 
@@ -125,6 +131,7 @@ def test_interrupted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = {
         "callers run": ["svc", "--form", "before"],
         "completion": ["bash"],
+        "cost rows": [str(FIRST)],
         "kernel bench": ["."],
         "kernel check": ["."],
     }

@@ -47,7 +47,7 @@ def completed(*words: str) -> set[str]:
 
 def test_values_are_completed() -> None:
     assert "up:drain" in completed("explore", "up:")
-    assert completed("callers", "run", "svc") == {"svc_alloc_arg"}
+    assert completed("callers", "run", "svc") == {"svc_alloc_arg", "svc_fill_pages"}
     assert completed("callers", "run", "svc", "--form", "before", "--fault", "p") == {"pages", "prepare"}
     assert "btrfs_alloc_page_array" in completed("callers", "sweep", "--only", "")
     assert "svc_alloc_arg/before" in completed("explore", "--handler", "svc")

@@ -40,7 +40,7 @@ def _load(path: str) -> list[Any]:
 
 @click.group(cls=_OrRows, subcommand_metavar="FILE.json | COMMAND [ARGS]...")
 def cost() -> None:
-    r"""What fills cost the kernel, in instructions: measured where they were, predicted everywhere else.
+    r"""Print what fills cost the kernel, in instructions: measured where they were, predicted everywhere else.
 
     FILE.json holds {"rows": [{"caller", "form", "condition", "pattern"}, ...]}: the array before the fill is a pattern,
     x a page, . a hole; `-` reads stdin. The rows are one series on one machine.
@@ -58,7 +58,13 @@ def cost() -> None:
 @click.option("--predicted-only", is_flag=True, help="Predict what was measured too.")
 @click.option("--kernel", default="6.12", show_default=True, help="Version of the kernel.")
 def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
-    """Cost of each row of FILE, and of each form against the first one; what FILE.json without a command does."""
+    r"""Print the cost of each row of FILE, and of each form against the first one.
+
+    What `bulkpages cost FILE.json` does, under its own name.
+
+    \b
+    bulkpages cost rows rows.json --json
+    """
     from bulkpages import cost as model
     from bulkpages.cost.text import table_text
 
@@ -78,7 +84,11 @@ def fit(check: bool, output: str | None, picture: str | None, as_json: bool) -> 
     r"""Fit the costs of the steps again, and show how far the model is off.
 
     Takes a few seconds: the stored measurements are made again in the emulator. The numbers are the same on every
-    machine.
+    machine. Prints each step with its cost and error, and the errors of predictions.
+
+    \b
+    bulkpages cost fit --check
+    bulkpages cost fit --picture errors.svg
     """
     from bulkpages.cost import data
     from bulkpages.cost.fit import fit as fit_again

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bulkpages.cost.emulate import CONDITIONS
 from bulkpages.cost.fit import Fitted
+from bulkpages.files import save_figure
 
 __all__ = ["draw_errors"]
 
@@ -47,4 +48,4 @@ def draw_errors(found: Fitted, path: str | Path) -> None:
         axes.set_xlabel("instructions of a fill in the kernel")
         axes.set_ylabel("error of the prediction, %")
         axes.legend(frameon=False)
-        figure.savefig(path, dpi=150, metadata={"Date": None} if str(path).endswith(".svg") else None)
+        save_figure(figure, path, dpi=150)
