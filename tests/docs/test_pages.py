@@ -88,7 +88,9 @@ def test_consoles(page: Path, block: Block) -> None:
         printed = command.printed or (block.printed if i == len(given) - 1 else None)
         if printed:
             result = CliRunner().invoke(main, command.words[1:])
-            assert result.stdout == printed, f"{name(page)}:{command.line}"
+            # What a terminal shows; a command that fails says why on stderr.
+            shown = result.output if result.exit_code else result.stdout
+            assert shown == printed, f"{name(page)}:{command.line}"
 
 
 def test_the_site_has_consoles_with_output() -> None:
