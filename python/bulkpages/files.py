@@ -91,12 +91,12 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float | None = None) -
         figure.savefig(place, dpi=dpi if dpi is not None else "figure", metadata=dated)
 
 
-def read_results(path: Path, schema: str) -> dict[str, Any]:
+def read_results(path: Path, *schemas: str) -> dict[str, Any]:
     """Reads a file of results.
 
     Args:
         path: The file.
-        schema: What its "schema" must be.
+        schemas: What its "schema" may be.
 
     Raises:
         BulkpagesError: It cannot be read, is not JSON, or is of another schema.
@@ -108,6 +108,8 @@ def read_results(path: Path, schema: str) -> dict[str, Any]:
     except ValueError as error:
         raise BulkpagesError(f"{path} is not JSON: {error}") from error
     said = found.get("schema") if isinstance(found, dict) else None
-    if said != schema:
-        raise BulkpagesError(f"{path} has the schema {said!r}, and this version reads {schema!r}")
+    if said not in schemas:
+        raise BulkpagesError(
+            f"{path} has the schema {said!r}, and this version reads {' or '.join(map(repr, schemas))}"
+        )
     return cast("dict[str, Any]", found)

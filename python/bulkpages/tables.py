@@ -247,9 +247,12 @@ def comparison(results: Mapping[str, Any] | str | Path) -> Table:
         (clock counts of the emulator per unit), `ratio`, `low`, `high`, `verdict`.
     """
     if isinstance(results, (str, Path)):
-        from bulkpages.suite.trunk.results import load
+        from bulkpages.files import read_results
+        from bulkpages.suite.trunk import results as whole
+        from bulkpages.suite.trunk import timing as timed_only
 
-        results = load(Path(results))
+        path = Path(results)
+        results = read_results(path / "results.json" if path.is_dir() else path, whole.SCHEMA, timed_only.SCHEMA)
     rows = cast("Sequence[Mapping[str, Any]]", results["rows"])
     if "timing" not in results:
         return Table.from_rows([_what(row) | _timed(row) | _slots(row) for row in rows], title="comparison")

@@ -512,7 +512,7 @@ def test_forms_are_compared_in_time_without_calling_them(tmp_path: Path) -> None
         return plain(env, slots)
 
     found = caller.compare(["...", "x." * 8], processes=6, seconds=1)
-    assert [row["filler"] for row in found.rows] == ["mine", "mine"]
+    assert [row["caller"] for row in found.rows] == ["mine", "mine"]
     table = found.to_table()
     assert list(table["form_slot_tests"] - table["base_slot_tests"]) == [3, 16]
     assert all(0.1 < ratio < 50 for ratio in table["ratio"])

@@ -87,8 +87,8 @@ def of(counts: Mapping[str, float], *, kernel: str = data.KERNEL) -> Instruction
         kernel: Version of the kernel.
 
     Returns:
-        The cost of the run. Only the steps of the model are in it: what a caller does beside, such as mapping or
-        waiting, is not.
+        The cost of the run. It holds the steps of the model alone, and not what a caller does beside, such as mapping
+        or waiting.
 
     Raises:
         InvalidArgument: A count that is missing, unknown, negative or no number.
