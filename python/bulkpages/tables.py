@@ -247,17 +247,15 @@ def comparison(results: Mapping[str, Any] | str | Path) -> Table:
         (clock counts of the emulator per unit), `ratio`, `low`, `high`, `verdict`.
     """
     if isinstance(results, (str, Path)):
-        from bulkpages.files import read_results
-        from bulkpages.suite.trunk import results as whole
-        from bulkpages.suite.trunk import timing as timed_only
+        from bulkpages.suite.trunk import timing
+        from bulkpages.suite.trunk.results import load
 
-        path = Path(results)
-        results = read_results(path / "results.json" if path.is_dir() else path, whole.SCHEMA, timed_only.SCHEMA)
+        results = load(Path(results), timing.SCHEMA)
     rows = cast("Sequence[Mapping[str, Any]]", results["rows"])
     if "timing" not in results:
         return Table.from_rows([_what(row) | _timed(row) | _slots(row) for row in rows], title="comparison")
-    timing = results["timing"]
-    timed = {row["name"]: row for row in timing["rows"]} if timing else {}
+    clocked = results["timing"]
+    timed = {row["name"]: row for row in clocked["rows"]} if clocked else {}
     found = []
     for row in rows:
         line = _what(row) | {"verdict": row["verdict"]} | _instructions(row) | _slots(row)

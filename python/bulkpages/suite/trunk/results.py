@@ -21,18 +21,19 @@ EARLIER = ("bulkpages.compare/1", "bulkpages.compare/2")
 OF_THE_RUN = ("seed", "started", "seconds", "command", "provenance", "timing", "complete", "snapshot_path", "asked")
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, *others: str) -> dict[str, Any]:
     """Reads a results.json.
 
     Args:
         path: The file, or the folder it is in.
+        others: Schemas that will do too.
 
     Raises:
         BulkpagesError: It cannot be read, is not JSON, or is of another schema.
     """
     path = path / "results.json" if path.is_dir() else path
     try:
-        return read_results(path, SCHEMA)
+        return read_results(path, SCHEMA, *others)
     except BulkpagesError as error:
         if any(repr(schema) in str(error) for schema in EARLIER):
             raise BulkpagesError(
