@@ -29,6 +29,8 @@ class Instructions:
         extrapolated: Whether the array is larger than any that the model was fitted to, or the code was never measured.
         steps: Instructions by step of the model, names as in `STEPS`. They sum up to the model's own estimate, for what
             was measured too.
+        fewest: The smallest count among the fills of a measurement in which all fills do the same; None where that is not
+            known. What the mean is above it are timer ticks.
     """
 
     estimate: float
@@ -39,6 +41,7 @@ class Instructions:
     kernel: str = "6.12"
     extrapolated: bool = False
     steps: Mapping[str, float] = field(default_factory=dict)
+    fewest: float | None = None
 
     def to_dict(self) -> dict[str, float | str | bool]:
         """The number, its interval and where it is from, as JSON-able values."""

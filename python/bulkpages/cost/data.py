@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from bulkpages.errors import InvalidArgument
 
-__all__ = ["KERNEL", "Key", "costs", "measured_fills", "measured_pages", "need_kernel", "series", "start_state"]
+__all__ = ["KERNEL", "Key", "costs", "fewest", "measured_fills", "measured_pages", "need_kernel", "series", "start_state"]
 
 #: The kernel whose costs are known.
 KERNEL = "6.12"
@@ -60,6 +60,18 @@ def measured_fills() -> dict[Key, list[float]]:
             key = (row["caller"], row["form"], row["condition"], row["pattern"])
             found.setdefault(key, []).append(row["instructions_per_fill"])
     return found
+
+
+@cache
+def fewest() -> dict[Key, float]:
+    """The fewest instructions that a fill of these took, where every fill does the same: on warm lists."""
+    return {
+        (row["caller"], row["form"], row["condition"], row["pattern"]): row["instructions_min"]
+        for one in series()
+        if one["answers"]
+        for row in one["rows"]
+        if row["condition"] == "warm" and "instructions_min" in row
+    }
 
 
 @cache

@@ -27,7 +27,7 @@ def answer(key: data.Key, taken: Mapping[str, float], kind: str, *, predicted_on
     """The cost of a fill from what is known of it: the measurement, if there is one and it may be used."""
     _caller, form, condition, pattern = key
     if not predicted_only and (values := data.measured_fills().get(key)):
-        return model.measured(values[0], taken, condition)
+        return model.measured(values[0], taken, condition, fewest=data.fewest().get(key))
     return model.predict(taken, kind, extrapolated=beyond(form, pattern))
 
 

@@ -18,6 +18,8 @@ __all__ = ["difference", "load_steps", "measured", "predict"]
 
 # Beyond what was fitted, intervals are this much wider.
 BEYOND = 3.0
+# Counts are whole numbers, less the count of an empty fill.
+ROUNDED = 1.0
 
 
 def load_steps() -> Mapping[str, Step]:
@@ -76,13 +78,29 @@ def predict(
 
 
 def measured(
-    value: float, taken: Mapping[str, float], kind: str, *, unit: Unit = "fill", units: float = 1
+    value: float,
+    taken: Mapping[str, float],
+    kind: str,
+    *,
+    unit: Unit = "fill",
+    units: float = 1,
+    fewest: float | None = None,
 ) -> Instructions:
-    """What the kernel's own count says; `value` and the steps in `units` units."""
-    half = width(f"{kind} measured", value)
+    """What the kernel's own count says.
+
+    Args:
+        value: The mean of many, in `units` units; so are the steps and `fewest`.
+        taken: How often each step is taken.
+        kind: Which interval, where `fewest` is not known.
+        unit: What it is the cost of.
+        units: Of how many.
+        fewest: The smallest count of one. Fills that do the same differ in timer ticks alone, which are above it.
+    """
+    half = width(f"{kind} measured", value) if fewest is None else value - fewest + ROUNDED
     steps = MappingProxyType({name: n / units for name, n in split(taken).items()})
     low, high = (value - half) / units, (value + half) / units
-    return Instructions(value / units, low, high, "measured", unit, data.KERNEL, False, steps)
+    least = None if fewest is None else fewest / units
+    return Instructions(value / units, low, high, "measured", unit, data.KERNEL, False, steps, least)
 
 
 def difference(base: Instructions, form: Instructions, kind: str, *, units: float = 1) -> Difference:
@@ -101,5 +119,9 @@ def difference(base: Instructions, form: Instructions, kind: str, *, units: floa
     if base.extrapolated or form.extrapolated:
         half *= BEYOND
     instructions = (middle, middle - half, middle + half)
+    if base.fewest is not None and form.fewest is not None:
+        # With the timer's ticks and without: what both say is the difference.
+        ends = (middle, form.fewest - base.fewest)
+        instructions = (middle, min(ends) - 2 * ROUNDED / units, max(ends) + 2 * ROUNDED / units)
     first, low, high = (100 * x / base.estimate if base.estimate else 0.0 for x in instructions)
     return Difference(base, form, instructions, (first, low, high), source)

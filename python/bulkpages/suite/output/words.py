@@ -139,10 +139,12 @@ def _loops(results: dict[str, Any]) -> list[str]:
 def _who(results: dict[str, Any]) -> list[str]:
     rows = [row for row in _plain(main_rows(results)) if row["filler"] not in (None, "core")]
     lines = []
+    limit = f"{results['effect']:.2%}".replace(".00%", "%")
     for verdicts, words in (
         (("faster",), "Callers that need fewer instructions"),
         (("slower",), "Callers that need more"),
-        (("same", "undecided"), "No difference that is certain and matters"),
+        (("same",), f"Callers whose difference is below {limit}"),
+        (("undecided",), f"Too close to {limit} to tell"),
     ):
         if found := _callers(rows, verdicts):
             lines.append(f"{words}: {found}.")
