@@ -116,3 +116,21 @@ def test_the_order_of_rows_changes_nothing() -> None:
         {**ROW, "caller": "btrfs_alloc_page_array", "form": f, "condition": "cold", "pattern": "x.."} for f in forms
     ]
     assert cost.rows(rows[::-1], True).costs == cost.rows(rows, True).costs[::-1]
+
+
+def test_a_measured_difference_lies_between_those_of_the_fewest_and_the_means() -> None:
+    rows = [{**ROW, "form": form} for form in ("before", "after")]
+    before, after = cost.rows(rows).costs
+    assert before.fewest is not None
+    assert after.fewest is not None
+    middle, low, high = cost.rows(rows).pairs[0].difference.instructions
+    assert low < min(after.fewest - before.fewest, middle)
+    assert max(after.fewest - before.fewest, middle) < high
+    assert high - low == pytest.approx(abs(after.fewest - before.fewest - middle) + 4)
+
+
+@pytest.mark.parametrize("condition", ["cold", "trylock lost"])
+def test_fills_that_do_not_all_do_the_same_keep_the_error_of_their_mean(condition: str) -> None:
+    found = cost.rows([{**ROW, "condition": condition, "pattern": "." * 16}]).costs[0]
+    assert (found.source, found.fewest) == ("measured", None)
+    assert found.high - found.low > 100

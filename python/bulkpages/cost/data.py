@@ -10,7 +10,17 @@ from typing import Any, cast
 
 from bulkpages.errors import InvalidArgument
 
-__all__ = ["KERNEL", "Key", "costs", "fewest", "measured_fills", "measured_pages", "need_kernel", "series", "start_state"]
+__all__ = [
+    "KERNEL",
+    "Key",
+    "costs",
+    "fewest",
+    "measured_fills",
+    "measured_pages",
+    "need_kernel",
+    "series",
+    "start_state",
+]
 
 #: The kernel whose costs are known.
 KERNEL = "6.12"
