@@ -29,8 +29,8 @@ class Instructions:
         extrapolated: Whether the array is larger than any that the model was fitted to, or the code was never measured.
         steps: Instructions by step of the model, names as in `STEPS`. They sum up to the model's own estimate, for what
             was measured too.
-        fewest: The smallest count among the fills of a measurement in which all fills do the same; None where that is not
-            known. What the mean is above it are timer ticks.
+        fewest: The smallest count of a measured fill, where all fills do the same; None where that is not known. What
+            the mean has above it are timer ticks.
     """
 
     estimate: float
