@@ -24,7 +24,7 @@ from bulkpages.machine import Audit, Machine, PerCpuPages, Reclaim, Zone
 from bulkpages.threads import Run, stress
 
 if _TYPE_CHECKING:
-    from bulkpages import draw, sweep, tables, walk
+    from bulkpages import draw, eras, sweep, tables, walk
     from bulkpages.suite.face import claims, compare
     from bulkpages.traces import replay
 
@@ -49,6 +49,7 @@ __all__ = [
     "claims",
     "compare",
     "draw",
+    "eras",
     "explore",
     "replay",
     "stress",
@@ -63,6 +64,7 @@ _LATER = {
     "claims": "suite.face",
     "compare": "suite.face",
     "draw": None,
+    "eras": None,
     "replay": "traces",
     "sweep": None,
     "tables": None,

@@ -37,7 +37,7 @@ DONE: dict[str, list[str]] = {
     "compare": ["--list"],
     "conform": [str(FIRST)],
     "doctor": [],
-    "eras": [],
+    "eras rules": [],
     "explore": ["up:drain"],
     "replay": REPLAY,
     "review": [str(PATCHES / "elsewhere.mbox"), "--output", "OUT"],
@@ -62,7 +62,9 @@ WRONG: dict[str, list[str]] = {
     "cost fit": ["now"],
     "cost rows": ["missing.json"],
     "doctor": ["now"],
-    "eras": ["no_such_rule"],
+    "eras fingerprint": ["6.12"],
+    "eras identify": ["missing"],
+    "eras rules": ["no_such_rule"],
     "explore": ["up:dance"],
     "kernel bench": [],
     "kernel build": ["--jobs", "0"],
@@ -99,8 +101,9 @@ def _run(command: str, *arguments: str) -> tuple[int, str, str]:
 
 def test_every_command_is_tried() -> None:
     assert set(WRONG) == set(LEAVES)
-    # claims has its test in tests/compare; a script is no data; a kernel takes minutes.
+    # claims has its test in tests/compare, trees theirs in tests/eras; a script is no data; a kernel takes minutes.
     elsewhere = {"claims", "completion", "cost fit", "cost rows", "kernel bench", "kernel build", "kernel check"}
+    elsewhere |= {"eras fingerprint", "eras identify"}
     assert set(DONE) | elsewhere == set(LEAVES)
     assert sorted(COMMANDS) == main.list_commands(click.Context(main))
 
@@ -132,6 +135,8 @@ def test_interrupted(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
         "callers run": ["svc", "--form", "before"],
         "completion": ["bash"],
         "cost rows": [str(FIRST)],
+        "eras fingerprint": ["6.12=."],
+        "eras identify": ["."],
         "kernel bench": ["."],
         "kernel check": ["."],
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import bulkpages as bp
-from bulkpages import callers, conform, cost, sweep, testing, what_if, why
+from bulkpages import callers, conform, cost, eras, sweep, testing, what_if, why
 from bulkpages.callers import explain, own_caller
 from bulkpages.cost.steps import COUNTS
 from bulkpages.formats import llfree, proc, recording, trace
@@ -258,6 +258,15 @@ def _stressed() -> bp.Run:
     return bp.stress("64MiB", threads=2, ops=50, timeline=100)
 
 
+def _tree(w: World) -> Path:
+    """What looks like a kernel tree, and has none of its functions."""
+    tree = w.folder / "linux"
+    (tree / "mm").mkdir(parents=True, exist_ok=True)
+    for name, text in (("Makefile", "VERSION = 6\nPATCHLEVEL = 12\n"), ("Kbuild", ""), ("mm/page_alloc.c", "")):
+        (tree / name).write_text(text)
+    return tree
+
+
 def _explored() -> bp.Exploration:
     return bp.explore("up-before-fix:drain", 1)
 
@@ -442,6 +451,9 @@ ROWS: dict[str, Row] = {
     f"{C}explain.explain": _explained,
     f"{C}own_caller.patterns": lambda w: (own_caller.patterns, [2], {}),
     f"{B}conform.conform": lambda w: (conform.conform, [RECORDING], {}),
+    f"{B}eras.fingerprint": lambda w: (eras.fingerprint, [{"6.12": _tree(w)}], {}),
+    f"{B}eras.identify": lambda w: (eras.identify, [_tree(w)], {"known": None}),
+    f"{B}eras.Identification.text": lambda w: (eras.identify(_tree(w)).text, [], {"everything": True}),
     f"{B}claims": lambda w: (bp.claims, ["52-51"], {}),
     f"{B}formats.llfree.write_llfree": lambda w: (
         llfree.write_llfree,

@@ -13,6 +13,7 @@ MODULES = [
     "bulkpages.callers.own_caller",
     "bulkpages.conform",
     "bulkpages.cost",
+    "bulkpages.eras",
     "bulkpages.formats.llfree",
     "bulkpages.formats.proc",
     "bulkpages.formats.recording",

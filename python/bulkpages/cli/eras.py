@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import sys
 import textwrap
+from pathlib import Path
 
 import click
 
+from bulkpages.cli.groups import Group, meant
 from bulkpages.cli.output import put_json
 from bulkpages.eras import ERAS, RULES, Rule
+from bulkpages.files import write_whole
+
+__all__ = ["eras"]
 
 
 def _table() -> str:
@@ -31,11 +38,41 @@ def _explained(rule: Rule) -> str:
     return "\n".join(lines)
 
 
-@click.command()
+class _OrRules(Group):
+    """A group whose words are rules when they are no command."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; rules go to the command that tells of them."""
+        if args and args[0] not in self.commands:
+            args = ["rules", *args]
+        return super().resolve_command(ctx, args)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Without a word, too, it is the rules."""
+        helps = set(ctx.help_option_names)
+        if not args or (args[0].startswith("-") and args[0] not in helps):
+            args = ["rules", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_OrRules)
+def eras() -> None:
+    r"""List the kernels that a machine can work like, and the rules in which they differ; say what a tree is like.
+
+    \b
+    bulkpages eras                           every rule, since when it holds, and in which era
+    bulkpages eras pcp_high_tuned            what one rule says, and which functions changed
+    bulkpages eras identify ~/linux          which rules hold in a kernel tree
+    """
+
+
+@eras.command("rules")
 @click.argument("names", nargs=-1, metavar="[RULE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print eras and rules as JSON.")
-def eras(names: tuple[str, ...], as_json: bool) -> None:
-    r"""List the kernels that a machine can work like, and the rules in which they differ.
+def rules_(names: tuple[str, ...], as_json: bool) -> None:
+    r"""Tell of the rules; the word `rules` may be left out.
 
     Without RULE: a table of every rule, since when it holds, and in which era. With RULE: what it says, which kernel
     functions changed, and which commit did it, where that is known. A machine takes each rule alone too:
@@ -48,7 +85,8 @@ def eras(names: tuple[str, ...], as_json: bool) -> None:
     """
     unknown = [name for name in names if name not in RULES]
     if unknown:
-        raise click.UsageError(f"no rule is called {unknown[0]!r}; `bulkpages eras` lists them")
+        close = meant(unknown[0], [*RULES, *eras.commands])
+        raise click.UsageError(f"no rule is called {unknown[0]!r}; `bulkpages eras` lists them.{close}")
     chosen = [RULES[name] for name in names] or list(RULES.values())
     if as_json:
         put_json(
@@ -71,3 +109,60 @@ def eras(names: tuple[str, ...], as_json: bool) -> None:
         click.echo(_table())
         recorded = ", ".join(f"{era.name} by {era.recorded}" for era in ERAS.values())
         click.echo(f"\nRecordings hold each era to the last page: {recorded}.")
+
+
+@eras.command()
+@click.argument("tree", type=click.Path(path_type=Path))
+@click.option(
+    "--known",
+    type=click.Path(path_type=Path),
+    help="Fingerprints to compare with, from `bulkpages eras fingerprint`; those of the eras when left out.",
+)
+@click.option("--all", "everything", is_flag=True, help="Name the functions that are known, too.")
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+def identify(tree: Path, known: Path | None, everything: bool, as_json: bool) -> None:
+    r"""Say which rules hold in a kernel TREE (a directory or a tarball), and which of its functions no era has.
+
+    Each modelled function is compared with the eras by its text without comments and layout. One that none has is
+    shown: its lines that differ from the nearest, and how many statements it lacks. Its rules are told by expressions
+    in its text. The tree is only read. Exit 1 when a function is unknown.
+
+    \b
+    bulkpages eras identify ~/linux
+    bulkpages eras identify /usr/src/linux-source-6.12.tar.xz --json
+    """
+    from bulkpages.eras import identify as find
+
+    found = find(tree, known=known)
+    if as_json:
+        put_json(found.to_dict())
+    else:
+        click.echo(found.text(everything=everything))
+    if found.unknown:
+        sys.exit(1)
+
+
+@eras.command()
+@click.argument("trees", nargs=-1, required=True, metavar="ERA=TREE...")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File; stdout when left out.")
+def fingerprint(trees: tuple[str, ...], output: Path | None) -> None:
+    r"""Make the table of fingerprints that `identify` compares with: hashes of functions, no source text.
+
+    ERA names one of the eras. The table that is shipped was made from the source packages of Debian:
+
+    \b
+    bulkpages eras fingerprint 6.1=linux-source-6.1.tar.xz 6.12=linux-source-6.12.tar.xz 7.3=linux-source-7.3.tar.xz
+    """
+    from bulkpages.eras import fingerprint as make
+
+    named: dict[str, str] = {}
+    for word in trees:
+        era, equals, tree = word.partition("=")
+        if not equals or not tree:
+            raise click.UsageError(f"{word!r} is not ERA=TREE")
+        named[era] = tree
+    text = json.dumps(make(named), indent=1)
+    if output is None:
+        click.echo(text)
+    else:
+        write_whole(output, text + "\n")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bulkpages.errors import KernelError
 
-__all__ = ["CALLERS", "Facts", "find_tree", "read_facts", "tree_version"]
+__all__ = ["CALLERS", "Facts", "find_tree", "read_facts", "tree_version", "version_in"]
 
 # Where distributions put the sources of their package.
 PACKAGED = Path("/usr/src")
@@ -85,10 +85,22 @@ def tree_version(top: Path) -> str:
     Raises:
         KernelError: It names none.
     """
-    text = (top / "Makefile").read_text(encoding="utf-8")
+    return version_in((top / "Makefile").read_text(encoding="utf-8"), top / "Makefile")
+
+
+def version_in(text: str, path: Path) -> str:
+    """The version that the text of a Makefile names.
+
+    Args:
+        text: The text.
+        path: Where it is from.
+
+    Raises:
+        KernelError: It names none.
+    """
     found = dict(re.findall(r"^(VERSION|PATCHLEVEL|SUBLEVEL|EXTRAVERSION) = *(\S*)$", text, re.M))
     if not found.get("VERSION") or not found.get("PATCHLEVEL"):
-        raise KernelError(f"{top / 'Makefile'} names no version")
+        raise KernelError(f"{path} names no version")
     return f"{found['VERSION']}.{found['PATCHLEVEL']}.{found.get('SUBLEVEL') or 0}{found.get('EXTRAVERSION', '')}"
 
 

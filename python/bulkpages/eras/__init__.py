@@ -1,0 +1,48 @@
+"""The kernels that a machine can work like, the rules in which they differ, and which of them a kernel tree has."""
+
+from __future__ import annotations
+
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
+
+from bulkpages.eras.rules import ERAS, RULES, Era, Rule
+
+if _TYPE_CHECKING:
+    from bulkpages.eras.fingerprints import fingerprint
+    from bulkpages.eras.identification import FunctionFound, Identification, Piece, RuleFound, identify
+
+__all__ = [
+    "ERAS",
+    "RULES",
+    "Era",
+    "FunctionFound",
+    "Identification",
+    "Piece",
+    "Rule",
+    "RuleFound",
+    "fingerprint",
+    "identify",
+]
+
+# What reads trees is imported when asked for: every machine looks up its era here.
+_LATER = {
+    "FunctionFound": "identification",
+    "Identification": "identification",
+    "Piece": "identification",
+    "RuleFound": "identification",
+    "fingerprint": "fingerprints",
+    "identify": "identification",
+}
+
+
+def __getattr__(name: str) -> _Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'bulkpages.eras' has no attribute {name!r}")
+    found = getattr(_importlib.import_module(f"bulkpages.eras.{_LATER[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
