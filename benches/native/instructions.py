@@ -16,37 +16,54 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = Path(__file__).with_name("instructions.json")
 TIMINGS = ROOT / "python/bulkpages/data/timings.json"
 ITERATIONS = 400
 
-ROWS = [(api, n, 0, "none") for n in (1, 2, 8, 64, 256) for api in ("single", "v1", "v2")]
-ROWS += [(api, 256, period, "none") for period in (2, 8, 32, 64) for api in ("v1", "v2")]
-ROWS += [(api, 64, 0, "atomic") for api in ("single", "v1", "v2")]
+USUAL = "6.12"
+APIS = ("single", "v1", "v2")
 
 
-def name(row: tuple[str, int, int, str]) -> str:
-    api, n, period, locks = row
-    return f"{api} {n}" + (f" every {period}" if period else "") + ("" if locks == "none" else " atomic")
+class Row(NamedTuple):
+    """What is counted: one API on an array, on a machine of one kernel series."""
+
+    api: str
+    nr_pages: int
+    hole_period: int = 0
+    locks: str = "none"
+    kernel: str = USUAL
+
+    @property
+    def name(self) -> str:
+        holes = f" every {self.hole_period}" if self.hole_period else ""
+        locks = "" if self.locks == "none" else f" {self.locks}"
+        return f"{self.api} {self.nr_pages}{holes}{locks}" + ("" if self.kernel == USUAL else f" on {self.kernel}")
 
 
-def count(program: Path, row: tuple[str, int, int, str]) -> float:
+ROWS = [Row(api, n) for n in (1, 2, 8, 64, 256) for api in APIS]
+ROWS += [Row(api, 256, period) for period in (2, 8, 32, 64) for api in ("v1", "v2")]
+ROWS += [Row(api, 64, locks="atomic") for api in APIS]
+ROWS += [Row(api, n, kernel=kernel) for kernel in ("6.1", "7.3") for n in (1, 8, 64) for api in APIS]
+ROWS += [Row(api, 256, 8, kernel=kernel) for kernel in ("6.1", "7.3") for api in ("v1", "v2")]
+
+
+def count(program: Path, row: Row) -> float:
     """Instructions per page of a row, allocation alone: the difference of two runs, so that warming up drops out."""
-    api, n, period, locks = row
 
     def total(iterations: int) -> int:
         command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=*measured*"]
-        command += [str(program), api, str(n), str(period), str(iterations), *(["atomic"] if locks == "atomic" else [])]
+        numbers = (row.nr_pages, row.hole_period, iterations)
+        command += [str(program), row.kernel, row.locks, row.api, *map(str, numbers)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found = re.search(r"Collected : (\d+)", done.stderr)
         if found is None:
             raise SystemExit(f"callgrind printed no count:\n{done.stderr}")
         return int(found[1])
 
-    pages = -(-n // max(period, 1)) * ITERATIONS
+    pages = -(-row.nr_pages // max(row.hole_period, 1)) * ITERATIONS
     return (total(2 * ITERATIONS) - total(ITERATIONS)) / pages
 
 
@@ -54,7 +71,7 @@ def kernel() -> dict[str, float]:
     """The SMP kernel's instructions per page, allocation alone."""
     rows = json.loads(TIMINGS.read_text())["bulk"]
     key = "smp_kernel_alloc_instructions_per_page"
-    return {name((r["api"], r["nr_pages"], r["hole_period"], "none")): r[key] for r in rows if r.get(key) is not None}
+    return {Row(r["api"], r["nr_pages"], r["hole_period"]).name: r[key] for r in rows if r.get(key) is not None}
 
 
 def main() -> int:
@@ -77,15 +94,15 @@ def main() -> int:
     same = stored["rustc"] == rustc
     reference, found, worse = kernel(), {}, []
     for row in ROWS:
-        found[name(row)] = value = round(count(program, row), 2)
-        was = stored["rows"].get(name(row))
+        found[row.name] = value = round(count(program, row), 2)
+        was = stored["rows"].get(row.name)
         slower = was is not None and value > was * 1.02 + 1
         if slower and same:
-            worse.append(name(row))
+            worse.append(row.name)
         if not args.json:
-            beside = f"{reference[name(row)]:.0f}" if name(row) in reference else ""
+            beside = f"{reference[row.name]:.0f}" if row.name in reference else ""
             before = "-" if was is None else f"{was:.2f}"
-            print(f"{name(row):<22}{value:>10.2f}{before:>10}{beside:>10}{'  MORE' if slower else ''}")
+            print(f"{row.name:<22}{value:>10.2f}{before:>10}{beside:>10}{'  MORE' if slower else ''}")
     if args.update:
         BASELINE.write_text(
             json.dumps({"rustc": rustc, "unit": "instructions per page", "rows": found}, indent=1) + "\n"

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::fallback::RmqueueMode;
 use crate::fault::Fault;
 use crate::free::check_order;
-use crate::gfp::{AllocFlags, Gfp, Migratetype, ZONE_DMA32, ZONE_NORMAL};
+use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
 use crate::page::ListType;
 use crate::pcp::pcp_allowed_order;
@@ -19,15 +19,33 @@ use crate::pfn::Pfn;
 use crate::probe::Event;
 use crate::sync::Locking;
 use crate::zone::{Events, Zone, by_list_type, wmark, zflag};
-use crate::zonelist::ZoneRef;
+use crate::zonelist::{Selection, ZoneRef};
 
-/// `struct alloc_context`: what a request means on this machine.
+/// `struct alloc_context`: what a request means on this machine. Two words, handed on by value.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AllocContext<'a> {
-    /// Zones that may serve it, best first. The first is the preferred one.
-    pub(crate) zonelist: &'a [ZoneRef],
-    pub(crate) highest_zoneidx: u8,
+    selection: &'a Selection,
     pub(crate) migratetype: Migratetype,
+}
+
+impl<'a> AllocContext<'a> {
+    /// Zones that may serve it, best first. The first is the preferred one.
+    #[inline]
+    pub(crate) fn zonelist(self) -> &'a [ZoneRef] {
+        &self.selection.zones
+    }
+
+    /// `gfp_zone()`.
+    #[inline]
+    pub(crate) fn highest_zoneidx(self) -> u8 {
+        self.selection.highest_zoneidx
+    }
+
+    /// `alloc_flags_nofragment()`: keep types apart where another zone of the node can help out.
+    #[inline]
+    pub(crate) fn alloc_flags_nofragment(self) -> AllocFlags {
+        if self.selection.nofragment { AllocFlags::NOFRAGMENT } else { AllocFlags::default() }
+    }
 }
 
 /// What a walk through the zones does about nodes whose kswapd is awake (v7.3).
@@ -84,13 +102,13 @@ impl<L: Locking> Machine<L> {
         let gfp = gfp & self.config.gfp_allowed;
         let ac = self.prepare_alloc_pages(gfp, nid);
         let mut flags =
-            AllocFlags(AllocFlags::WMARK_LOW.0 | gfp.0 & AllocFlags::KSWAPD.0).with(self.alloc_flags_nofragment(&ac));
+            AllocFlags(AllocFlags::WMARK_LOW.0 | gfp.0 & AllocFlags::KSWAPD.0).with(ac.alloc_flags_nofragment());
         if order > 0 && self.rules.highatomic_at_first_attempt {
             flags = flags.with(alloc_flags_nonblocking(gfp, order).and(AllocFlags::HIGHATOMIC));
         }
-        let page = match self.get_page_from_freelist(cx, order, flags, &ac) {
+        let page = match self.get_page_from_freelist(cx, order, flags, ac) {
             Some(page) => Some(page),
-            None => self.alloc_pages_slowpath(cx, gfp, order, &ac),
+            None => self.alloc_pages_slowpath(cx, gfp, order, ac),
         };
         let page = if C::Fault::ON && self.config.memcg && gfp.has(Gfp::ACCOUNT) {
             self.memcg_kmem_charge_page(cx, page, order)
@@ -118,24 +136,8 @@ impl<L: Locking> Machine<L> {
     #[inline]
     pub(crate) fn prepare_alloc_pages(&self, gfp: Gfp, nid: usize) -> AllocContext<'_> {
         AllocContext {
-            zonelist: self.zonelists[nid].select(gfp),
-            highest_zoneidx: gfp.highest_zoneidx(),
+            selection: self.zonelists[nid].select(gfp),
             migratetype: if self.config.rules.mobility_disabled { Migratetype::Unmovable } else { gfp.migratetype() },
-        }
-    }
-
-    /// `alloc_flags_nofragment()`: keep types apart where another zone of the node can help out.
-    #[inline]
-    pub(crate) fn alloc_flags_nofragment(&self, ac: &AllocContext<'_>) -> AllocFlags {
-        match ac.zonelist.first() {
-            Some(preferred)
-                if preferred.idx == ZONE_NORMAL
-                    && (self.config.online_nodes <= 1
-                        || self.zones.iter().any(|z| z.nid == preferred.nid && z.idx == ZONE_DMA32)) =>
-            {
-                AllocFlags::NOFRAGMENT
-            }
-            _ => self.config.always_nofragment,
         }
     }
 
@@ -145,18 +147,20 @@ impl<L: Locking> Machine<L> {
         &self,
         cx: &mut impl Context,
         order: u8,
-        mut flags: AllocFlags,
-        ac: &AllocContext<'_>,
+        flags: AllocFlags,
+        ac: AllocContext<'_>,
     ) -> Option<Pfn> {
-        let preferred = ac.zonelist.first()?;
+        let preferred = ac.zonelist().first()?;
+        // Apart, because it is all of the flags that changes on the way.
+        let (plain, mut no_fallback) = (flags.without(AllocFlags::NOFRAGMENT), flags.has(AllocFlags::NOFRAGMENT));
         let mut kswapd = AwakeKswapd::PassedOver;
         'retry: loop {
-            let no_fallback = flags.has(AllocFlags::NOFRAGMENT);
-            for zref in ac.zonelist {
+            let flags = if no_fallback { plain.with(AllocFlags::NOFRAGMENT) } else { plain };
+            for zref in ac.zonelist() {
                 let zone = &self.zones[zref.zone];
                 if no_fallback && self.config.online_nodes > 1 && zref.nid != preferred.nid && !self.rules.defrag_mode {
                     // A remote page is worse than a mixed pageblock.
-                    flags = flags.without(AllocFlags::NOFRAGMENT);
+                    no_fallback = false;
                     continue 'retry;
                 }
                 if !self.zone_usable(zone, order, flags, ac, &mut kswapd) {
@@ -177,7 +181,7 @@ impl<L: Locking> Machine<L> {
             if !no_fallback || self.rules.defrag_mode {
                 return None;
             }
-            flags = flags.without(AllocFlags::NOFRAGMENT);
+            no_fallback = false;
         }
     }
 
@@ -189,30 +193,46 @@ impl<L: Locking> Machine<L> {
         cx: &mut impl Context,
         order: u8,
         flags: AllocFlags,
-        ac: &AllocContext<'_>,
+        ac: AllocContext<'_>,
     ) -> Option<Pfn> {
         self.get_page_from_freelist(cx, order, flags, ac)
     }
 
     /// Whether a zone may serve the request: its kswapd is asleep or need not be, and it passes the watermark tests. Sets
     /// `ZONE_BELOW_HIGH`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn zone_usable(
         &self,
         zone: &Zone<L>,
         order: u8,
         flags: AllocFlags,
-        ac: &AllocContext<'_>,
+        ac: AllocContext<'_>,
         kswapd: &mut AwakeKswapd,
     ) -> bool {
-        let hz = ac.highest_zoneidx;
-        let known = zone.flags.load(Relaxed) & (zflag::BELOW_HIGH | zflag::KSWAPD_AWAKE | zflag::HIGH_NOT_TESTED);
+        let hz = ac.highest_zoneidx();
+        let known = zone.flags.load(Relaxed) & zflag::ON_ALLOC;
+        known == 0 && zone.zone_watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags)
+            || self.zone_usable_below_high(zone, known, order, flags, hz, kswapd)
+    }
+
+    /// [`Machine::zone_usable`] of a zone that is not known to be above HIGH.
+    #[cold]
+    #[inline(never)]
+    fn zone_usable_below_high(
+        &self,
+        zone: &Zone<L>,
+        known: u8,
+        order: u8,
+        flags: AllocFlags,
+        hz: u8,
+        kswapd: &mut AwakeKswapd,
+    ) -> bool {
         if known & zflag::KSWAPD_AWAKE != 0 && *kswapd != AwakeKswapd::Allowed {
             *kswapd = AwakeKswapd::Seen;
             return false;
         }
         if known & (zflag::BELOW_HIGH | zflag::HIGH_NOT_TESTED) == 0 {
-            if zone.zone_watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags) {
+            if known != 0 && zone.zone_watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags) {
                 return true;
             }
             zone.set_flag(zflag::BELOW_HIGH, true);
@@ -261,7 +281,7 @@ impl<L: Locking> Machine<L> {
         let Some(mut pcp) = zone.pcp_spin_trylock(cx, &self.pages) else { return (None, false) };
         // A run of frees is over; bulk calls leave this alone.
         pcp.pcp.free_count >>= 1;
-        let (page, boosted) = pcp.__rmqueue_pcplist(cx, &self.config.rules, order, mt, flags);
+        let (page, boosted) = pcp.__rmqueue_pcplist(cx, self, order, mt, flags);
         if let Some(pfn) = page {
             self.pages.set_allocated(pfn, order);
             pcp.count_alloc(self, preferred, 1 << order, 1);

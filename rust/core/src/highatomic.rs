@@ -110,10 +110,10 @@ impl<L: Locking> Machine<L> {
     pub(crate) fn unreserve_highatomic_pageblock(
         &self,
         cx: &mut impl Context,
-        ac: &AllocContext<'_>,
+        ac: AllocContext<'_>,
         force: bool,
     ) -> bool {
-        ac.zonelist.iter().any(|zref| {
+        ac.zonelist().iter().any(|zref| {
             let zone = &self.zones[zref.zone];
             by_list_type!(zone, T => zone.unreserve_one::<T>(cx, &self.pages, ac.migratetype, force))
         })

@@ -103,17 +103,17 @@ impl Kswapd {
 
 impl<L: Locking> Machine<L> {
     /// `wake_all_kswapds()`: once for each node of the zonelist.
-    pub(crate) fn wake_all_kswapds(&self, cx: &mut impl Context, order: u8, ac: &AllocContext<'_>) {
+    pub(crate) fn wake_all_kswapds(&self, cx: &mut impl Context, order: u8, ac: AllocContext<'_>) {
         // With defrag_mode kswapd is to make whole pageblocks.
         let order = if self.rules.defrag_mode { order.max(PAGEBLOCK_ORDER) } else { order };
         let mut last = None;
-        for zref in ac.zonelist {
+        for zref in ac.zonelist() {
             if last == Some(zref.nid) {
                 continue;
             }
             let zone = &self.zones[zref.zone];
             if zone.managed > 0 {
-                self.wakeup_kswapd(cx, zone, order, ac.highest_zoneidx);
+                self.wakeup_kswapd(cx, zone, order, ac.highest_zoneidx());
                 last = Some(zref.nid);
             }
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
 use crate::fallback::FallbackRules;
-use crate::gfp::{AllocFlags, Gfp, MAX_NR_ZONES};
+use crate::gfp::{Gfp, MAX_NR_ZONES};
 use crate::kswapd::Kswapd;
 use crate::page::{Block, PageMap, PageState};
 use crate::pfn::Pfn;
@@ -36,8 +36,6 @@ pub(crate) struct Config {
     pub(crate) rules: FallbackRules,
     /// All ones where `bulk_mark_excludes_prefix` holds, else 0.
     pub(crate) gate_prefix_mask: usize,
-    /// NOFRAGMENT where `defrag_mode` holds, so that every request begins with it.
-    pub(crate) always_nofragment: AllocFlags,
     /// kswapd looks at PROMO in place of HIGH (`NUMA_BALANCING_MEMORY_TIERING`).
     pub(crate) memory_tiering: bool,
     pub(crate) online_nodes: usize,

@@ -7,7 +7,7 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::context::Context;
-use crate::fallback::{FallbackRules, RmqueueMode};
+use crate::fallback::RmqueueMode;
 use crate::fault::Fault;
 use crate::gfp::{AllocFlags, Migratetype, ZONE_MOVABLE};
 use crate::list::PfnDeque;
@@ -270,13 +270,11 @@ impl<L: Locking> Zone<L> {
     /// `pcp`. Whether the list holds anything now, and whether the watermark was boosted for a request that may wake kswapd.
     #[cold]
     #[inline(never)]
-    #[expect(clippy::too_many_arguments, reason = "a struct of them would keep the caller's lists out of registers")]
     pub(crate) fn refill(
         &self,
         cx: &mut impl Context,
-        pages: &PageMap,
+        machine: &Machine<L>,
         pcp: &mut PerCpuPages,
-        rules: &FallbackRules,
         order: u8,
         mt: Migratetype,
         flags: AllocFlags,
@@ -292,7 +290,7 @@ impl<L: Locking> Zone<L> {
         }
         let list = &mut pcp.lists[order_to_pindex(order, mt)];
         let (got, boosted) =
-            by_list_type!(self, T => self.rmqueue_bulk::<T>(cx, pages, rules, order, want, list, mt, flags));
+            by_list_type!(self, T => self.rmqueue_bulk::<T>(cx, machine, order, want, list, mt, flags));
         pcp.count += got << order;
         cx.tell(|| Event::Refill { zone: self.index, want: want as u32, got: got as u32 });
         (got > 0, boosted)
@@ -305,18 +303,18 @@ impl<L: Locking> Zone<L> {
     fn rmqueue_bulk<T: ListType>(
         &self,
         cx: &mut impl Context,
-        pages: &PageMap,
-        rules: &FallbackRules,
+        machine: &Machine<L>,
         order: u8,
         count: i32,
         list: &mut PfnDeque,
         mt: Migratetype,
         flags: AllocFlags,
     ) -> (i32, bool) {
+        let Machine { pages, config, .. } = machine;
         self.with_lock::<T, _, _>(cx, pages, |locked, cx| {
             let (mut got, mut mode) = (0, RmqueueMode::Normal);
             while got < count {
-                let Some(pfn) = locked.__rmqueue(cx, *rules, order, mt, flags, &mut mode) else { break };
+                let Some(pfn) = locked.__rmqueue(cx, config.rules, order, mt, flags, &mut mode) else { break };
                 pages.set_pcp::<T>(pfn, order, mt);
                 list.push_back(pfn);
                 got += 1;
@@ -351,7 +349,7 @@ impl<L: Locking> LockedPcp<'_, L> {
     pub(crate) fn __rmqueue_pcplist(
         &mut self,
         cx: &mut impl Context,
-        rules: &FallbackRules,
+        machine: &Machine<L>,
         order: u8,
         mt: Migratetype,
         flags: AllocFlags,
@@ -363,7 +361,7 @@ impl<L: Locking> LockedPcp<'_, L> {
         let mut boosted = false;
         if self.pcp.lists[pindex].is_empty() {
             let got;
-            (got, boosted) = self.zone.refill(cx, self.pages, &mut self.pcp, rules, order, mt, flags);
+            (got, boosted) = self.zone.refill(cx, machine, &mut self.pcp, order, mt, flags);
             if !got {
                 return (None, boosted);
             }

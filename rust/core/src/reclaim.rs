@@ -289,13 +289,13 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `__alloc_pages_direct_reclaim()`: pages freed.
-    pub(crate) fn try_to_free_pages(&self, cx: &mut impl Context, gfp: Gfp, ac: &AllocContext<'_>) -> u64 {
+    pub(crate) fn try_to_free_pages(&self, cx: &mut impl Context, gfp: Gfp, ac: AllocContext<'_>) -> u64 {
         let stall = &self.allocstall[usize::from(gfp.highest_zoneidx())];
         stall.fetch_add(1, Relaxed);
         let latency = self.reclaim.lock().model.as_ref().map_or(0, |m| m.latency_ns);
         self.advance(cx, latency);
         let pages =
-            self.isolate_lru(SWAP_CLUSTER_MAX, false, |zone| ac.zonelist.iter().any(|zref| zref.zone == zone.index));
+            self.isolate_lru(SWAP_CLUSTER_MAX, false, |zone| ac.zonelist().iter().any(|zref| zref.zone == zone.index));
         let progress = pages.len() as u64;
         if progress == 0 {
             // A fruitless run sweeps the priorities twice and counts each sweep, by the request's zone.

@@ -69,37 +69,39 @@ impl Slot {
         if raw == 0 { None } else { Some(Pfn(raw as u32)) }
     }
 
-    /// Index of the first NULL slot from `from` on, or the length: what walking over populated slots comes to. Each slot
-    /// is looked at by itself, up to the NULL one.
+    /// Index of the first NULL slot, or the length: what walking over populated slots comes to.
     #[inline]
-    pub fn first_null(cx: &mut impl Context, slots: &[Slot], from: usize) -> usize {
+    pub fn first_null(cx: &mut impl Context, slots: &[Slot]) -> usize {
+        slots.len() - Slot::skip_populated(cx, slots, slots.len()).len()
+    }
+
+    /// The rest of an array of `nr_pages` slots without the populated ones that it begins with. Each slot is looked at by
+    /// itself, up to the NULL one.
+    #[inline(always)]
+    pub fn skip_populated<'a>(cx: &mut impl Context, mut rest: &'a [Slot], nr_pages: usize) -> &'a [Slot] {
         // The very next slot is most often the one, or the one behind it.
-        let Some(next) = slots.get(from) else { return slots.len() };
-        if !next.test(cx, from) {
-            return from;
+        for _ in 0..2 {
+            match rest {
+                [slot, behind @ ..] if slot.test(cx, nr_pages - rest.len()) => rest = behind,
+                _ => return rest,
+            }
         }
-        let Some(next) = slots.get(from + 1) else { return slots.len() };
-        if !next.test(cx, from + 1) {
-            return from + 1;
-        }
-        let mut at = from + 2;
-        let rest = &slots[at..];
         // Four at a time, so that the end of the array is asked for once in four slots.
-        let (fours, last) = rest.as_chunks::<4>();
-        for four in fours {
+        while let Some((four, behind)) = rest.split_first_chunk::<4>() {
+            let at = nr_pages - rest.len();
             for (i, slot) in four.iter().enumerate() {
                 if !slot.test(cx, at + i) {
-                    return at + i;
+                    return &rest[i..];
                 }
             }
-            at += 4;
+            rest = behind;
         }
-        for (i, slot) in last.iter().enumerate() {
-            if !slot.test(cx, at + i) {
-                return at + i;
-            }
+        while let [slot, behind @ ..] = rest
+            && slot.test(cx, nr_pages - rest.len())
+        {
+            rest = behind;
         }
-        slots.len()
+        rest
     }
 
     /// Stores a page, told to the observer as a slot write.

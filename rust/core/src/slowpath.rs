@@ -41,7 +41,7 @@ enum Oom {
 }
 
 /// Whether a request tries compaction before it reclaims (v7.3, one round of the loop).
-fn compacts_first(gfp: Gfp, order: u8, ac: &AllocContext<'_>) -> bool {
+fn compacts_first(gfp: Gfp, order: u8, ac: AllocContext<'_>) -> bool {
     gfp.has(Gfp::DIRECT_RECLAIM)
         && gfp.has(Gfp::IO)
         && (order > PAGE_ALLOC_COSTLY_ORDER || order > 0 && ac.migratetype != Migratetype::Movable)
@@ -97,9 +97,9 @@ impl<L: Locking> Machine<L> {
         cx: &mut impl Context,
         gfp: Gfp,
         order: u8,
-        ac: &AllocContext<'_>,
+        ac: AllocContext<'_>,
     ) -> Option<Pfn> {
-        if ac.zonelist.is_empty() {
+        if ac.zonelist().is_empty() {
             return self.nopage(cx, gfp, order, ac);
         }
         let may_reclaim = gfp.has(Gfp::DIRECT_RECLAIM);
@@ -200,7 +200,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// What follows when nothing helps.
-    fn nopage(&self, cx: &mut impl Context, gfp: Gfp, order: u8, ac: &AllocContext<'_>) -> Option<Pfn> {
+    fn nopage(&self, cx: &mut impl Context, gfp: Gfp, order: u8, ac: AllocContext<'_>) -> Option<Pfn> {
         if gfp.has(Gfp::NOFAIL) && gfp.has(Gfp::DIRECT_RECLAIM) {
             let page = self.attempt(cx, order, AllocFlags::MIN_RESERVE, ac);
             if page.is_none() {
@@ -213,12 +213,12 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `__alloc_pages_may_oom()`.
-    fn alloc_pages_may_oom(&self, cx: &mut impl Context, gfp: Gfp, order: u8, ac: &AllocContext<'_>) -> Oom {
+    fn alloc_pages_may_oom(&self, cx: &mut impl Context, gfp: Gfp, order: u8, ac: AllocContext<'_>) -> Oom {
         let flags = AllocFlags(AllocFlags::WMARK_HIGH.0 | AllocFlags::CPUSET.0);
         if let Some(page) = self.attempt(cx, order, flags, ac) {
             return Oom::Page(page);
         }
-        if gfp.has(Gfp::RETRY_MAYFAIL) || gfp.has(Gfp::THISNODE) || ac.highest_zoneidx < ZONE_NORMAL {
+        if gfp.has(Gfp::RETRY_MAYFAIL) || gfp.has(Gfp::THISNODE) || ac.highest_zoneidx() < ZONE_NORMAL {
             return Oom::NoProgress;
         }
         // Without file systems nobody is killed, and the request goes on as if somebody had been.
@@ -245,14 +245,14 @@ impl<L: Locking> Machine<L> {
         cx: &mut impl Context,
         order: u8,
         flags: AllocFlags,
-        ac: &AllocContext<'_>,
+        ac: AllocContext<'_>,
         no_progress_loops: u32,
     ) -> bool {
         if no_progress_loops <= MAX_RECLAIM_RETRIES {
-            let enough = ac.zonelist.iter().any(|zref| {
+            let enough = ac.zonelist().iter().any(|zref| {
                 let zone = &self.zones[zref.zone];
                 let available = self.free_pages_exact(zone) + self.zone_reclaimable_pages(zone);
-                zone.__zone_watermark_ok(available, order, zone.wmark_pages(0), ac.highest_zoneidx, flags)
+                zone.__zone_watermark_ok(available, order, zone.wmark_pages(0), ac.highest_zoneidx(), flags)
             });
             if enough {
                 return true;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
 use crate::fallback::FallbackRules;
-use crate::gfp::{AllocFlags, Gfp, MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
+use crate::gfp::{Gfp, MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
 use crate::kswapd::Kswapd;
 use crate::list::{FreeList, PfnDeque};
 use crate::machine::{Config, Cpu, Machine};
@@ -255,7 +255,7 @@ impl<L: Locking> Machine<L> {
         for (index, zone) in snapshot.zones.iter().enumerate() {
             pages.set_zone(Pfn(zone.start as u32), Pfn((zone.start + zone.spanned) as u32), index);
         }
-        let zonelists = zonelists(snapshot)?;
+        let zonelists = zonelists(snapshot, &rules)?;
         let kswapd = kswapds(snapshot, zonelists.len())?;
         let zones = snapshot
             .zones
@@ -287,7 +287,6 @@ impl<L: Locking> Machine<L> {
                     mobility_disabled: facts.mobility_disabled != 0,
                 },
                 gate_prefix_mask: if rules.bulk_mark_excludes_prefix { usize::MAX } else { 0 },
-                always_nofragment: if rules.defrag_mode { AllocFlags::NOFRAGMENT } else { AllocFlags::default() },
                 memory_tiering: facts.memory_tiering.unwrap_or(0) != 0,
                 online_nodes: zonelists.len(),
                 memcg: false,
@@ -495,7 +494,7 @@ fn cpus(snapshot: &Snapshot) -> Result<Vec<usize>> {
     Ok(snapshot.cpu_node.values().copied().collect())
 }
 
-fn zonelists(snapshot: &Snapshot) -> Result<Box<[NodeZonelists]>> {
+fn zonelists(snapshot: &Snapshot, rules: &Rules) -> Result<Box<[NodeZonelists]>> {
     let n = snapshot.zonelists.len();
     if n == 0 || n > MAX_NODES {
         return bad(format!("zonelists has {n} nodes; 1 to {MAX_NODES} are accepted"));
@@ -517,7 +516,7 @@ fn zonelists(snapshot: &Snapshot) -> Result<Box<[NodeZonelists]>> {
                 }
                 refs.push(entry);
             }
-            Ok(NodeZonelists::new(nid, &refs))
+            Ok(NodeZonelists::new(nid, &refs, n, rules.defrag_mode))
         })
         .collect()
 }

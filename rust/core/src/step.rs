@@ -69,12 +69,12 @@ impl<L: Locking> Machine<L> {
         let gfp = gfp & self.config.gfp_allowed;
         let ac = self.prepare_alloc_pages(gfp, nid);
         let flags =
-            AllocFlags(AllocFlags::WMARK_LOW.0 | gfp.0 & AllocFlags::KSWAPD.0).with(self.alloc_flags_nofragment(&ac));
-        let mut usable = Vec::with_capacity(ac.zonelist.len());
-        for zref in ac.zonelist {
+            AllocFlags(AllocFlags::WMARK_LOW.0 | gfp.0 & AllocFlags::KSWAPD.0).with(ac.alloc_flags_nofragment());
+        let mut usable = Vec::with_capacity(ac.zonelist().len());
+        for zref in ac.zonelist() {
             // A kernel stops at the first zone that serves it; later ones are only looked at when it fails.
             if !usable.is_empty()
-                || self.zone_usable(&self.zones[zref.zone], order, flags, &ac, &mut AwakeKswapd::Allowed)
+                || self.zone_usable(&self.zones[zref.zone], order, flags, ac, &mut AwakeKswapd::Allowed)
             {
                 usable.push(zref.zone);
             }

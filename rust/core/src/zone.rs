@@ -43,6 +43,8 @@ pub(crate) mod zflag {
     pub(crate) const HIGH_NOT_TESTED: u8 = 1 << 4;
     /// `pcp_high_tuned` or `list_type_is_block_type` does not hold: frees take their older way.
     pub(crate) const OLDER_FREE: u8 = 1 << 5;
+    /// Those that a request looks at.
+    pub(crate) const ON_ALLOC: u8 = BELOW_HIGH | KSWAPD_AWAKE | HIGH_NOT_TESTED;
     /// Those that the kernel has too.
     pub(crate) const KERNEL: u8 = RECLAIM_ACTIVE | BELOW_HIGH;
 }

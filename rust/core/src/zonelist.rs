@@ -3,7 +3,7 @@
 //!
 //! In which order zones are tried, by the node of the request and the highest zone it may use.
 
-use crate::gfp::Gfp;
+use crate::gfp::{Gfp, ZONE_DMA32, ZONE_NORMAL};
 
 /// One entry of a zonelist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,17 @@ pub struct ZoneRef {
 const SELECTORS: usize = 32;
 const OWN_NODE: usize = 16;
 
+/// What a zone selector comes to on one node. It follows from the machine alone, so that a request only looks it up.
+#[derive(Clone, Debug)]
+pub(crate) struct Selection {
+    /// The zones that may serve the request, best first. The first is the preferred one.
+    pub(crate) zones: Box<[ZoneRef]>,
+    /// `gfp_zone()`.
+    pub(crate) highest_zoneidx: u8,
+    /// `alloc_flags_nofragment()`: types are kept apart where another zone of the preferred node can help out.
+    pub(crate) nofragment: bool,
+}
+
 /// The two zonelists of one node (`ZONELIST_FALLBACK`, `ZONELIST_NOFALLBACK`), each already filtered for each zone
 /// selector that a request can have, so that a request walks a plain slice and finds it by its own bits.
 ///
@@ -28,24 +39,29 @@ const OWN_NODE: usize = 16;
 /// `all` is sorted as the kernel tries it, and every list is `all` less the zones that its selector leaves out.
 #[derive(Clone, Debug)]
 pub struct NodeZonelists {
-    by_selector: [Box<[ZoneRef]>; SELECTORS],
+    by_selector: [Selection; SELECTORS],
     all: Box<[ZoneRef]>,
 }
 
 impl NodeZonelists {
-    /// From the whole fallback list of node `nid`.
-    pub fn new(nid: usize, fallback: &[ZoneRef]) -> NodeZonelists {
-        let filtered = |selector: usize| {
-            let highest = Gfp(selector as u32 & 0xf).highest_zoneidx();
+    /// From the whole fallback list of node `nid`, one of `nodes`. `nofragment` holds for every request (`defrag_mode`).
+    pub(crate) fn new(nid: usize, fallback: &[ZoneRef], nodes: usize, nofragment: bool) -> NodeZonelists {
+        let has_dma32 = |nid: usize| fallback.iter().any(|z| z.nid == nid && z.idx == ZONE_DMA32);
+        let selection = |selector: usize| {
+            let highest_zoneidx = Gfp(selector as u32 & 0xf).highest_zoneidx();
             let own = selector & OWN_NODE != 0;
-            fallback.iter().filter(|z| z.idx <= highest && (!own || z.nid == nid)).copied().collect()
+            let may_serve = |z: &&ZoneRef| z.idx <= highest_zoneidx && (!own || z.nid == nid);
+            let zones: Box<[ZoneRef]> = fallback.iter().filter(may_serve).copied().collect();
+            let helped = |z: &ZoneRef| z.idx == ZONE_NORMAL && (nodes <= 1 || has_dma32(z.nid));
+            let nofragment = nofragment || zones.first().is_some_and(helped);
+            Selection { zones, highest_zoneidx, nofragment }
         };
-        NodeZonelists { by_selector: core::array::from_fn(filtered), all: fallback.into() }
+        NodeZonelists { by_selector: core::array::from_fn(selection), all: fallback.into() }
     }
 
-    /// The entries that a request may use, in order.
+    /// What a request with these flags may use.
     #[inline]
-    pub fn select(&self, gfp: Gfp) -> &[ZoneRef] {
+    pub(crate) fn select(&self, gfp: Gfp) -> &Selection {
         const SHIFT: u32 = Gfp::THISNODE.0.trailing_zeros() - OWN_NODE.trailing_zeros();
         &self.by_selector[(gfp.0 & 0xf | gfp.0 >> SHIFT & OWN_NODE as u32) as usize]
     }

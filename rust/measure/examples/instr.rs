@@ -1,8 +1,9 @@
-//! Fills arrays for an instruction counter that looks at `measured` alone: `instr API NR_PAGES HOLE_PERIOD ITERATIONS
-//! [atomic]`. Frees, clearing and everything else stay outside; v2's compaction is inside.
+//! Fills arrays for an instruction counter that looks at `measured` alone: `instr KERNEL LOCKS API NR_PAGES HOLE_PERIOD
+//! ITERATIONS`. Frees, clearing and everything else stay outside; v2's compaction is inside.
 #![allow(clippy::print_stdout)]
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
+use bulkpages_core::era::Era;
 use bulkpages_core::fault::{Ctx, NoFault};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::NoProbe;
@@ -30,8 +31,9 @@ fn measured<L: Locking>(machine: &Machine<L>, cx: &mut Plain, api: &str, slots: 
     }
 }
 
-fn run<L: Locking>(api: &str, n: usize, period: usize, iterations: u64) {
-    let machine = Machine::<L>::boot(&BootSpec::new(1 << 17, 1, 1)).unwrap();
+fn run<L: Locking>(era: Era, api: &str, n: usize, period: usize, iterations: u64) {
+    let spec = BootSpec { era, rules: era.rules(), ..BootSpec::new(1 << 17, 1, 1) };
+    let machine = Machine::<L>::boot(&spec).unwrap();
     let cx = &mut Ctx::on(0);
     let slots = Slot::array(n);
     measured(&machine, cx, "v1", &slots, false);
@@ -55,10 +57,11 @@ fn measured_whole(api: &str, slots: &[Slot], period: usize) -> usize {
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let number = |i: usize| args[i].parse::<usize>().unwrap();
-    let (n, period, iterations) = (number(1), number(2), number(3) as u64);
-    if args.len() > 4 {
-        run::<Atomic>(&args[0], n, period, iterations)
-    } else {
-        run::<Local>(&args[0], n, period, iterations)
+    let (api, n, period, iterations) = (&args[2], number(3), number(4), number(5) as u64);
+    let era = Era::parse(&args[0]).unwrap();
+    match args[1].as_str() {
+        Atomic::NAME => run::<Atomic>(era, api, n, period, iterations),
+        Local::NAME => run::<Local>(era, api, n, period, iterations),
+        other => panic!("locks {other:?} are neither {} nor {}", Local::NAME, Atomic::NAME),
     }
 }

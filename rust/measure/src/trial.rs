@@ -88,12 +88,13 @@ pub(crate) fn fill<L: Locking, P: Probe, F: Fault>(
     }
     match api {
         Api::Single => {
-            let mut i = Slot::first_null(cx, slots, 0);
-            while let Some(slot) = slots.get(i) {
+            let nr_pages = slots.len();
+            let mut rest = Slot::skip_populated(cx, slots, nr_pages);
+            while let [slot, behind @ ..] = rest {
                 if let Some(page) = machine.alloc_page(cx, GFP, nid) {
-                    slot.write(cx, i, page);
+                    slot.write(cx, nr_pages - rest.len(), page);
                 }
-                i = Slot::first_null(cx, slots, i + 1);
+                rest = Slot::skip_populated(cx, behind, nr_pages);
             }
         }
         Api::V1 => {

@@ -34,7 +34,7 @@ fn move_run(cx: &mut impl Context, slots: &[Slot], to: usize, from: usize) -> us
         n += 1;
         true
     };
-    // Four at a time, as in `Slot::first_null`: the end of the array is asked for once in four slots.
+    // Four at a time, as in `Slot::skip_populated`: the end of the array is asked for once in four slots.
     let (sources, last) = slots[from..].as_chunks::<4>();
     let (targets, _) = slots[to..].as_chunks::<4>();
     let moved = targets.iter().zip(sources).all(|(t, s)| (0..4).all(|k| step(&t[k], &s[k])));

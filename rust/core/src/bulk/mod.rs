@@ -51,7 +51,7 @@ pub trait Semantics {
 #[expect(missing_debug_implementations, reason = "holds a lock guard")]
 pub struct PageSource<'a, L: Locking> {
     pcp: LockedPcp<'a, L>,
-    rules: &'a crate::fallback::FallbackRules,
+    machine: &'a Machine<L>,
     migratetype: Migratetype,
     flags: AllocFlags,
 }
@@ -61,18 +61,16 @@ impl<L: Locking> PageSource<'_, L> {
     /// left; how many those were. A part of its caller always, so that what it counts with stays in registers.
     #[inline(always)]
     pub fn each<C: Context>(&mut self, cx: &mut C, mut put: impl FnMut(&mut C, Pfn) -> bool) -> usize {
-        let LockedPcp { zone, pages, .. } = self.pcp;
+        let (zone, machine) = (self.pcp.zone, self.machine);
         let pindex = order_to_pindex(0, self.migratetype);
-        let allocated = pages.setting_allocated(0);
+        let allocated = machine.pages.setting_allocated(0);
         let mut all = 0;
         loop {
             if cx.fault().take_fails(1) {
                 return all;
             }
             let pcp = &mut *self.pcp.pcp;
-            if pcp.lists[pindex].is_empty()
-                && !zone.refill(cx, pages, pcp, self.rules, 0, self.migratetype, self.flags).0
-            {
+            if pcp.lists[pindex].is_empty() && !zone.refill(cx, machine, pcp, 0, self.migratetype, self.flags).0 {
                 return all;
             }
             let run = pcp.lists[pindex].front_run();
@@ -146,7 +144,7 @@ impl<L: Locking> Machine<L> {
             {
                 // v7.1: what is there already is not asked for again.
                 let wanted = nr_pages - (pos & self.config.gate_prefix_mask);
-                self.bulk_zone(ac.zonelist, wanted, flags)
+                self.bulk_zone(ac.zonelist(), wanted, flags)
             }
         };
         let (zone, preferred) = match found {
@@ -157,7 +155,7 @@ impl<L: Locking> Machine<L> {
         let Some(pcp) = zone.pcp_spin_trylock(cx, &self.pages) else {
             return self.bulk_single(cx, gfp, nid, slots, pos, SingleReason::Trylock);
         };
-        let mut source = PageSource { pcp, rules: &self.config.rules, migratetype: ac.migratetype, flags };
+        let mut source = PageSource { pcp, machine: self, migratetype: ac.migratetype, flags };
         let filled = S::fill(cx, slots, pos, &mut source);
         if filled.taken == 0 {
             source.pcp.unlock(cx);

@@ -20,19 +20,22 @@ impl Semantics for NullOnly {
     /// The prefix scan, before any lock.
     #[inline]
     fn first(cx: &mut impl Context, slots: &[Slot]) -> usize {
-        Slot::first_null(cx, slots, 0)
+        Slot::first_null(cx, slots)
     }
 
     #[inline(always)]
     fn fill<L: Locking>(cx: &mut impl Context, slots: &[Slot], first: usize, source: &mut PageSource<'_, L>) -> Filled {
-        let (mut i, mut taken) = (Slot::first_null(cx, slots, first), 0);
-        if i < slots.len() {
+        let nr_pages = slots.len();
+        let mut rest = Slot::skip_populated(cx, &slots[first..], nr_pages);
+        let mut taken = 0;
+        if !rest.is_empty() {
             taken = source.each(cx, |cx, page| {
-                slots[i].write(cx, i, page);
-                i = Slot::first_null(cx, slots, i + 1);
-                i < slots.len()
+                let [slot, behind @ ..] = rest else { return false };
+                slot.write(cx, nr_pages - rest.len(), page);
+                rest = Slot::skip_populated(cx, behind, nr_pages);
+                !rest.is_empty()
             });
         }
-        Filled { pos: i, taken }
+        Filled { pos: nr_pages - rest.len(), taken }
     }
 }

@@ -24,14 +24,16 @@ impl Semantics for OutputOnly {
     #[inline(always)]
     fn fill<L: Locking>(cx: &mut impl Context, slots: &[Slot], first: usize, source: &mut PageSource<'_, L>) -> Filled {
         // Page by page and in the shape of v1's, so that the two differ in nothing but what they differ in.
-        let (mut i, mut taken) = (first, 0);
-        if i < slots.len() {
+        let nr_pages = slots.len();
+        let (mut rest, mut taken) = (&slots[first..], 0);
+        if !rest.is_empty() {
             taken = source.each(cx, |cx, page| {
-                slots[i].write(cx, i, page);
-                i += 1;
-                i < slots.len()
+                let [slot, behind @ ..] = rest else { return false };
+                slot.write(cx, nr_pages - rest.len(), page);
+                rest = behind;
+                !rest.is_empty()
             });
         }
-        Filled { pos: i, taken }
+        Filled { pos: nr_pages - rest.len(), taken }
     }
 }
