@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import operator
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from bulkpages import _core
 from bulkpages.errors import ApiMisuse, InvalidArgument, SnapshotError
 from bulkpages.formats.recording import load_snapshot
 from bulkpages.kinds import need, need_within
+from bulkpages.sizes import parse_size
 from bulkpages.threads import Run, run
 
 if TYPE_CHECKING:
@@ -25,26 +24,6 @@ if TYPE_CHECKING:
     from bulkpages.why import Explanation
 
 __all__ = ["Audit", "Machine", "PerCpuPages", "Reclaim", "Zone"]
-
-PAGE_SIZE = 4096
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])i?)?B?\s*", re.IGNORECASE)
-
-
-def parse_size(what: str, size: str | SupportsIndex) -> int:
-    """Pages of a size in bytes, or in a text like "512MiB" (K, M, G, T are powers of 1024)."""
-    if isinstance(size, str):
-        match = _SIZE.fullmatch(size)
-        if match is None:
-            raise InvalidArgument(f"{what} {size!r} is not a size like '512MiB' or '1GiB'")
-        size = int(float(match[1]) * _UNITS[(match[2] or "").upper()])
-    elif isinstance(size, bool) or not isinstance(size, SupportsIndex):
-        raise TypeError(f"{what} must be a text like '1GiB' or bytes as an integer, not {type(size).__name__}")
-    # NumPy's integers are integers, too.
-    size = operator.index(size)
-    if size < 0:
-        raise InvalidArgument(f"{what} {size} is below 0")
-    return size // PAGE_SIZE
 
 
 class Audit(NamedTuple):

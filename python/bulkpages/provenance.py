@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bulkpages import __version__, _core
+from bulkpages import _core
 
 __all__ = ["provenance"]
 
@@ -41,7 +41,7 @@ def provenance() -> dict[str, Any]:
     """Version, compiler, build profile, processor, mitigations, governor, virtual machine, load."""
     flags = (_cpuinfo("flags") or "").split()
     return {
-        "bulkpages": __version__,
+        "bulkpages": _core.__version__,
         "commit": _core.COMMIT,
         "rustc": _core.RUSTC,
         "profile": "debug" if _core.DEBUG_BUILD else "release",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from bulkpages.errors import BulkpagesError, InvalidArgument
+from bulkpages.results import TIMING, load
 
 if TYPE_CHECKING:
     import numpy as np
@@ -247,10 +248,7 @@ def comparison(results: Mapping[str, Any] | str | Path) -> Table:
         (clock counts of the emulator per unit), `ratio`, `low`, `high`, `verdict`.
     """
     if isinstance(results, (str, Path)):
-        from bulkpages.suite.trunk import timing
-        from bulkpages.suite.trunk.results import load
-
-        results = load(Path(results), timing.SCHEMA)
+        results = load(Path(results), TIMING)
     rows = cast("Sequence[Mapping[str, Any]]", results["rows"])
     if "timing" not in results:
         return Table.from_rows([_what(row) | _timed(row) | _slots(row) for row in rows], title="comparison")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
 from bulkpages.errors import ApiMisuse, AuditError, InvalidArgument
+from bulkpages.sizes import parse_size
 from bulkpages.tables import Table
 from bulkpages.timeline import Bar, draw, write_perfetto
 
@@ -160,8 +161,6 @@ def stress(
     Raises:
         InvalidArgument: Something out of range, or more threads than CPUs.
     """
-    from bulkpages.machine import parse_size
-
     pages, cpus = parse_size("memory", memory), threads if cpus is None else cpus
     return _finish(_core.stress_run(pages, cpus, nodes, threads, mix, seconds, ops, seed, timeline))
 

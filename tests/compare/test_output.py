@@ -20,6 +20,7 @@ import bulkpages as bp
 from bulkpages import Machine
 from bulkpages.cli import main
 from bulkpages.provenance import provenance
+from bulkpages.results import COMPARE, load
 from bulkpages.suite.between.merge import merge, write_merged
 from bulkpages.suite.between.regress import regressions
 from bulkpages.suite.experiments.claims import CLAIMS, judge
@@ -33,7 +34,7 @@ from bulkpages.suite.run import Request, exact, state_file
 from bulkpages.suite.trunk.answer import break_even
 from bulkpages.suite.trunk.cells import Cell
 from bulkpages.suite.trunk.kernel import kernel_cycles, loop_cycles, same_processor
-from bulkpages.suite.trunk.results import SCHEMA, exact_part, load, main_rows
+from bulkpages.suite.trunk.results import exact_part, main_rows
 from bulkpages.suite.trunk.runner import Plan, Run
 from bulkpages.suite.trunk.sequential import Sequential
 from bulkpages.suite.trunk.timing import analyse, restore
@@ -158,7 +159,7 @@ def test_no_word_on_time_when_the_null_runs_alarm(results: dict[str, Any]) -> No
 
 
 def test_results_are_json(results: dict[str, Any]) -> None:
-    assert json.loads(json.dumps(results, allow_nan=False))["schema"] == SCHEMA
+    assert json.loads(json.dumps(results, allow_nan=False))["schema"] == COMPARE
 
 
 def test_times_are_no_part_of_the_answer(results: dict[str, Any]) -> None:
@@ -450,7 +451,7 @@ def test_trials_as_parquet(results: dict[str, Any], tmp_path: Path) -> None:
     write(results, tmp_path)
     table = pq.read_table(tmp_path / "trials.parquet")
     assert table.num_rows == sum(np.asarray(costs).size for costs in results["timing"]["samples"].values())
-    assert table.schema.metadata[b"schema"] == SCHEMA.encode()
+    assert table.schema.metadata[b"schema"] == COMPARE.encode()
 
 
 def test_diffstat_counts_quoted_patches() -> None:

@@ -9,8 +9,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from bulkpages import Machine, _core
+from bulkpages import _core
 from bulkpages.cli.output import progress_bar, put_json
+from bulkpages.machine import Machine
 from bulkpages.provenance import provenance
 from bulkpages.suite.trunk.kernel import EPYC, XEON, loop_cycles, loops_of
 

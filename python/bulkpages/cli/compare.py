@@ -18,10 +18,11 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-from bulkpages import BulkpagesError
 from bulkpages.cli import INTERRUPTED
 from bulkpages.cli.output import progress_bar, put_json
+from bulkpages.errors import BulkpagesError
 from bulkpages.provenance import provenance
+from bulkpages.results import load
 from bulkpages.suite.run import (
     FULL_SECONDS,
     MAX_SEED,
@@ -34,7 +35,6 @@ from bulkpages.suite.run import (
     timed,
 )
 from bulkpages.suite.trunk.folder import Folder
-from bulkpages.suite.trunk.results import load
 from bulkpages.suite.trunk.workloads import all_cells
 
 # Of the terminal where there is none.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from bulkpages import BulkpagesError, _core
+from bulkpages import _core
 from bulkpages.cli import complete
 from bulkpages.cli.output import put_json
+from bulkpages.errors import BulkpagesError
 from bulkpages.interrupts import explore as explore_scenario
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from bulkpages import BulkpagesError
 from bulkpages.cli import complete
 from bulkpages.cli.output import put_json
+from bulkpages.errors import BulkpagesError
 from bulkpages.formats.trace import NoEvents, Tally
 from bulkpages.formats.trace.events import fill
 from bulkpages.traces import SAMPLE_STATES, SAMPLE_TRACE, Replay, rerun

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from bulkpages import BulkpagesError, Machine
+from bulkpages.errors import BulkpagesError
+from bulkpages.machine import Machine
 
 
 def make_machine(

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from bulkpages import BulkpagesError
 from bulkpages.cli import INTERRUPTED, complete
+from bulkpages.errors import BulkpagesError
 from bulkpages.threads import Run
 from bulkpages.threads import stress as run_stress
 

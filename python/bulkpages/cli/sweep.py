@@ -12,10 +12,10 @@ from typing import Any
 
 import click
 
-from bulkpages import BulkpagesError
 from bulkpages import sweep as sweeps
 from bulkpages.callers.text import table
 from bulkpages.cli.output import progress_bar, put_json
+from bulkpages.errors import BulkpagesError
 
 
 def _keys(as_json: bool) -> None:

@@ -7,10 +7,9 @@ from dataclasses import asdict
 
 import click
 
-from bulkpages import BulkpagesError
 from bulkpages._core import gfp_known
 from bulkpages.cli.output import put_json
-from bulkpages.errors import InvalidArgument
+from bulkpages.errors import BulkpagesError, InvalidArgument
 from bulkpages.files import whole_file
 from bulkpages.formats.llfree import LlfreeEvent, in_order_of_time, write_llfree
 from bulkpages.formats.trace import NoEvents, Tally, TraceEvent, gfp_text, read_events, rewrite

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from bulkpages import BulkpagesError, Machine
 from bulkpages.cli.output import put_json
+from bulkpages.errors import BulkpagesError
 from bulkpages.formats.proc import read_proc
 from bulkpages.formats.report import read_report
 from bulkpages.formats.report.request import gfp_of_names
 from bulkpages.gfp import __GFP_MOVABLE
+from bulkpages.machine import Machine
 
 
 def _gfp(text: str, notes: list[str]) -> int:

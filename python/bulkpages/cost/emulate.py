@@ -6,10 +6,11 @@ by freeing what stands in them, slot by slot. The counts are the mean of the fil
 
 from __future__ import annotations
 
-from bulkpages import Machine, _core
+from bulkpages import _core
 from bulkpages.cost import data
 from bulkpages.cost.steps import amounts
 from bulkpages.errors import InvalidArgument
+from bulkpages.machine import Machine
 
 __all__ = ["CONDITIONS", "FORMS", "Series", "check_fill"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkpages.errors import BulkpagesError, InvalidArgument
+from bulkpages.results import COMPARE
 from bulkpages.states import SHIPPED_STATE, shipped_state
 from bulkpages.suite.experiments.claims import judge
 from bulkpages.suite.experiments.contention import contention
@@ -19,7 +20,6 @@ from bulkpages.suite.experiments.published import published
 from bulkpages.suite.experiments.windows import clock_windows, windows
 from bulkpages.suite.trunk.answer import Asked, answer
 from bulkpages.suite.trunk.cells import Cell
-from bulkpages.suite.trunk.results import SCHEMA
 from bulkpages.suite.trunk.runner import BLOCKS, TRIAL_SECONDS, Plan, Run, run
 from bulkpages.suite.trunk.timing import analyse, restore
 from bulkpages.suite.trunk.workloads import all_cells, full_cells, quick_cells, select
@@ -117,7 +117,7 @@ def exact(request: Request, state: Path, progress: Progress = lambda share, what
     asked = Asked(request.cells, state, request.as_recorded, request.effect)
     found = answer(asked, lambda done, total: progress(0.7 * done / total, "kernel instructions"))
     results: dict[str, Any] = {
-        "schema": SCHEMA,
+        "schema": COMPARE,
         "quick": request.quick,
         "snapshot": Path(request.snapshot).name if request.snapshot else SHIPPED_STATE,
         "effect": request.effect,

@@ -22,8 +22,9 @@ from bulkpages.errors import BulkpagesError
 from bulkpages.provenance import provenance
 from bulkpages.sweep.engine import Progress, count, elapsed, journal_in
 from bulkpages.sweep.journal import Done, Journal
+from bulkpages.sweep.reading import read_spec, spec_from
 from bulkpages.sweep.result import Result, load
-from bulkpages.sweep.spec import KEYS, Spec, read_spec, spec_from
+from bulkpages.sweep.spec import KEYS, Spec
 from bulkpages.sweep.unit import COLUMNS
 
 __all__ = ["COLUMNS", "KEYS", "Result", "Spec", "dask_executor", "load", "read_spec", "resume", "run", "spec_from"]

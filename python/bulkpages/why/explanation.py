@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
 from bulkpages.gfp import __GFP_THISNODE
 from bulkpages.kinds import need, need_within
-from bulkpages.machine import Machine
 from bulkpages.why.figures import Attempt, Gate, Test, attempts, gate, highest_zone, migratetype, test
 from bulkpages.why.remedies import Ask, Remedy, remedies
 from bulkpages.why.state import State
+
+if TYPE_CHECKING:
+    from bulkpages.machine import Machine
 
 __all__ = ["Explanation", "explain"]
 
@@ -198,7 +200,7 @@ def explain(
     Raises:
         InvalidArgument: An argument outside what the machine takes.
     """
-    need("a machine", machine, Machine)
+    need("a machine", machine, _core.Machine)
     need_within("order", order, 0, 10)
     need_within("cpu", cpu, 0, machine.cpus - 1)
     if bulk is not None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
 from bulkpages import gfp as flags
 from bulkpages.formats.state.place import ORDERS
-from bulkpages.machine import Machine
 from bulkpages.why.state import Change, State, lend, lower_min_free, lower_reserve, merge, without_boost
+
+if TYPE_CHECKING:
+    from bulkpages.machine import Machine
 
 __all__ = ["Ask", "Remedy", "remedies"]
 

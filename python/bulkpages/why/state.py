@@ -6,13 +6,15 @@ import copy
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
 from bulkpages.errors import BulkpagesError
 from bulkpages.formats.state.place import BLOCK, ORDERS
 from bulkpages.formats.state.zones import zones_of
-from bulkpages.machine import Machine
+
+if TYPE_CHECKING:
+    from bulkpages.machine import Machine
 
 __all__ = ["State", "lend", "lower_min_free", "lower_reserve", "merge", "without_boost"]
 

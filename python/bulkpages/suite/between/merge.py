@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
 from bulkpages.files import write_whole
-from bulkpages.suite.trunk.results import SCHEMA
+from bulkpages.results import COMPARE
 
 __all__ = ["merge", "write_merged"]
 
@@ -67,7 +67,7 @@ def merge(bundles: list[dict[str, Any]]) -> dict[str, Any]:
             }
         )
     left_out = [name for name, b in zip(names, bundles, strict=True) if not _usable(b)]
-    return {"schema": SCHEMA + "+merged", "bundles": names, "left_out": left_out, "rows": rows}
+    return {"schema": COMPARE + "+merged", "bundles": names, "left_out": left_out, "rows": rows}
 
 
 def write_merged(merged: dict[str, Any], folder: Path) -> Path:

@@ -15,9 +15,11 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
-from bulkpages import Machine, PageArray, _core, cost
+from bulkpages import _core, cost
+from bulkpages._core import PageArray
 from bulkpages.callers.shapes import hole_shape
 from bulkpages.gfp import GFP_KERNEL
+from bulkpages.machine import Machine
 from bulkpages.suite.trunk.kernel import EPYC, XEON, kernel_cycles, timings
 from bulkpages.suite.trunk.workloads import all_cells
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bulkpages import Machine, _core
+from bulkpages import _core
 from bulkpages.errors import InvalidArgument
+from bulkpages.machine import Machine
 from bulkpages.processes import processors
 from bulkpages.suite.trunk.stats import compare
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bulkpages import Machine, _core, cost
+from bulkpages import _core, cost
+from bulkpages.machine import Machine
 from bulkpages.suite.trunk.answer import slot_work
 
 __all__ = ["QUADRATIC", "growth"]

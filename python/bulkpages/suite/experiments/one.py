@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from bulkpages import Machine, _core
+from bulkpages import _core
+from bulkpages.machine import Machine
 
 if __name__ == "__main__":
     filler, form, shape, iterations = sys.argv[1:]

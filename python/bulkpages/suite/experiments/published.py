@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from bulkpages import Machine, _core
+from bulkpages import _core
+from bulkpages.machine import Machine
 
 __all__ = ["published"]
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from bulkpages import Machine, _core, cost
+from bulkpages import _core, cost
+from bulkpages.machine import Machine
 from bulkpages.suite.trunk.instructions import steps_of
 
 __all__ = ["BUILDS", "HOLES", "SLOTS", "clock_windows", "windows"]

@@ -9,7 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bulkpages import BulkpagesError, Machine
+from bulkpages.errors import BulkpagesError
+from bulkpages.machine import Machine
 from bulkpages.suite.trunk.cells import Cell
 from bulkpages.suite.trunk.instructions import kernel_instructions
 from bulkpages.suite.trunk.kernel import kernel_cycles

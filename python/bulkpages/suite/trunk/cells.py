@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from bulkpages import BulkpagesError, Machine, _core
+from bulkpages import _core
+from bulkpages.errors import BulkpagesError
+from bulkpages.machine import Machine
 from bulkpages.suite.trunk.states import AS_RECORDED, Conditions
 
 __all__ = ["BulkLoop", "Cell", "Fill", "OwnFill", "PoolLoop"]

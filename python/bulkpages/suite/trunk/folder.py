@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bulkpages import BulkpagesError
+from bulkpages.errors import BulkpagesError
 from bulkpages.files import write_whole
-from bulkpages.suite.trunk.results import load
+from bulkpages.results import load
 
 __all__ = ["Folder"]
 

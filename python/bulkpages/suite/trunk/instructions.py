@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bulkpages import BulkpagesError, Machine, _core, cost
+from bulkpages import _core, cost
 from bulkpages.cost.model import difference
+from bulkpages.errors import BulkpagesError
+from bulkpages.machine import Machine
 from bulkpages.suite.trunk.cells import BulkLoop, Cell, Fill, OwnFill, PoolLoop
 from bulkpages.suite.trunk.states import Conditions
 

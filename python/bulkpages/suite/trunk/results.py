@@ -6,41 +6,14 @@ The schema, `bulkpages.compare/3`, is documented in docs/results-schema.md. What
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from bulkpages import BulkpagesError
-from bulkpages.files import read_results
 from bulkpages.suite.trunk.timing import MAIN_FORMS
 
-__all__ = ["OF_THE_RUN", "SCHEMA", "exact_part", "load", "main_rows", "timed_rows"]
+__all__ = ["OF_THE_RUN", "exact_part", "main_rows", "timed_rows"]
 
-SCHEMA = "bulkpages.compare/3"
-EARLIER = ("bulkpages.compare/1", "bulkpages.compare/2")
 #: Keys that differ from run to run.
 OF_THE_RUN = ("seed", "started", "seconds", "command", "provenance", "timing", "complete", "snapshot_path", "asked")
-
-
-def load(path: Path, *others: str) -> dict[str, Any]:
-    """Reads a results.json.
-
-    Args:
-        path: The file, or the folder it is in.
-        others: Schemas that will do too.
-
-    Raises:
-        BulkpagesError: It cannot be read, is not JSON, or is of another schema.
-    """
-    path = path / "results.json" if path.is_dir() else path
-    try:
-        return read_results(path, SCHEMA, *others)
-    except BulkpagesError as error:
-        if any(repr(schema) in str(error) for schema in EARLIER):
-            raise BulkpagesError(
-                f"{error}: its verdicts rest on the emulator's time, those of this version on kernel instructions; run "
-                "its command again"
-            ) from error
-        raise
 
 
 def main_rows(results: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from bulkpages import BulkpagesError, Machine, _core
+from bulkpages import _core
+from bulkpages.errors import BulkpagesError
+from bulkpages.machine import Machine
 from bulkpages.processes import process_pool, processors
 from bulkpages.suite.trunk.cells import Cell
 from bulkpages.suite.trunk.sequential import Sequential

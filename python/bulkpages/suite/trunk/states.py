@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bulkpages import Machine
+from bulkpages.machine import Machine
 from bulkpages.states import take_down
 
 __all__ = ["AS_RECORDED", "Conditions", "make_machine", "make_machines"]

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bulkpages.files import read_results
+from bulkpages.results import TIMING
 from bulkpages.suite.trunk.cells import Cell
 from bulkpages.suite.trunk.runner import Plan, Run
 from bulkpages.suite.trunk.sequential import Sequential
 from bulkpages.suite.trunk.stats import Comparison, median_interval, null_runs, spend
 
-__all__ = ["SCHEMA", "analyse", "load", "restore", "row_name"]
+__all__ = ["analyse", "load", "restore", "row_name"]
 
-SCHEMA = "bulkpages.timing/1"
 # The forms that the patch is about; the others came later.
 MAIN_FORMS = ("v2", "after")
 
@@ -122,7 +122,7 @@ def analyse(plan: Plan, run: Run, provenance: dict[str, Any], *, unlooked: bool 
         sequential.open(cell) for cell in plan.cells if cell.name in run.counts
     )
     return {
-        "schema": SCHEMA,
+        "schema": TIMING,
         "complete": done,
         "provenance": provenance,
         "method": _method(plan, run),
@@ -157,7 +157,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         BulkpagesError: They cannot be read, are not JSON, or are of another schema.
     """
-    return read_results(path, SCHEMA)
+    return read_results(path, TIMING)
 
 
 def restore(timing: dict[str, Any]) -> Run:
