@@ -10,10 +10,10 @@ from bulkpages import _core
 from bulkpages.callers.ports import PORTS, Port, run
 from bulkpages.callers.result import CallerResult
 from bulkpages.callers.shapes import fill_shape
-from bulkpages.callers.text import table
 from bulkpages.errors import InvalidArgument
 from bulkpages.kinds import need
 from bulkpages.machine import Machine
+from bulkpages.plain import table
 from bulkpages.tables import Table, Tabular
 
 __all__ = ["CAUSES", "Audit", "audit"]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bulkpages._core import Stream
-from bulkpages.callers.text import table
 from bulkpages.errors import BulkpagesError
+from bulkpages.plain import table
 from bulkpages.tables import Table, Tabular, comparison
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 
 from bulkpages import _core
 from bulkpages.callers.ports import PORTS
-from bulkpages.callers.text import table
 from bulkpages.errors import InvalidArgument
 from bulkpages.kinds import names
+from bulkpages.plain import table
 from bulkpages.tables import Table, Tabular
 
 __all__ = ["Misuse", "Sweep", "failure_sweep", "misuse_score"]

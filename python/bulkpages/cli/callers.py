@@ -13,7 +13,6 @@ import click
 from bulkpages import callers as ports
 from bulkpages._core import PageArray
 from bulkpages.callers.ports import find_caller, port
-from bulkpages.callers.text import table
 from bulkpages.callers.words import parse_faults
 from bulkpages.cli import complete
 from bulkpages.cli.groups import Group
@@ -21,6 +20,7 @@ from bulkpages.cli.output import progress_bar
 from bulkpages.errors import ApiMisuse, BulkpagesError, InvalidArgument
 from bulkpages.files import write_whole
 from bulkpages.machine import Machine
+from bulkpages.plain import table
 
 __all__ = ["callers"]
 

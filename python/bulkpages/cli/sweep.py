@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from bulkpages import sweep as sweeps
-from bulkpages.callers.text import table
 from bulkpages.cli.output import progress_bar, put_json
 from bulkpages.errors import BulkpagesError
+from bulkpages.plain import table
 
 
 def _keys(as_json: bool) -> None:

@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bulkpages.callers.text import table
 from bulkpages.eras.fingerprints import Form, Table, read_table, shipped_table, statement_hashes
 from bulkpages.eras.functions import FUNCTIONS, Found, Function, Sources, read_sources
 from bulkpages.eras.markers import MARKERS, PATCHED_CALL, SETTINGS
 from bulkpages.eras.rules import ERAS, RULES, Rule
 from bulkpages.errors import InvalidArgument
 from bulkpages.kinds import counted, need
+from bulkpages.plain import table
 
 __all__ = ["FunctionFound", "Identification", "Piece", "RuleFound", "identify"]
 

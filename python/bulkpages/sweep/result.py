@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bulkpages.callers.text import table
 from bulkpages.errors import BulkpagesError, InvalidArgument
 from bulkpages.files import read_results, save_figure, whole_file, write_whole
 from bulkpages.kinds import counted
+from bulkpages.plain import table
 from bulkpages.sweep.spec import KEYS, Spec
 from bulkpages.sweep.unit import COLUMNS, Row
 from bulkpages.tables import Table, Tabular
