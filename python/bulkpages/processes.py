@@ -15,7 +15,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any
 
-__all__ = ["interrupts_wait", "process_pool", "processors"]
+__all__ = ["interrupts_wait", "process_pool", "processors", "termination_raises"]
 
 
 def processors() -> list[int]:
@@ -55,6 +55,28 @@ def interrupts_wait() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
     if came:
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def termination_raises() -> Iterator[None]:
+    """While inside, a signal to end ends by an exception, so that what was begun is undone and children end too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: object) -> None:
+        # As a shell says that a signal ended a command.
+        raise SystemExit(128 + number)
+
+    # Who ignores a signal (nohup) or does something of their own keeps that.
+    ours = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class _Process(SpawnProcess):

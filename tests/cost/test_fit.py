@@ -5,7 +5,7 @@ import pytest
 
 from bulkpages import cost
 from bulkpages.cost import data
-from bulkpages.cost.fit import Observation, _solve, observe
+from bulkpages.cost.fit import Observation, observe, solve
 from bulkpages.cost.steps import KINDS
 
 
@@ -17,7 +17,7 @@ def observations() -> list[Observation]:
 def test_the_fit_is_what_is_stored(observations: list[Observation]) -> None:
     used = [one for one in observations if one.fitted]
     steps = np.array([[one.taken[name] for name in KINDS] for one in used])
-    costs, errors = _solve(steps, np.array([one.instructions for one in used]))
+    costs, errors = solve(steps, np.array([one.instructions for one in used]))
     for name, found, error in zip(KINDS, costs, errors, strict=True):
         assert data.costs()["steps"][name] == pytest.approx([found, error], rel=1e-3, abs=1e-3), name
 
@@ -55,12 +55,12 @@ def test_a_disturbed_row_weighs_little() -> None:
     steps = np.column_stack([np.ones(40), np.arange(1.0, 41)])
     kernel = 100 + 7 * steps[:, 1]
     kernel[5] *= 1.5
-    assert _solve(steps, kernel)[0] == pytest.approx([100, 7], rel=2e-3)
+    assert solve(steps, kernel)[0] == pytest.approx([100, 7], rel=2e-3)
 
 
 def test_a_step_that_nobody_takes_costs_nothing() -> None:
     steps = np.column_stack([np.ones(9), np.zeros(9), np.arange(1.0, 10)])
-    assert _solve(steps, 3 + 2 * steps[:, 2])[0] == pytest.approx([3, 0, 2], abs=1e-6)
+    assert solve(steps, 3 + 2 * steps[:, 2])[0] == pytest.approx([3, 0, 2], abs=1e-6)
 
 
 def test_no_step_is_free() -> None:

@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -77,6 +80,28 @@ def test_an_interrupt_ends_the_compilers(copy: SourceCopy) -> None:
         make(copy, "sleep 60", interrupt)
     started = (copy.folder / "native" / "started").read_text().strip()
     assert not Path(f"/proc/{started}").exists()
+
+
+def test_a_signal_to_end_ends_the_compilers_too(copy: SourceCopy) -> None:
+    (copy.top / "Makefile").write_text(MAKEFILE.format(rest="sleep 60"))
+    program = f"""
+from pathlib import Path
+from bulkpages.kernel.build import _make
+from bulkpages.kernel.source import SourceCopy
+from bulkpages.processes import termination_raises
+with termination_raises(), open({str(copy.folder / "build.log")!r}, "wb") as log:
+    _make(SourceCopy(Path({str(copy.folder)!r}), Path()), "native", 1, log, lambda _what, _share: None)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program])
+    started = copy.folder / "native" / "started"
+    for _ in range(400):
+        if started.exists() and started.read_text().strip():
+            break
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(30) == 128 + signal.SIGTERM
+    assert not Path(f"/proc/{started.read_text().strip()}").exists()
+    assert "CC      a.o" in (copy.folder / "build.log").read_text(), "what was done is in the log"
 
 
 def test_what_is_no_kernel(tmp_path: Path) -> None:

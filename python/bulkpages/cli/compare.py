@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -36,6 +36,9 @@ from bulkpages.suite.run import (
 )
 from bulkpages.suite.trunk.folder import Folder
 from bulkpages.suite.trunk.workloads import all_cells
+
+if TYPE_CHECKING:
+    from bulkpages.kernel import Kernel
 
 # Of the terminal where there is none.
 WIDTH = 150
@@ -110,6 +113,14 @@ def _console() -> Console:
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the interrupted run in this folder.")
 @click.option("--instructions", is_flag=True, help="Count the emulator's own instructions with valgrind, too.")
 @click.option("--baseline", type=click.Path(), help="An earlier results.json of bulkpages: has anything got slower?")
+@click.option(
+    "--kernel",
+    "kernels",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="A kernel of `bulkpages kernel build`, put beside the answer; a second one is compared with it.",
+)
 @click.option("--merge", is_flag=True, help="Merge the timings of the results.json files that follow.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
 @click.argument("bundles", nargs=-1, type=click.Path())
@@ -128,6 +139,7 @@ def compare(
     resume: str | None,
     instructions: bool,
     baseline: str | None,
+    kernels: tuple[str, ...],
     merge: bool,
     as_json: bool,
     bundles: tuple[str, ...],
@@ -143,6 +155,7 @@ def compare(
     bulkpages compare --quick --no-timing
     bulkpages compare --budget 10m --effect 0.5% --output results/patched
     bulkpages compare --quick --only 'svc-*' --json
+    bulkpages compare --quick --no-timing --kernel linux-6.12.117
     """
     names = only + also
     if listing:
@@ -165,6 +178,7 @@ def compare(
     if against and not against["timing"]:
         raise click.UsageError(f"{baseline} was run with --no-timing: there is nothing to set times against")
     clock = time.perf_counter()
+    own = _own_kernels(kernels)
     try:
         with Folder(Path(resume) if resume else place, resume=bool(resume)) as folder:
             if resume:
@@ -185,9 +199,32 @@ def compare(
                 results = {}
             with state_file(request.snapshot) as state:
                 results = results or _answered(request, state, started, names, not no_timing)
+                if own:
+                    results["own_kernels"] = _measured(own, request, results, not no_timing)
                 _run(request, state, results, folder, against, clock, as_json, timing=not no_timing)
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _own_kernels(folders: tuple[str, ...]) -> list[Kernel]:
+    """The kernels that are put beside the answer."""
+    from bulkpages.kernel import open_kernel
+
+    if len(folders) > 2:
+        raise click.UsageError(f"one or two kernels, not {len(folders)}")
+    try:
+        return [open_kernel(folder) for folder in folders]
+    except BulkpagesError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _measured(own: list[Kernel], request: Request, results: dict[str, Any], cycles: bool) -> dict[str, Any]:
+    from bulkpages.suite.experiments.own_kernel import ROUNDS, measure_kernels
+
+    with _bar("kernels", 1.0, "{task.percentage:.0f} %") as (progress, _):
+        return measure_kernels(
+            own, request.cells, results, rounds=ROUNDS if cycles else 0, say=lambda what, share: progress(share, what)
+        )
 
 
 def _new_folder(started: datetime) -> Path:
@@ -268,12 +305,13 @@ def _run(
     timing: bool,
 ) -> None:
     """Prints and writes the exact answer, then times, then prints and writes the rest."""
-    from bulkpages.suite.output.screen import print_answer, print_timing
+    from bulkpages.suite.output.screen import print_answer, print_own_kernels, print_timing
     from bulkpages.suite.output.write import write
 
     console = _console()
     if not as_json:
         print_answer(results, console)
+        print_own_kernels(results, console)
     if not timing:
         results["seconds"] = round(time.perf_counter() - clock, 2)
     # Whether all outputs can be written shows here, before the long part.

@@ -76,20 +76,30 @@ def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
 
 
 @cost.command()
+@click.argument("kernel", required=False, type=click.Path(exists=True, file_okay=False), metavar="[DIR]")
 @click.option("--check", is_flag=True, help="Compare with what is stored; exit 1 when they differ.")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the fit to this file.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="Draw the errors into this SVG or PNG.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fit as JSON.")
-def fit(check: bool, output: str | None, picture: str | None, as_json: bool) -> None:
+def fit(kernel: str | None, check: bool, output: str | None, picture: str | None, as_json: bool) -> None:
     r"""Fit the costs of the steps again, and show how far the model is off.
 
     Takes a few seconds: the stored measurements are made again in the emulator. The numbers are the same on every
     machine. Prints each step with its cost and error, and the errors of predictions.
 
+    With DIR, a kernel of `bulkpages kernel build`, the same fills are asked of this kernel's own functions (half a
+    minute, with qemu), and the costs are fitted to its answers.
+
     \b
     bulkpages cost fit --check
+    bulkpages cost fit linux-6.12.117
     bulkpages cost fit --picture errors.svg
     """
+    if kernel is not None:
+        if check or picture:
+            raise InvalidArgument("--check and --picture are for the stored fit, not for that of a kernel")
+        _fit_kernel(kernel, output, as_json)
+        return
     from bulkpages.cost import data
     from bulkpages.cost.fit import fit as fit_again
     from bulkpages.cost.fit import same, to_json
@@ -106,3 +116,17 @@ def fit(check: bool, output: str | None, picture: str | None, as_json: bool) -> 
     click.echo(to_json(found.stored) if as_json else fit_text(found.stored), nl=not as_json)
     if check and (different := same(data.costs(), found.stored)):
         raise click.ClickException("the stored fit is another one: " + "; ".join(different))
+
+
+def _fit_kernel(folder: str, output: str | None, as_json: bool) -> None:
+    from bulkpages.files import write_whole
+    from bulkpages.kernel import open_kernel
+    from bulkpages.kernel.costs import fit_kernel, kernel_fit_text
+
+    found = fit_kernel(open_kernel(folder))
+    if output:
+        write_whole(output, json.dumps(found.to_json(), indent=1) + "\n")
+    if as_json:
+        put_json(found.to_json())
+    else:
+        click.echo(kernel_fit_text(found))

@@ -6,6 +6,9 @@ by freeing what stands in them, slot by slot. The counts are the mean of the fil
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from bulkpages import _core
 from bulkpages.cost import data
 from bulkpages.cost.steps import amounts
@@ -59,10 +62,14 @@ def check_fill(caller: str, form: str, pattern: str, condition: str) -> None:
 
 
 class Series:
-    """Fills on one machine, one after the other, as a measurement makes them: each begins where the last one ended."""
+    """Fills on one machine, one after the other, as a measurement makes them: each begins where the last one ended.
 
-    def __init__(self) -> None:
-        self._machine = Machine.from_snapshot(data.start_state())
+    Args:
+        state: Of a kernel before the first fill; that of the kernel that the stored rows are of when None.
+    """
+
+    def __init__(self, state: Mapping[str, Any] | None = None) -> None:
+        self._machine = Machine.from_snapshot(data.start_state() if state is None else state)
 
     def amounts(self, caller: str, form: str, pattern: str, condition: str) -> dict[str, float]:
         """How often each step is taken in one fill, on average.

@@ -22,7 +22,7 @@ from bulkpages.cost.emulate import CONDITIONS, Series
 from bulkpages.cost.fills import _taken
 from bulkpages.cost.steps import KINDS
 
-__all__ = ["Fitted", "Observation", "fit", "observe", "same", "to_json"]
+__all__ = ["Fitted", "Observation", "fit", "observe", "same", "solve", "summary", "to_json"]
 
 Numbers = NDArray[np.float64]
 
@@ -97,8 +97,13 @@ def observe() -> list[Observation]:
     return found
 
 
-def _solve(steps: Numbers, kernel: Numbers) -> tuple[Numbers, Numbers]:
-    """Costs with the smallest relative errors, and the standard error of each; 0 for steps that nobody takes."""
+def solve(steps: Numbers, kernel: Numbers) -> tuple[Numbers, Numbers]:
+    """Costs with the smallest relative errors, and the standard error of each; 0 for steps that nobody takes.
+
+    Args:
+        steps: How often each step (column) is taken in each fill (row).
+        kernel: Instructions of each fill.
+    """
     relative = steps / kernel[:, None]
     scale = np.sqrt(np.sum(relative**2, axis=0))
     scale[scale == 0] = 1
@@ -134,12 +139,13 @@ def _left_out(observations: Sequence[Observation], group: Callable[[Observation]
     for members in groups.values():
         keep = fitted.copy()
         keep[members] = False
-        costs, _ = _solve(steps[keep], kernel[keep])
+        costs, _ = solve(steps[keep], kernel[keep])
         errors[members] = steps[members] @ costs / kernel[members] - 1
     return errors
 
 
-def _summary(errors: Numbers) -> dict[str, float]:
+def summary(errors: Numbers) -> dict[str, float]:
+    """Sizes of relative errors, in percent."""
     size = 100 * np.abs(errors)
     return {
         "rows": len(size),
@@ -151,10 +157,10 @@ def _summary(errors: Numbers) -> dict[str, float]:
 
 def _tables(observations: Sequence[Observation], errors: Numbers) -> dict[str, dict[str, float]]:
     """Errors in percent: of all rows, by condition, by caller."""
-    found = {"all": _summary(errors)}
+    found = {"all": summary(errors)}
     for name, values in (("condition", CONDITIONS), ("caller", sorted({o.row["caller"] for o in observations}))):
         for value in values:
-            found[value] = _summary(errors[[o.row[name] == value for o in observations]])
+            found[value] = summary(errors[[o.row[name] == value for o in observations]])
     return found
 
 
@@ -253,7 +259,7 @@ def fit(observations: list[Observation] | None = None) -> Fitted:
     """
     whole = observe() if observations is None else observations
     used = [one for one in whole if one.fitted]
-    costs, errors = _solve(*_matrix(used))
+    costs, errors = solve(*_matrix(used))
     steps, kernel = _matrix(whole)
     own = steps @ costs / kernel - 1
     by_workload = _left_out(whole, lambda one: one.workload)

@@ -10,7 +10,7 @@ from bulkpages.cost.answers import Instructions
 from bulkpages.cost.steps import KINDS
 from bulkpages.cost.table import CostTable
 
-__all__ = ["fit_text", "shape", "table_text"]
+__all__ = ["columns", "fit_text", "shape", "table_text"]
 
 # Wider than this a pattern is told by its numbers.
 WIDE = 24
@@ -25,7 +25,7 @@ def shape(pattern: str) -> str:
     return short if len(short) <= WIDE else f"{pattern.count('.')} holes of {len(pattern)}"
 
 
-def _columns(head: list[str], body: Iterable[list[str]], left: int, *, right: int = 0) -> str:
+def columns(head: list[str], body: Iterable[list[str]], left: int, *, right: int = 0) -> str:
     """Lines of a table; the first `left` and the last `right` columns flush left."""
     table = [head, *body]
     width = [max(len(row[i]) for row in table) for i in range(len(head))]
@@ -52,7 +52,7 @@ def table_text(table: CostTable) -> str:
     lines = [
         f"Instructions of one fill in Linux {table.kernel}, the mean of many",
         "",
-        _columns(["caller", "form", "condition", "array", "instructions", "interval", ""], body, 4),
+        columns(["caller", "form", "condition", "array", "instructions", "interval", ""], body, 4),
     ]
     if table.pairs:
         pairs = (
@@ -64,7 +64,7 @@ def table_text(table: CostTable) -> str:
             ]
             for pair in table.pairs
         )
-        lines += ["", _columns(["caller", "condition", "array", "forms", "difference", "interval", ""], pairs, 4)]
+        lines += ["", columns(["caller", "condition", "array", "forms", "difference", "interval", ""], pairs, 4)]
     if any(cost.extrapolated for cost in table.costs):
         lines += ["", "! larger than any array that was measured, or a form that was not: extrapolated"]
     return "\n".join(lines)
@@ -77,7 +77,7 @@ def fit_text(stored: Mapping[str, Any]) -> str:
         for name, (cost, error) in stored["steps"].items()
     )
     lines = [
-        _columns(
+        columns(
             ["step", "instructions", "+-", "per", "what"], ([a, b, c, d, e] for a, b, c, d, e in steps), 1, right=2
         ),
         "",
@@ -87,5 +87,5 @@ def fit_text(stored: Mapping[str, Any]) -> str:
             [group, str(e["rows"]), f"{e['median']:.2f}", f"{e['p95']:.2f}", f"{e['largest']:.2f}"]
             for group, e in errors.items()
         )
-        lines += [_columns([f"errors in %, {name}", "rows", "median", "95 of 100", "largest"], body, 1), ""]
+        lines += [columns([f"errors in %, {name}", "rows", "median", "95 of 100", "largest"], body, 1), ""]
     return "\n".join(lines).rstrip()

@@ -15,6 +15,7 @@ from bulkpages.files import write_whole
 from bulkpages.kernel.build import Kernel, open_kernel
 from bulkpages.kernel.cells import REPEATS, absent_because, answers, job, measured_cells
 from bulkpages.kernel.run import Shape, run_emulated, run_native
+from bulkpages.kernel.tools import need_tools
 from bulkpages.suite.trunk.cells import Cell
 from bulkpages.suite.trunk.stats import Comparison, Costs, NullRuns, alpha_for, compare, null_runs
 
@@ -105,12 +106,9 @@ def instructions(kernel: Kernel) -> dict[str, dict[str, float]]:
     Raises:
         KernelError: qemu is not here, or the kernel does not finish.
     """
-    place = kernel.folder / COUNTS
+    if (kept := _kept(kernel)) is not None:
+        return kept
     wanted = measured_cells()
-    if place.exists():
-        kept = json.loads(place.read_text(encoding="utf-8"))
-        if kept.get("key") == kernel.key and kept.get("asked") == [cell.name for cell in wanted]:
-            return dict(kept["cells"])
     asked = [cell for cell in wanted if not absent_because(kernel, cell)]
     # The second time through the list: the first finds memory, caches and lists as the kernel's start left them.
     text = run_emulated(kernel.folder, job(asked, times=COUNTED, repeats=2), Shape(), counted=True)
@@ -124,8 +122,19 @@ def instructions(kernel: Kernel) -> dict[str, dict[str, float]]:
         if cell.name in found
     }
     record = {"key": kernel.key, "asked": [cell.name for cell in wanted], "cells": cells}
-    write_whole(place, json.dumps(record, indent=1) + "\n")
+    write_whole(kernel.folder / COUNTS, json.dumps(record, indent=1) + "\n")
     return cells
+
+
+def _kept(kernel: Kernel) -> dict[str, dict[str, float]] | None:
+    """What was counted earlier, unless the kernel or the cells are others now."""
+    try:
+        kept = json.loads((kernel.folder / COUNTS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    if kept.get("key") == kernel.key and kept.get("asked") == [cell.name for cell in measured_cells()]:
+        return dict(kept["cells"])
+    return None
 
 
 def rows(folder: str | Path) -> list[dict[str, Any]]:
@@ -187,6 +196,9 @@ def bench(
         raise KernelError(f"one or two kernels, not {len(kernels)}")
     if rounds == 1:
         raise KernelError("rounds are 0 (no cycles) or at least 2, not 1")
+    if count and any(_kept(kernel) is None for kernel in kernels):
+        # Said before the rounds, not after them.
+        need_tools("run")
     cells = list(measured_cells(quick=True) if cells is None else cells)
     costs, reasons = _native(kernels, cells, rounds, say)
     counts = []

@@ -23,6 +23,7 @@ from bulkpages.kernel.patches import Patch, apply
 from bulkpages.kernel.source import SourceCopy, left_out
 from bulkpages.kernel.tools import need_tools
 from bulkpages.kernel.tree import Facts, find_tree, read_facts
+from bulkpages.processes import termination_raises
 
 __all__ = ["Kernel", "build", "default_work", "open_kernel"]
 
@@ -136,7 +137,7 @@ def build(
     need_tools("build")
     tree = find_tree(tree)
     place = Path(work) if work else default_work(tree)
-    with folder_lock(place, "a kernel is being built there"):
+    with termination_raises(), folder_lock(place, "a kernel is being built there"):
         copy = SourceCopy(place, tree)
         copy.update(say)
         facts, changes = _changes(copy, patches)

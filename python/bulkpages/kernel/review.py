@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkpages.errors import KernelError
 from bulkpages.kernel.patches import Patch
+from bulkpages.kernel.tools import need_tools
 from bulkpages.kernel.tree import CALLERS, find_tree
 
 if TYPE_CHECKING:
@@ -239,6 +240,8 @@ def review(
     from bulkpages.kernel.check import check
     from bulkpages.kernel.semantics import semantics_witness
 
+    # Said before the builds, not after them.
+    need_tools("build", "run")
     source = find_tree(tree)
     place = Path(work) if work else default_work(source)
     before = build(source, output=place / "before", work=place, jobs=jobs, say=say)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulkpages.errors import KernelError
+from bulkpages.processes import termination_raises
 
 __all__ = ["Shape", "ask_semantics", "initramfs", "run_emulated", "run_native"]
 
@@ -115,7 +116,7 @@ def run_native(folder: Path, job: str, *, megabytes: int = 512, timeout: float =
     Raises:
         KernelError: It does not finish the job.
     """
-    with tempfile.TemporaryDirectory(prefix="bulkpages-") as place:
+    with termination_raises(), tempfile.TemporaryDirectory(prefix="bulkpages-") as place:
         start = Path(place) / "start.cpio"
         start.write_bytes(initramfs((folder / "init").read_bytes(), job))
         program = str((folder / "native").resolve())
@@ -143,7 +144,7 @@ def run_emulated(
 
     need_tools("run")
     shape = shape or Shape()
-    with tempfile.TemporaryDirectory(prefix="bulkpages-") as place:
+    with termination_raises(), tempfile.TemporaryDirectory(prefix="bulkpages-") as place:
         start, disk = Path(place) / "start.cpio", Path(place) / "results"
         start.write_bytes(initramfs((folder / "init").read_bytes(), job))
         with disk.open("wb") as file:

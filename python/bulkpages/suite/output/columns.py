@@ -6,7 +6,7 @@ from typing import Any
 
 from bulkpages.suite.output.words import cycles_here
 
-__all__ = ["cycles", "difference", "instructions", "interval", "slots", "work"]
+__all__ = ["cycles", "difference", "instructions", "interval", "own", "own_verdict", "slots", "work"]
 
 NOTHING = "-"
 
@@ -59,3 +59,18 @@ def cycles(row: dict[str, Any], cpu: str) -> str:
     if not found:
         return NOTHING
     return f"{number(found['base'])}/{number(found['form'])} {found['percent']:+.0f}%"
+
+
+def own(row: dict[str, Any], which: str, kernel: int) -> str:
+    """A figure of a kernel given with --kernel: cycles, instructions, or what the answer says of these (model)."""
+    value = row[which][kernel]
+    return NOTHING if value is None else number(value)
+
+
+def own_verdict(row: dict[str, Any]) -> str:
+    """The second kernel given with --kernel against the first, in cycles, or why there is none."""
+    found = row["comparison"]
+    if not found:
+        return next((why for why in row["absent"] if why), NOTHING)
+    low, high = ((found[end] - 1) * 100 for end in ("low", "high"))
+    return f"{found['verdict']} [{low:+.1f}, {high:+.1f}]"

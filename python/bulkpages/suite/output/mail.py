@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from bulkpages.suite.output import columns
-from bulkpages.suite.output.words import FORMS, GROUPS, WHICH, group_of, in_order, kernel_sentences, timing_lines
+from bulkpages.suite.output.words import (
+    FORMS,
+    GROUPS,
+    WHICH,
+    group_of,
+    in_order,
+    kernel_sentences,
+    own_kernel_lines,
+    timing_lines,
+)
 from bulkpages.suite.trunk.results import main_rows, timed_rows
 
 __all__ = ["reply"]
@@ -45,6 +54,22 @@ def _cycles(results: dict[str, Any]) -> Iterator[str]:
                 if found["processor"] == processor:
                     base, form = (columns.number(found[which]) for which in ("base", "form"))
                     yield f"  {row['name'][:38]:38}{base:>10}{form:>10}{found['percent']:>+11.0f}%"
+
+
+def _own_kernels(results: dict[str, Any]) -> Iterator[str]:
+    """The kernels given with --kernel: cycles, and instructions beside those of the table above."""
+    own = results.get("own_kernels")
+    if not own:
+        return
+    for line in own_kernel_lines(own, results["provenance"]["cpu"]):
+        yield ""
+        yield from textwrap.wrap(line, COLUMNS)
+    for i, kernel in enumerate(own["kernels"]):
+        yield ""
+        yield f"{kernel['name'][:33]:33}{'cycles':>12}{'instructions':>15}{'above':>12}"
+        for row in own["rows"]:
+            cycles, counted, model = (columns.own(row, which, i) for which in ("cycles", "instructions", "model"))
+            yield f"  {row['cell'][:31]:31}{cycles:>12}{counted:>15}{model:>12}"
 
 
 def _time(results: dict[str, Any]) -> Iterator[str]:
@@ -89,7 +114,15 @@ def reply(results: dict[str, Any]) -> str:
     out = [*textwrap.wrap(WHICH, COLUMNS), ""]
     for sentence in kernel_sentences(results):
         out += textwrap.wrap(sentence, COLUMNS)
-    out += ["", *_rows(results), *_cycles(results), *_time(results), "", *textwrap.wrap(_method(results), COLUMNS)]
+    out += [
+        "",
+        *_rows(results),
+        *_cycles(results),
+        *_own_kernels(results),
+        *_time(results),
+        "",
+        *textwrap.wrap(_method(results), COLUMNS),
+    ]
     # A shell takes it as one line.
     command = textwrap.wrap(results["command"], COLUMNS - 4, initial_indent="  ", subsequent_indent="    ")
     out += ["", " \\\n".join(command), ""]

@@ -20,6 +20,7 @@ from bulkpages.suite.output.words import (
     group_of,
     in_order,
     kernel_sentences,
+    own_kernel_lines,
     timing_lines,
 )
 from bulkpages.suite.trunk.kernel import same_processor, timings
@@ -94,6 +95,10 @@ def page(results: dict[str, Any]) -> str:
         processors=_processors(results),
         cpu=results["provenance"]["cpu"],
         cycles_here=cycles_here,
+        own=results.get("own_kernels"),
+        own_lines=own_kernel_lines(results["own_kernels"], results["provenance"]["cpu"])
+        if results.get("own_kernels")
+        else [],
         failures=results["failures"],
         windows=results["windows"],
         growth=results["growth"],

@@ -17,12 +17,13 @@ from bulkpages.suite.output.words import (
     group_of,
     in_order,
     kernel_sentences,
+    own_kernel_lines,
     timing_lines,
 )
 from bulkpages.suite.trunk.results import main_rows, timed_rows
 from bulkpages.suite.trunk.workloads import quick_cells
 
-__all__ = ["print_answer", "print_screen", "print_timing"]
+__all__ = ["print_answer", "print_own_kernels", "print_screen", "print_timing"]
 
 SCREEN_LINES = 64
 MIN_ROWS = 8
@@ -132,6 +133,35 @@ def print_answer(results: dict[str, Any], console: Console) -> None:
     _put(console, _wrapped(_notes(results, shown, len(rows) - len(shown), cycles), width))
 
 
+def print_own_kernels(results: dict[str, Any], console: Console) -> None:
+    """The kernels given with --kernel, in a section of its own."""
+    own = results.get("own_kernels")
+    if not own:
+        return
+    _put(console, ["", *_wrapped(own_kernel_lines(own, results["provenance"]["cpu"]), console.width), ""])
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    table.add_column("\nworkload", no_wrap=True)
+    pair = len(own["kernels"]) == 2
+    for kernel in own["kernels"]:
+        title = f"{kernel['name']}\n"
+        for which in ("cycles", "instructions", "model"):
+            if which != "cycles" or own["rounds"]:
+                table.add_column(title + which, justify="right")
+                title = "\n"
+    if own["rounds"]:
+        table.add_column("\nsecond against first, cycles" if pair else "", justify="right" if pair else "left")
+    for row in own["rows"]:
+        figures = [
+            columns.own(row, which, i)
+            for i in range(len(own["kernels"]))
+            for which in ("cycles", "instructions", "model")
+            if which != "cycles" or own["rounds"]
+        ]
+        last = columns.own_verdict(row) if pair or any(row["absent"]) else ""
+        table.add_row(row["cell"], *figures, *([last] if own["rounds"] else []))
+    console.print(table, soft_wrap=True, highlight=False)
+
+
 def print_timing(results: dict[str, Any], console: Console) -> None:
     """The emulator's time, in a section of its own."""
     if not results["timing"]:
@@ -167,4 +197,5 @@ def print_timing(results: dict[str, Any], console: Console) -> None:
 def print_screen(results: dict[str, Any], console: Console) -> None:
     """All of it."""
     print_answer(results, console)
+    print_own_kernels(results, console)
     print_timing(results, console)

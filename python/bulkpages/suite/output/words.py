@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bulkpages.suite.experiments.own_kernel import model_errors
 from bulkpages.suite.trunk.kernel import same_processor
 from bulkpages.suite.trunk.results import main_rows, timed_rows
 
@@ -16,6 +17,7 @@ __all__ = [
     "group_of",
     "in_order",
     "kernel_sentences",
+    "own_kernel_lines",
     "timing_lines",
 ]
 
@@ -257,6 +259,29 @@ def cycles_here(row: dict[str, Any], cpu: str) -> dict[str, Any] | None:
     """The kernel's cycles on this model of processor, where they were measured."""
     found = [cycles for cycles in row["kernel_cycles"] if same_processor(cycles["processor"], cpu)]
     return found[0] if found else None
+
+
+def own_kernel_lines(own: dict[str, Any], cpu: str) -> list[str]:
+    """What the kernels given with --kernel say, before their table."""
+    lines = []
+    for i, kernel in enumerate(own["kernels"]):
+        form = FORMS[kernel["form"]]
+        patches = f" with {', '.join(kernel['patches'])}" if kernel["patches"] else ""
+        line = f"{kernel['name']}: Linux {kernel['version']}{patches}, {kernel['compiler']}; its bulk call is {form}."
+        if off := model_errors(own, i):
+            line += (
+                f" The instructions above are {off['median']:.1f} % off its own in the median of {off['rows']} "
+                f"workloads, at most {off['largest']:.0f} % ({off['cell']})."
+            )
+        lines.append(line)
+    same = own["same_kernel"]
+    if own["rounds"]:
+        lines.append(
+            f"Cycles on {cpu}, {own['rounds']} rounds in turns; each kernel against itself claimed "
+            f"{len(same['alarms'])} differences in {same['comparisons']}"
+            + ("." if same["trusted"] else ": this machine is too restless for verdicts.")
+        )
+    return lines
 
 
 def _baseline(timing: dict[str, Any]) -> list[str]:

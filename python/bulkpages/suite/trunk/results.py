@@ -13,7 +13,10 @@ from bulkpages.suite.trunk.timing import MAIN_FORMS
 __all__ = ["OF_THE_RUN", "exact_part", "main_rows", "timed_rows"]
 
 #: Keys that differ from run to run.
-OF_THE_RUN = ("seed", "started", "seconds", "command", "provenance", "timing", "complete", "snapshot_path", "asked")
+OF_THE_RUN = (
+    *("seed", "started", "seconds", "command", "provenance", "timing", "complete", "snapshot_path", "asked"),
+    "own_kernels",
+)
 
 
 def main_rows(results: dict[str, Any]) -> list[dict[str, Any]]:

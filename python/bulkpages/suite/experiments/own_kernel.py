@@ -1,0 +1,98 @@
+"""Kernels of `bulkpages kernel build` beside the answer: their own functions, on this processor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bulkpages.suite.trunk.cells import Cell
+from bulkpages.suite.trunk.results import main_rows
+
+if TYPE_CHECKING:
+    from bulkpages.kernel import Kernel
+
+__all__ = ["ROUNDS", "measure_kernels", "model_errors"]
+
+#: Starts of each kernel natively, twice in each round.
+ROUNDS = 8
+# The form of a row that each form of the bulk function is.
+_ARMS = {"v1": "base", "v2": "form"}
+
+
+def measure_kernels(
+    kernels: Sequence[Kernel],
+    cells: Sequence[Cell],
+    results: dict[str, Any],
+    *,
+    rounds: int = ROUNDS,
+    say: Callable[[str, float], None] = lambda what, share: None,
+) -> dict[str, Any]:
+    """Cycles and exact instructions of kernels, beside what the answer says of the same form.
+
+    Args:
+        kernels: One or two.
+        cells: The workloads of the answer; those that no kernel can be asked are left out.
+        results: The answer.
+        rounds: Of native cycles; 0 for none.
+        say: Told what is being done, and the share that is done.
+
+    Raises:
+        KernelError: A kernel does not run.
+    """
+    from bulkpages.kernel.bench import bench
+    from bulkpages.kernel.cells import measured_cells
+
+    possible = {cell.name for cell in measured_cells()}
+    asked = [cell for cell in cells if cell.name in possible]
+    found = bench(kernels, cells=asked, rounds=rounds, say=say)
+    known = {row["cell"]: row["instructions"] for row in main_rows(results)}
+    rows = []
+    for row in found.rows:
+        instructions = known.get(row.name)
+        rows.append(
+            {
+                "cell": row.name,
+                "unit": row.unit,
+                "cycles": list(row.cycles),
+                "instructions": list(row.instructions),
+                "model": [instructions and instructions[_ARMS[k.form]]["estimate"] for k in kernels],
+                "comparison": row.comparison and asdict(row.comparison),
+                "absent": list(row.absent),
+            }
+        )
+    whole = found.to_json()
+    return {
+        "kernels": [
+            one | {"name": Path(one["folder"]).name, "form": kernel.form}
+            for one, kernel in zip(whole["kernels"], kernels, strict=True)
+        ],
+        "rounds": found.rounds,
+        "same_kernel": whole["same_kernel"],
+        "rows": rows,
+    }
+
+
+def model_errors(own: dict[str, Any], kernel: int) -> dict[str, Any] | None:
+    """How far the answer's instructions are from a kernel's own, in %: median, largest, and the workload of it.
+
+    Args:
+        own: What `measure_kernels` found.
+        kernel: Which of its kernels.
+    """
+    off = {
+        row["cell"]: 100 * (row["model"][kernel] / row["instructions"][kernel] - 1)
+        for row in own["rows"]
+        if row["model"][kernel] and row["instructions"][kernel]
+    }
+    if not off:
+        return None
+    worst = max(off, key=lambda name: abs(off[name]))
+    return {
+        "rows": len(off),
+        "median": median(map(abs, off.values())),
+        "largest": abs(off[worst]),
+        "cell": worst,
+    }
