@@ -86,7 +86,7 @@ class Bench:
                 "comparisons": self.nulls.comparisons,
                 "alarms": self.nulls.alarms,
                 "trusted": self.nulls.silent,
-                "detectable": self.nulls.detectable,
+                "detectable": self.nulls.detectable if self.nulls.comparisons else None,
             },
             "cells": [asdict(row) for row in self.rows],
         }  # fmt: skip
