@@ -219,7 +219,7 @@ def _own_kernels(folders: tuple[str, ...]) -> list[Kernel]:
 
 
 def _measured(own: list[Kernel], request: Request, results: dict[str, Any], cycles: bool) -> dict[str, Any]:
-    from bulkpages.suite.experiments.own_kernel import ROUNDS, measure_kernels
+    from bulkpages.kernel.beside import ROUNDS, measure_kernels
 
     with _bar("kernels", 1.0, "{task.percentage:.0f} %") as (progress, _):
         return measure_kernels(

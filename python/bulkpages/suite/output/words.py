@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from bulkpages.suite.experiments.own_kernel import model_errors
 from bulkpages.suite.trunk.kernel import same_processor
-from bulkpages.suite.trunk.results import main_rows, timed_rows
+from bulkpages.suite.trunk.results import main_rows, model_errors, timed_rows
 
 __all__ = [
     "FORMS",

@@ -6,11 +6,12 @@ The schema, `bulkpages.compare/3`, is documented in docs/results-schema.md. What
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any
 
 from bulkpages.suite.trunk.timing import MAIN_FORMS
 
-__all__ = ["OF_THE_RUN", "exact_part", "main_rows", "timed_rows"]
+__all__ = ["OF_THE_RUN", "exact_part", "main_rows", "model_errors", "timed_rows"]
 
 #: Keys that differ from run to run.
 OF_THE_RUN = (
@@ -27,6 +28,29 @@ def main_rows(results: dict[str, Any]) -> list[dict[str, Any]]:
 def timed_rows(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What was timed, by the name of the row; empty where nothing was."""
     return {row["name"]: row for row in results["timing"]["rows"]} if results["timing"] else {}
+
+
+def model_errors(own: dict[str, Any], kernel: int) -> dict[str, Any] | None:
+    """How far the answer's instructions are from a kernel's own, in %: median, largest, and the workload of it.
+
+    Args:
+        own: The section `own_kernels` of a result.
+        kernel: Which of its kernels.
+    """
+    off = {
+        row["cell"]: 100 * (row["model"][kernel] / row["instructions"][kernel] - 1)
+        for row in own["rows"]
+        if row["model"][kernel] and row["instructions"][kernel]
+    }
+    if not off:
+        return None
+    worst = max(off, key=lambda name: abs(off[name]))
+    return {
+        "rows": len(off),
+        "median": median(map(abs, off.values())),
+        "largest": abs(off[worst]),
+        "cell": worst,
+    }
 
 
 def exact_part(results: dict[str, Any]) -> dict[str, Any]:

@@ -1,20 +1,19 @@
-"""Kernels of `bulkpages kernel build` beside the answer: their own functions, on this processor."""
+"""Kernels beside the answer of `bulkpages compare`: their own functions, on this processor."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bulkpages.kernel.bench import bench
+from bulkpages.kernel.build import Kernel
+from bulkpages.kernel.cells import measured_cells
 from bulkpages.suite.trunk.cells import Cell
 from bulkpages.suite.trunk.results import main_rows
 
-if TYPE_CHECKING:
-    from bulkpages.kernel import Kernel
-
-__all__ = ["ROUNDS", "measure_kernels", "model_errors"]
+__all__ = ["ROUNDS", "measure_kernels"]
 
 #: Starts of each kernel natively, twice in each round.
 ROUNDS = 8
@@ -42,9 +41,6 @@ def measure_kernels(
     Raises:
         KernelError: A kernel does not run.
     """
-    from bulkpages.kernel.bench import bench
-    from bulkpages.kernel.cells import measured_cells
-
     possible = {cell.name for cell in measured_cells()}
     asked = [cell for cell in cells if cell.name in possible]
     found = bench(kernels, cells=asked, rounds=rounds, say=say)
@@ -72,27 +68,4 @@ def measure_kernels(
         "rounds": found.rounds,
         "same_kernel": whole["same_kernel"],
         "rows": rows,
-    }
-
-
-def model_errors(own: dict[str, Any], kernel: int) -> dict[str, Any] | None:
-    """How far the answer's instructions are from a kernel's own, in %: median, largest, and the workload of it.
-
-    Args:
-        own: What `measure_kernels` found.
-        kernel: Which of its kernels.
-    """
-    off = {
-        row["cell"]: 100 * (row["model"][kernel] / row["instructions"][kernel] - 1)
-        for row in own["rows"]
-        if row["model"][kernel] and row["instructions"][kernel]
-    }
-    if not off:
-        return None
-    worst = max(off, key=lambda name: abs(off[name]))
-    return {
-        "rows": len(off),
-        "median": median(map(abs, off.values())),
-        "largest": abs(off[worst]),
-        "cell": worst,
     }

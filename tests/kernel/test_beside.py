@@ -9,13 +9,13 @@ from rich.console import Console
 
 from bulkpages.errors import KernelError
 from bulkpages.kernel import Kernel
+from bulkpages.kernel.beside import measure_kernels
 from bulkpages.provenance import provenance
-from bulkpages.suite.experiments.own_kernel import measure_kernels, model_errors
 from bulkpages.suite.output.mail import reply
 from bulkpages.suite.output.page import page
 from bulkpages.suite.output.screen import print_own_kernels
 from bulkpages.suite.run import Request, choose, exact, state_file
-from bulkpages.suite.trunk.results import OF_THE_RUN
+from bulkpages.suite.trunk.results import OF_THE_RUN, model_errors
 
 NAMES = ("null-64", "svc-small-rpc", "page_pool03_slow")
 
