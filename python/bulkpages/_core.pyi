@@ -275,12 +275,16 @@ def failure_sweep(
     largest: SupportsIndex,
     pairs_up_to: SupportsIndex,
     threads: SupportsIndex,
+    kernel: str,
+    rules: Sequence[tuple[str, bool]],
     progress: Callable[[int, int], object] | None = None,
 ) -> list[dict[str, Any]]: ...
 def misuse_score(
     callers: Sequence[str],
     largest: SupportsIndex,
     threads: SupportsIndex,
+    kernel: str,
+    rules: Sequence[tuple[str, bool]],
     progress: Callable[[int, int], object] | None = None,
 ) -> list[dict[str, Any]]: ...
 def time_bench_page_pool(

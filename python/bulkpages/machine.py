@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, cast
 
 from bulkpages import _core
+from bulkpages.eras.rules import rules_to_set
 from bulkpages.errors import ApiMisuse, InvalidArgument, SnapshotError
 from bulkpages.formats.recording import load_snapshot
 from bulkpages.kinds import need, need_within
@@ -205,18 +206,6 @@ def _restored(cls: type[Machine], saved: str, slots: list[tuple[int, int]], thre
     return _core.Machine.__new__(cls, saved=saved, saved_slots=slots, threads=threads)
 
 
-def _rules_to_set(rules: Mapping[str, bool] | None) -> list[tuple[str, bool]]:
-    """Rules as the core takes them; refuses what is not a mapping of names to truth values."""
-    if rules is None:
-        return []
-    if not isinstance(rules, Mapping):
-        raise TypeError(f"rules is a mapping of names to True or False, not {type(rules).__name__}")
-    for name, holds in rules.items():
-        if not isinstance(name, str) or not isinstance(holds, bool):
-            raise TypeError(f"rules: {name!r}: {holds!r} is not a name with True or False")
-    return list(rules.items())
-
-
 class Machine(_core.Machine):
     """A machine whose page allocator does what Linux's does, page for page: that of 6.12, or of 6.1 or 7.3.
 
@@ -276,7 +265,7 @@ class Machine(_core.Machine):
             page_owner=bool(page_owner),
             threads=bool(threads),
             kernel=kernel,
-            rules=_rules_to_set(rules),
+            rules=rules_to_set(rules),
         )
 
     @classmethod
@@ -328,7 +317,7 @@ class Machine(_core.Machine):
                 page_owner=bool(page_owner),
                 threads=bool(threads),
                 kernel=kernel,
-                rules=_rules_to_set(rules),
+                rules=rules_to_set(rules),
             )
         except SnapshotError as error:
             raise SnapshotError(f"{where}{error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -47,6 +48,42 @@ def test_what_each_caller_makes_of_a_call_that_brings_one_page(audit: bp.callers
         "kasan_populate_vmalloc": uncharged["retries"],
         "vm_module_tags_populate": uncharged["retries"],
     }
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12"])
+def test_without_smp_older_kernels_keep_their_lists(kernel: str, audit: bp.callers.Audit) -> None:
+    older = bp.callers.audit(pages=16, kernel=kernel)
+    assert older.to_dict()["kernel"] == kernel
+    for row, today in zip(older.rows, audit.rows, strict=True):
+        expected = "unharmed" if row["cause"] == "no SMP" else today["outcome"]
+        assert row["outcome"] == expected, row
+    assert {(w["caller"], w["form"], w["what"]) for w in older.ways_out} == {
+        ("mlx5vf_add_pages", form, "crashes") for form in ("before", "after")
+    }
+
+
+def test_without_smp_loops_of_mainline_walk_what_is_there_again_and_again() -> None:
+    def tests(form: str, **options: Any) -> int:
+        m = bp.Machine("64MiB", cpus=1, **options)
+        array = bp.callers.fill_shape(m, "." * 64)
+        result = bp.callers.run(m, "btrfs_alloc_page_array", array, form=form)
+        assert result.ret == 0
+        return result.slot_tests
+
+    up = {"kernel": "7.3", "rules": {"smp": False}}
+    assert tests("before", **up) == 64 * 65 // 2
+    assert tests("after", **up) == 64
+    assert tests("before", kernel="7.3") == tests("before", kernel="6.12", rules={"smp": False}) == 65
+
+
+def test_an_explanation_says_that_there_are_no_lists() -> None:
+    told = ["callers", "run", "fw_iso", "--form", "before", "--pages", "4", "--explain", "--kernel", "7.3"]
+    ran = CliRunner().invoke(main, [*told, "--cpus", "1", "--rule", "smp=no"])
+    assert "a kernel without SMP has no per-CPU lists" in ran.stdout
+    assert "-ENOMEM" in ran.stdout
+    for wrong in ("smp", "smp=perhaps", "luck=yes"):
+        assert CliRunner().invoke(main, [*told, "--rule", wrong]).exit_code == 2
+    assert CliRunner().invoke(main, [*told, "--rule", "smp=no", "--rule", "smp=yes"]).exit_code == 2
 
 
 def test_who_fails_had_memory_free_and_got_one_page(audit: bp.callers.Audit) -> None:

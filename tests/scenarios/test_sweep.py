@@ -68,6 +68,33 @@ def test_wrong_lines_have_the_consequences_that_are_known() -> None:
     assert ("svc_alloc_arg", "v3", "wrong base") not in worst
 
 
+@pytest.mark.parametrize("kernel", ["6.1", "7.3"])
+def test_callers_keep_to_their_forms_in_every_kernel(kernel: str) -> None:
+    """What a form does when something fails is the form's: the kernels differ in pages, not in outcomes."""
+    usual = bp.callers.failure_sweep(["btrfs", "svc"], largest=16, pairs_up_to=0)
+    other = bp.callers.failure_sweep(["btrfs", "svc"], largest=16, pairs_up_to=0, kernel=kernel)
+    assert (usual.kernel, other.kernel, other.to_dict()["kernel"]) == ("6.12", kernel, kernel)
+    assert [row["ret"] for row in other.rows if not row["stops"]] == [
+        row["ret"] for row in usual.rows if not row["stops"]
+    ]
+    assert other.runs > 1000
+    for row in other.rows:
+        assert not any(row["leaked"]), row
+        assert not any(row["corrupt"]), row
+
+
+def test_today_is_the_newest_kernel() -> None:
+    assert bp.callers.failure_sweep(["dir_deleg"], today=True, largest=4, pairs_up_to=0).kernel == "7.3"
+    assert bp.callers.misuse_score(["dir_deleg"], today=True, largest=4, kernel="6.1").kernel == "6.1"
+    told = bp.callers.misuse_score(["dir_deleg"], today=True, largest=4, rules={"smp": False})
+    assert (told.kernel, told.rules) == ("7.3", {"smp": False})
+    assert "7.3 without smp" in told.text()
+    with pytest.raises(bp.InvalidArgument, match=r"5\.4"):
+        bp.callers.failure_sweep(["btrfs"], kernel="5.4")
+    with pytest.raises(bp.InvalidArgument, match="luck"):
+        bp.callers.failure_sweep(["btrfs"], rules={"luck": True})
+
+
 def test_commands(tmp_path: Path) -> None:
     run = CliRunner().invoke
     listed = run(main, ["callers", "list", "--json"])

@@ -10,6 +10,7 @@ from bulkpages import _core
 from bulkpages.callers.ports import PORTS, Port, run
 from bulkpages.callers.result import CallerResult
 from bulkpages.callers.shapes import fill_shape
+from bulkpages.eras.rules import TODAY
 from bulkpages.errors import InvalidArgument
 from bulkpages.kinds import need
 from bulkpages.machine import Machine
@@ -49,7 +50,13 @@ CAUSES = (
     Cause("page owner", "page owner tracking is on", {"page_owner": True}, {}, "--page-owner"),
     Cause("trylock", "the per-CPU lock was taken when the call wanted it", {}, {"trylock": True}, "--fault trylock"),
     Cause("watermark", "no zone is above its low mark plus the request", {}, {"watermark": True}, "--fault watermark"),
-    Cause("no SMP", "no per-CPU lists since 7.1: the trylock never succeeds", {}, {"trylock": True}, "--fault trylock"),
+    Cause(
+        "no SMP",
+        "built without SMP, which since 7.1 means without per-CPU lists",
+        {"cpus": 1, "rules": {"smp": False}},
+        {},
+        "--cpus 1 --rule smp=no",
+    ),
 )
 #: What a caller can make of it, from the least bad.
 OUTCOMES = {
@@ -67,6 +74,7 @@ class Audit(Tabular):
 
     Attributes:
         pages: Pages that each caller wanted, unless its number is a constant.
+        kernel: The kernel series that the machines worked like.
         rows: One dict for each caller and cause: `caller`, `file`, `cause`, `outcome` (one of `OUTCOMES`), `wanted`,
             `filled`, `calls` (bulk calls), `first` (what the first returned), `waits`, `ret`, `free` (pages that were
             free when it returned) and the `command` that shows it.
@@ -75,6 +83,7 @@ class Audit(Tabular):
     """
 
     pages: int
+    kernel: str
     rows: Sequence[dict[str, Any]]
     ways_out: Sequence[dict[str, Any]]
 
@@ -98,6 +107,7 @@ class Audit(Tabular):
         return {
             "schema": "bulkpages.audit/1",
             "pages": self.pages,
+            "kernel": self.kernel,
             "causes": {cause.name: cause.what for cause in CAUSES},
             "outcomes": OUTCOMES,
             "rows": list(self.rows),
@@ -115,7 +125,8 @@ class Audit(Tabular):
                 for name in self.callers()
             ],
         )
-        lines = ["What each caller does when a bulk call brings one page although memory is free:", "", grid, ""]
+        head_line = f"What each caller does on {self.kernel} when a bulk call brings one page although memory is free:"
+        lines = [head_line, "", grid, ""]
         lines += [f"{name + ':':<11}{what}" for name, what in OUTCOMES.items()]
         lines += ["", "Who fails, and the command that shows it:", ""]
         failing = [row for row in self.rows if row["outcome"] in ("fails", "waits")]
@@ -153,7 +164,7 @@ def _outcome(wanted: int, result: CallerResult, plain: CallerResult) -> str:
     return "unharmed" if list(result.bulk_calls) == list(plain.bulk_calls) else "retries"
 
 
-def _row(port: Port, cause: Cause, pages: int) -> dict[str, Any]:
+def _row(port: Port, cause: Cause, pages: int, kernel: str) -> dict[str, Any]:
     wanted = port.pages or pages
 
     def call(machine: Machine, **faults: Any) -> CallerResult:
@@ -161,8 +172,8 @@ def _row(port: Port, cause: Cause, pages: int) -> dict[str, Any]:
         with machine.faults(**faults):
             return run(machine, port.name, array, pages=wanted, form="before", max_waits=MAX_WAITS)
 
-    machine = Machine(MEMORY, **cause.machine)
-    result, plain = call(machine, **cause.faults), call(Machine(MEMORY))
+    machine = Machine(MEMORY, kernel=kernel, **cause.machine)
+    result, plain = call(machine, **cause.faults), call(Machine(MEMORY, kernel=kernel))
     given = f"--shape {'.' * wanted}" if port.array == "given" else f"--pages {wanted}"
     return {
         "caller": port.name,
@@ -176,16 +187,18 @@ def _row(port: Port, cause: Cause, pages: int) -> dict[str, Any]:
         "waits": result.waits,
         "ret": result.ret,
         "free": sum(zone.nr_free for zone in machine.zones),
-        "command": f"bulkpages callers run {port.name} --form before {given} {cause.options}",
+        "command": f"bulkpages callers run {port.name} --form before {given} --kernel {kernel} {cause.options}",
     }
 
 
-def _ways_out(names: list[str], largest: int, progress: Callable[[int, int], object] | None) -> list[dict[str, Any]]:
+def _ways_out(
+    names: list[str], largest: int, kernel: str, progress: Callable[[int, int], object] | None
+) -> list[dict[str, Any]]:
     """Who leaves memory wrong, from a sweep of every failure over small arrays."""
     from bulkpages.callers.sweep import kind
 
     found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-    for row in _core.failure_sweep(names, largest, 0, 1, progress):
+    for row in _core.failure_sweep(names, largest, 0, 1, kernel, [], progress):
         for i, index in enumerate(row["index"]):
             wrongs = {
                 "crashes": row["ret"][i] == "crash",
@@ -210,18 +223,20 @@ def _ways_out(names: list[str], largest: int, progress: Callable[[int, int], obj
     return list(found.values())
 
 
-def audit(*, pages: int = 16, progress: Callable[[int, int], object] | None = None) -> Audit:
+def audit(*, pages: int = 16, kernel: str = TODAY, progress: Callable[[int, int], object] | None = None) -> Audit:
     """Runs every caller of 7.3 under the five things that make a bulk call bring one page without shortage.
 
-    The callers run in their form of 7.3 on a machine of 256 MiB that was just booted. Then each of their ways out is
+    The callers run in their form of 7.3 on a machine of 256 MiB that was just booted, of 7.3 unless another kernel is
+    named. Then each of their ways out is
     tried: a failure at every index of every branch, on arrays of up to 16 slots.
 
     Args:
         pages: Pages that each caller wants; for callers that have a constant number, that.
+        kernel: The kernel series that the machines work like.
         progress: Called now and then with cases done and cases in all.
 
     Raises:
-        InvalidArgument: A number out of range.
+        InvalidArgument: A number out of range, or a kernel that is not known.
 
     Example:
         >>> import bulkpages as bp
@@ -233,5 +248,5 @@ def audit(*, pages: int = 16, progress: Callable[[int, int], object] | None = No
     if not 2 <= pages <= 1024:
         raise InvalidArgument(f"pages {pages} is outside 2..=1024")
     ports = [port for port in PORTS if port.today]
-    rows = [_row(port, cause, pages) for port in ports for cause in CAUSES]
-    return Audit(pages, rows, _ways_out([port.name for port in ports], 16, progress))
+    rows = [_row(port, cause, pages, kernel) for port in ports for cause in CAUSES]
+    return Audit(pages, kernel, rows, _ways_out([port.name for port in ports], 16, kernel, progress))

@@ -68,6 +68,13 @@ def _count(n: int, what: str) -> str:
 class _Walk:
     """Walks the events and tells what they mean."""
 
+    def why(self, reason: str) -> str:
+        """Why a call went to the single-page path."""
+        rules = self.machine.rules
+        if reason == "trylock" and rules["up_without_lists"] and not rules["smp"]:
+            return "a kernel without SMP has no per-CPU lists"
+        return REASONS[reason]
+
     def __init__(self, machine: Machine, picture: _Picture) -> None:
         self.machine = machine
         self.picture = picture
@@ -123,7 +130,7 @@ class _Walk:
                 yield f"  {'':<10}zone {_zone(self.machine, e['zone'])} is above its low mark"
             case "bulk_single":
                 self.reason = e["reason"]
-                yield f"  {'':<10}single-page path: {REASONS[e['reason']]}"
+                yield f"  {'':<10}single-page path: {self.why(e['reason'])}"
             case "refill":
                 zone = _zone(self.machine, e["zone"])
                 got = "" if e["got"] == e["want"] else f" of {e['want']}"

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bulkpages import _core
 from bulkpages.callers.ports import PORTS
+from bulkpages.eras.rules import DEFAULT, TODAY, kernel_text, rules_to_set
 from bulkpages.errors import InvalidArgument
-from bulkpages.kinds import names
+from bulkpages.kinds import names, need
 from bulkpages.plain import table
 from bulkpages.tables import Table, Tabular
 
@@ -37,6 +38,12 @@ def _threads(threads: int | None) -> int:
     return threads if threads is not None else (os.cpu_count() or 1)
 
 
+def _kernel(kernel: str | None, rules: Mapping[str, bool] | None, today: bool) -> tuple[str, list[tuple[str, bool]]]:
+    """The kernel series that is meant, and rules as the core takes them."""
+    need("kernel", kernel, (str, type(None)))
+    return kernel or (TODAY if today else DEFAULT), rules_to_set(rules)
+
+
 def kind(stops: Iterable[tuple[str, str]]) -> str:
     """Stops as text: the branch and for how long it fails."""
     return " + ".join(f"{branch} {lasting}" for branch, lasting in stops) or "nothing fails"
@@ -51,9 +58,13 @@ class Sweep(Tabular):
             before it failed, and each of `ret`, `calls`, `retries` (calls after the first), `waits`, `filled`,
             `leaked`, `freed_populated` (pages freed that the array held before), `moved` (pages in another slot than
             before), `corrupt` and `endless` has one value per index.
+        kernel: The kernel series that the machines worked like.
+        rules: Rules that were set otherwise.
     """
 
     rows: Sequence[dict[str, Any]]
+    kernel: str = DEFAULT
+    rules: Mapping[str, bool] = field(default_factory=dict)
 
     def to_table(self) -> Table:
         """A row for each run: caller, form, input, setting, what fails and where, and what came of it."""
@@ -170,6 +181,8 @@ class Sweep(Tabular):
             rows.append(slim)
         return {
             "schema": "bulkpages.sweep/1",
+            "kernel": self.kernel,
+            "rules": dict(self.rules),
             "runs": self.runs,
             "by_form": self.by_form(),
             "differences": self.differences(),
@@ -197,8 +210,9 @@ class Sweep(Tabular):
                 for t in self.by_form()
             ],
         )
+        machines = kernel_text(self.kernel, self.rules)
         lines = [
-            f"{self.runs} runs. Of those in which something fails:",
+            f"{self.runs} runs on machines of {machines}. Of those in which something fails:",
             "",
             totals,
             "",
@@ -237,6 +251,8 @@ def failure_sweep(
     largest: int = 1100,
     pairs_up_to: int = 16,
     threads: int | None = None,
+    kernel: str | None = None,
+    rules: Mapping[str, bool] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Sweep:
     """Stops the allocator at every index of every branch under every caller, form and array shape.
@@ -247,12 +263,18 @@ def failure_sweep(
         largest: Largest array, in slots; 1100 covers everything.
         pairs_up_to: Largest array for which stops are combined in pairs.
         threads: Threads; all processors by default. The result does not depend on it.
+        kernel: The kernel series that the machines work like; 7.3 with `today`, 6.12 otherwise, when left out.
+        rules: Single rules that shall hold or not, as for `Machine`.
         progress: Called now and then with cases done and cases in all.
 
     Raises:
-        InvalidArgument: A name that no caller has, or a number out of range.
+        InvalidArgument: A name that no caller has, a number out of range, a kernel or a rule that is not known.
     """
-    return Sweep(_core.failure_sweep(_names(callers, bool(today)), largest, pairs_up_to, _threads(threads), progress))
+    series, changed = _kernel(kernel, rules, bool(today))
+    rows = _core.failure_sweep(
+        _names(callers, bool(today)), largest, pairs_up_to, _threads(threads), series, changed, progress
+    )
+    return Sweep(rows, series, dict(changed))
 
 
 @dataclass(frozen=True, repr=False)
@@ -263,9 +285,13 @@ class Misuse(Tabular):
         scores: One dict for each caller, form and slip that can be written there: `verdict`, the worst of any run;
             `plain_verdict`, the worst of runs in which nothing fails; `plain` and `failing`, runs by verdict; and an
             `example` of the worst.
+        kernel: The kernel series that the machines worked like.
+        rules: Rules that were set otherwise.
     """
 
     scores: Sequence[dict[str, Any]]
+    kernel: str = DEFAULT
+    rules: Mapping[str, bool] = field(default_factory=dict)
 
     def to_table(self) -> Table:
         """A row for each caller, form and slip; `plain_` and `failing_` count runs by verdict."""
@@ -301,7 +327,13 @@ class Misuse(Tabular):
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"schema": "bulkpages.misuse/1", "by_form": self.by_form(), "scores": list(self.scores)}
+        return {
+            "schema": "bulkpages.misuse/1",
+            "kernel": self.kernel,
+            "rules": dict(self.rules),
+            "by_form": self.by_form(),
+            "scores": list(self.scores),
+        }
 
     def text(self) -> str:
         """The score as text."""
@@ -315,7 +347,7 @@ class Misuse(Tabular):
         )
         return "\n".join(
             [
-                "One wrong line in a caller, by its worst consequence:",
+                f"One wrong line in a caller, by its worst consequence, on {kernel_text(self.kernel, self.rules)}:",
                 "",
                 summary,
                 "",
@@ -332,6 +364,8 @@ def misuse_score(
     today: bool = False,
     largest: int = 300,
     threads: int | None = None,
+    kernel: str | None = None,
+    rules: Mapping[str, bool] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Misuse:
     """Puts one wrong line in each caller, in each way that people get it wrong, and counts what comes of it.
@@ -341,9 +375,13 @@ def misuse_score(
         today: The callers of 7.3 in place of those that the patch changes.
         largest: Largest array, in slots.
         threads: Threads; all processors by default. The result does not depend on it.
+        kernel: The kernel series that the machines work like; 7.3 with `today`, 6.12 otherwise, when left out.
+        rules: Single rules that shall hold or not, as for `Machine`.
         progress: Called now and then with cases done and cases in all.
 
     Raises:
-        InvalidArgument: A name that no caller has, or a number out of range.
+        InvalidArgument: A name that no caller has, a number out of range, a kernel or a rule that is not known.
     """
-    return Misuse(_core.misuse_score(_names(callers, bool(today)), largest, _threads(threads), progress))
+    series, changed = _kernel(kernel, rules, bool(today))
+    scores = _core.misuse_score(_names(callers, bool(today)), largest, _threads(threads), series, changed, progress)
+    return Misuse(scores, series, dict(changed))

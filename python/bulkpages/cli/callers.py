@@ -16,7 +16,9 @@ from bulkpages.callers.ports import find_caller, port
 from bulkpages.callers.words import parse_faults
 from bulkpages.cli import complete
 from bulkpages.cli.groups import Group
+from bulkpages.cli.kernels import kernel_option, rule_option
 from bulkpages.cli.output import progress_bar
+from bulkpages.eras.rules import TODAY
 from bulkpages.errors import ApiMisuse, BulkpagesError, InvalidArgument
 from bulkpages.files import write_whole
 from bulkpages.machine import Machine
@@ -82,6 +84,9 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 )
 @click.option("--max-waits", type=click.IntRange(0), default=3, show_default=True, help="Waits granted.")
 @click.option("--memory", default="256MiB", show_default=True, help="Memory of the machine.")
+@click.option("--cpus", type=click.IntRange(1, 1024), default=2, show_default=True, help="CPUs of the machine.")
+@kernel_option()
+@rule_option
 @click.option("--memcg", is_flag=True, help="Memory cgroups account kernel pages.")
 @click.option("--page-owner", is_flag=True, help="Page owner tracking is on.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
@@ -97,6 +102,9 @@ def run(
     faults: dict[str, Any],
     max_waits: int,
     memory: str,
+    cpus: int,
+    kernel: str,
+    rules: dict[str, bool],
     memcg: bool,
     page_owner: bool,
     as_json: bool,
@@ -108,10 +116,11 @@ def run(
     bulkpages callers run svc --form before --shape x.x.x.x. --fault pages=2 --explain
     bulkpages callers run xfs --form after --pages 16 --read-ahead --fault pages=5
     bulkpages callers run io_uring --form before --pages 129 --memcg --explain
+    bulkpages callers run fw_iso --form before --pages 64 --kernel 7.3 --cpus 1 --rule smp=no
     """
     try:
         known = port(find_caller(name))
-        machine = Machine(memory, memcg=memcg, page_owner=page_owner)
+        machine = Machine(memory, cpus, memcg=memcg, page_owner=page_owner, kernel=kernel, rules=rules)
         array: PageArray | None = None
         if known.array == "given":
             if shape is None:
@@ -199,6 +208,8 @@ def _progress(label: str) -> tuple[Any, Any]:
     "--pairs-up-to", type=click.IntRange(0, 64), default=16, show_default=True, help="Largest array with pairs."
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads; all processors by default.")
+@kernel_option(told="6.12; with --today 7.3")
+@rule_option
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder for sweep.json, sweep.txt, sweep.svg, sweep.png."
@@ -209,6 +220,8 @@ def sweep(
     largest: int,
     pairs_up_to: int,
     threads: int | None,
+    kernel: str | None,
+    rules: dict[str, bool],
     as_json: bool,
     output: Path | None,
 ) -> None:
@@ -220,6 +233,7 @@ def sweep(
     \b
     bulkpages callers sweep
     bulkpages callers sweep --today
+    bulkpages callers sweep --kernel 6.1
     bulkpages callers sweep --only btrfs --largest 64 --output results/btrfs
     """
     from bulkpages.callers.sweep import failure_sweep
@@ -228,7 +242,14 @@ def sweep(
     try:
         with bar:
             result = failure_sweep(
-                only, today=today, largest=largest, pairs_up_to=pairs_up_to, threads=threads, progress=tell
+                only,
+                today=today,
+                largest=largest,
+                pairs_up_to=pairs_up_to,
+                threads=threads,
+                kernel=kernel,
+                rules=rules,
+                progress=tell,
             )
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
@@ -257,21 +278,34 @@ def sweep(
     "--largest", type=click.IntRange(1, 1100), default=300, show_default=True, help="Largest array, in slots."
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads; all processors by default.")
+@kernel_option(told="6.12; with --today 7.3")
+@rule_option
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
-def misuse(only: tuple[str, ...], today: bool, largest: int, threads: int | None, as_json: bool) -> None:
+def misuse(
+    only: tuple[str, ...],
+    today: bool,
+    largest: int,
+    threads: int | None,
+    kernel: str | None,
+    rules: dict[str, bool],
+    as_json: bool,
+) -> None:
     r"""Put one wrong line into each caller, in each way that people get it wrong, and count what comes of it.
 
     The score of each version of the API goes to stdout.
 
     \b
     bulkpages callers misuse --only svc
+    bulkpages callers misuse --today --kernel 7.3
     """
     from bulkpages.callers.sweep import misuse_score
 
     bar, tell = _progress("misuse")
     try:
         with bar:
-            result = misuse_score(only, today=today, largest=largest, threads=threads, progress=tell)
+            result = misuse_score(
+                only, today=today, largest=largest, threads=threads, kernel=kernel, rules=rules, progress=tell
+            )
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     click.echo(json.dumps(result.to_dict()) if as_json else result.text())
@@ -281,11 +315,12 @@ def misuse(only: tuple[str, ...], today: bool, largest: int, threads: int | None
 @click.option(
     "--pages", type=click.IntRange(2, 1024), default=16, show_default=True, help="Pages that each caller wants."
 )
+@kernel_option(TODAY)
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder for audit.json, audit.txt, audit.svg, audit.png."
 )
-def audit(pages: int, as_json: bool, output: Path | None) -> None:
+def audit(pages: int, kernel: str, as_json: bool, output: Path | None) -> None:
     r"""Run every caller of 7.3 under the five things that make a bulk call bring one page though memory is free.
 
     Says who retries, who works with less, and who fails; and whose way out leaves memory wrong. Each line of the table
@@ -297,7 +332,7 @@ def audit(pages: int, as_json: bool, output: Path | None) -> None:
     """
     bar, tell = _progress("audit")
     with bar:
-        result = ports.audit(pages=pages, progress=tell)
+        result = ports.audit(pages=pages, kernel=kernel, progress=tell)
     if output is not None:
         from bulkpages.callers.pictures import write_audit_picture
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import click
 
-__all__ = ["callers", "claims", "faults", "handlers", "mixes", "scenarios", "settings", "workloads"]
+__all__ = ["callers", "claims", "faults", "handlers", "mixes", "rules", "scenarios", "settings", "workloads"]
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
@@ -36,6 +36,12 @@ def _tasks() -> list[str]:
     from bulkpages import _core
 
     return list(_core.explore_tasks())
+
+
+def _rules() -> list[str]:
+    from bulkpages.eras.rules import RULES
+
+    return [f"{name}={word}" for name in RULES for word in ("yes", "no")]
 
 
 def _scenarios() -> list[str]:
@@ -72,6 +78,8 @@ faults = _among(_faults)
 handlers = _among(_tasks)
 #: What the threads of a stress run do.
 mixes = _among(_mixes)
+#: Rules that are set otherwise.
+rules = _among(_rules)
 #: What is explored.
 scenarios = _among(_scenarios)
 #: Settings of `replay --what-if`.

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from bulkpages import _core
 
-__all__ = ["ERAS", "RULES", "Era", "Rule"]
+__all__ = ["DEFAULT", "ERAS", "RULES", "TODAY", "Era", "Rule", "kernel_text", "rules_to_set"]
 
 
 @dataclass(frozen=True)
@@ -62,3 +62,31 @@ RULES: Mapping[str, Rule] = _rules()
 
 ERAS: Mapping[str, Era] = _eras()
 """Every era by its name, oldest first."""
+
+DEFAULT = "6.12"
+"""The kernel series of a machine when none is named."""
+
+TODAY: str = tuple(ERAS)[-1]
+"""The newest."""
+
+
+def rules_to_set(rules: Mapping[str, bool] | None) -> list[tuple[str, bool]]:
+    """Rules as the core takes them.
+
+    Raises:
+        TypeError: They are no mapping of names to truth values.
+    """
+    if rules is None:
+        return []
+    if not isinstance(rules, Mapping):
+        raise TypeError(f"rules is a mapping of names to True or False, not {type(rules).__name__}")
+    for name, holds in rules.items():
+        if not isinstance(name, str) or not isinstance(holds, bool):
+            raise TypeError(f"rules: {name!r}: {holds!r} is not a name with True or False")
+    return list(rules.items())
+
+
+def kernel_text(kernel: str, rules: Mapping[str, bool]) -> str:
+    """A kernel series and what is otherwise, in words: "7.3 without smp"."""
+    words = [f"{'with' if holds else 'without'} {name}" for name, holds in rules.items()]
+    return " ".join([kernel, ", ".join(words)]) if words else kernel

@@ -17,6 +17,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::args::{Array, Flags, Int};
+use crate::era::rules_of;
 use crate::errors::{ApiMisuse, SnapshotError, invalid, to_py};
 use crate::faults::{self, FaultStack};
 use crate::page_pool::PoolIds;
@@ -210,11 +211,7 @@ impl Machine {
                     .map(|v| v.within("movablecore (in pages)", 0..=1 << 40))
                     .transpose()?
                     .map(|v| v as u64);
-                spec.era = kernel.map(Era::parse).transpose().map_err(to_py)?.unwrap_or_default();
-                spec.rules = spec.era.rules();
-                for (name, holds) in rules {
-                    spec.rules = spec.rules.with(&name, holds).map_err(to_py)?;
-                }
+                (spec.era, spec.rules) = rules_of(kernel, rules)?;
                 Source::Boot(spec)
             }
         };

@@ -10,10 +10,12 @@ use bulkpages_callers::study::harness::Outcome;
 use bulkpages_callers::study::score::{Score, Verdict, misuse};
 use bulkpages_callers::study::sweep::{Row, Scope, sweep};
 use bulkpages_core::Result;
+use bulkpages_core::era::{Era, Rules};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::args::Int;
+use crate::era::rules_of;
 use crate::errors::to_py;
 
 /// Runs `job` on threads of its own while this one looks for signals and tells `progress` how far it is.
@@ -125,52 +127,68 @@ struct Wanted {
     largest: usize,
     pairs_up_to: usize,
     threads: usize,
+    era: Era,
+    rules: Rules,
 }
 
 impl Wanted {
-    fn new(callers: Vec<String>, largest: &Int, pairs_up_to: &Int, threads: &Int) -> PyResult<Wanted> {
+    fn new(
+        callers: Vec<String>,
+        largest: &Int,
+        pairs_up_to: &Int,
+        threads: &Int,
+        (kernel, rules): (&str, Vec<(String, bool)>),
+    ) -> PyResult<Wanted> {
         let callers = callers.iter().map(|name| Caller::parse(name)).collect::<Result<_>>().map_err(to_py)?;
+        let (era, rules) = rules_of(Some(kernel), rules)?;
         Ok(Wanted {
             callers,
             largest: largest.within("largest", 1..=1 << 20)? as usize,
             pairs_up_to: pairs_up_to.within("pairs_up_to", 0..=64)? as usize,
             threads: threads.within("threads", 1..=1024)? as usize,
+            era,
+            rules,
         })
     }
 
     fn scope(&self) -> Scope<'_> {
-        let Wanted { callers, largest, pairs_up_to, threads } = self;
-        Scope { callers, largest: *largest, pairs_up_to: *pairs_up_to, threads: *threads }
+        let &Wanted { ref callers, largest, pairs_up_to, threads, era, rules } = self;
+        Scope { callers, largest, pairs_up_to, threads, era, rules }
     }
 }
 
 /// The failure sweep: one dict per caller, form, input, setting and kind of stop, with a column per result.
 #[pyfunction]
-#[pyo3(signature = (callers, largest, pairs_up_to, threads, progress=None))]
+#[pyo3(signature = (callers, largest, pairs_up_to, threads, kernel, rules, progress=None))]
+#[expect(clippy::too_many_arguments, reason = "what a sweep covers")]
 pub(crate) fn failure_sweep<'py>(
     py: Python<'py>,
     callers: Vec<String>,
     largest: Int,
     pairs_up_to: Int,
     threads: Int,
+    kernel: &str,
+    rules: Vec<(String, bool)>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let wanted = Wanted::new(callers, &largest, &pairs_up_to, &threads)?;
+    let wanted = Wanted::new(callers, &largest, &pairs_up_to, &threads, (kernel, rules))?;
     let rows = watched(py, progress.as_ref(), |done| sweep(&wanted.scope(), done))?;
     PyList::new(py, rows.iter().map(|r| row_to_dict(py, r)).collect::<PyResult<Vec<_>>>()?)
 }
 
 /// The misuse score: one dict per caller, form and slip.
 #[pyfunction]
-#[pyo3(signature = (callers, largest, threads, progress=None))]
+#[pyo3(signature = (callers, largest, threads, kernel, rules, progress=None))]
 pub(crate) fn misuse_score<'py>(
     py: Python<'py>,
     callers: Vec<String>,
     largest: Int,
     threads: Int,
+    kernel: &str,
+    rules: Vec<(String, bool)>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyList>> {
-    let wanted = Wanted { pairs_up_to: 0, ..Wanted::new(callers, &largest, &Int::from(0), &threads)? };
+    let wanted = Wanted::new(callers, &largest, &Int::from(0), &threads, (kernel, rules))?;
     let scores = watched(py, progress.as_ref(), |done| misuse(&wanted.scope(), done))?;
     PyList::new(py, scores.iter().map(|s| score_to_dict(py, s)).collect::<PyResult<Vec<_>>>()?)
 }

@@ -103,7 +103,7 @@ pub fn misuse(scope: &Scope<'_>, done: &(dyn Fn(usize, usize) -> bool + Sync)) -
             return Ok(scores);
         }
         for &form in case.target.forms() {
-            let mut bed = Bed::new(case.setting.machine()?);
+            let mut bed = Bed::new(case.setting.machine(scope.era, scope.rules)?);
             let mut rows = Vec::new();
             single_rows(&mut bed, case, form, &mut rows)?;
             for &slip in case.target.slips(form) {

@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use bulkpages_core::boot::BootSpec;
+use bulkpages_core::era::{Era, Rules};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, Result};
 
@@ -44,13 +45,13 @@ impl Setting {
         }
     }
 
-    /// A machine with this setting, right after boot.
+    /// A machine with this setting that works like a kernel of this series with these rules, right after boot.
     ///
     /// # Errors
     ///
     /// None; the size is one that boots.
-    pub fn machine(self) -> Result<Machine<Local>> {
-        let mut machine = Machine::boot(&BootSpec::new(MACHINE_PAGES, 1, 1))?;
+    pub fn machine(self, era: Era, rules: Rules) -> Result<Machine<Local>> {
+        let mut machine = Machine::boot(&BootSpec { era, rules, ..BootSpec::new(MACHINE_PAGES, 1, 1) })?;
         machine.set_memcg(self == Setting::Memcg);
         machine.set_page_owner(self == Setting::PageOwner);
         Ok(machine)
@@ -149,6 +150,10 @@ pub struct Scope<'a> {
     pub pairs_up_to: usize,
     /// Threads.
     pub threads: usize,
+    /// The kernel series.
+    pub era: Era,
+    /// How the machines work: its rules, except where one is set otherwise.
+    pub rules: Rules,
 }
 
 impl Scope<'_> {
@@ -167,7 +172,7 @@ pub fn sweep(scope: &Scope<'_>, done: &(dyn Fn(usize, usize) -> bool + Sync)) ->
     each_case(scope, done, |case| {
         let mut rows = Vec::new();
         for &form in case.target.forms() {
-            let mut bed = Bed::new(case.setting.machine()?);
+            let mut bed = Bed::new(case.setting.machine(scope.era, scope.rules)?);
             let stops = single_rows(&mut bed, case, form, &mut rows)?;
             if case.target.slots() <= scope.pairs_up_to && case.setting == Setting::Plain {
                 pair_rows(&mut bed, case, form, &stops, &mut rows)?;

@@ -1,0 +1,58 @@
+"""The options that name a kernel series, for every command that makes machines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from bulkpages.cli import complete
+from bulkpages.eras.rules import DEFAULT, ERAS, RULES
+
+__all__ = ["kernel_option", "rule_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+_WORDS = {"yes": True, "no": False}
+
+
+def kernel_option(default: str = DEFAULT, *, told: str = "") -> Callable[[F], F]:
+    """`--kernel`: one of the eras.
+
+    Args:
+        default: Which when it is left out.
+        told: What the help says of the default; the era itself when empty.
+    """
+    return click.option(
+        "--kernel",
+        type=click.Choice(list(ERAS)),
+        default=None if told else default,
+        show_default=told or True,
+        help="Kernel series that the machines work like.",
+    )
+
+
+def _rules(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, bool]:
+    rules: dict[str, bool] = {}
+    for value in values:
+        name, equals, word = value.partition("=")
+        if name not in RULES:
+            raise click.BadParameter(f"no rule is called {name!r}; `bulkpages eras` lists them")
+        if not equals or word not in _WORDS:
+            raise click.BadParameter(f"{value!r} is neither {name}=yes nor {name}=no")
+        if name in rules:
+            raise click.BadParameter(f"rule {name} is given twice")
+        rules[name] = _WORDS[word]
+    return rules
+
+
+#: `--rule NAME=yes|no`, as a mapping for `Machine(rules=...)`.
+rule_option = click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    callback=_rules,
+    metavar="NAME=yes|no",
+    shell_complete=complete.rules,
+    help="Set one rule of the kernel otherwise; may be given several times.",
+)
