@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bulkpages.eras.rules import DEFAULT
 from bulkpages.errors import BulkpagesError
 from bulkpages.files import read_results
 
@@ -28,7 +29,8 @@ def load(path: Path, *others: str) -> dict[str, Any]:
     """
     path = path / "results.json" if path.is_dir() else path
     try:
-        return read_results(path, COMPARE, *others)
+        # Before kernels could be named all were of one.
+        return {"kernel": DEFAULT} | read_results(path, COMPARE, *others)
     except BulkpagesError as error:
         if any(repr(schema) in str(error) for schema in EARLIER):
             raise BulkpagesError(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from bulkpages._core import PageArray
+from bulkpages.eras.rules import DEFAULT
+from bulkpages.formats.recording import load_snapshot
 from bulkpages.gfp import GFP_HIGHUSER_MOVABLE, GFP_KERNEL
 
 if TYPE_CHECKING:
@@ -15,7 +17,18 @@ if TYPE_CHECKING:
 
     from bulkpages.machine import Machine
 
-__all__ = ["LISTS", "SHIPPED_STATE", "age", "set_lists", "shipped_state", "stream", "take_down", "use"]
+__all__ = [
+    "LISTS",
+    "SHIPPED_STATE",
+    "age",
+    "kernel_of_state",
+    "set_lists",
+    "shipped_name",
+    "shipped_state",
+    "stream",
+    "take_down",
+    "use",
+]
 
 #: The state of a real kernel that comes with the package.
 SHIPPED_STATE = "uma-256m.json.gz"
@@ -30,12 +43,28 @@ CHUNK = 512
 ORDERS = (80, 10, 6, 4)
 
 
+def shipped_name(kernel: str = DEFAULT) -> str:
+    """The name of the state of a real kernel of this series that comes with the package: of the same machine each."""
+    return SHIPPED_STATE if kernel == DEFAULT else SHIPPED_STATE.replace(".", f"-{kernel}.", 1)
+
+
+def kernel_of_state(path: str | Path) -> str:
+    """The kernel series that a state says it is of. Whether it is a state at all shows when a machine loads it.
+
+    Raises:
+        SnapshotError: It cannot be read.
+    """
+    facts = load_snapshot(path).get("facts")
+    found = facts.get("kernel", DEFAULT) if isinstance(facts, Mapping) else DEFAULT
+    return str(found)
+
+
 @contextlib.contextmanager
-def shipped_state() -> Iterator[Path]:
-    """The path of the state of a real kernel that comes with the package."""
+def shipped_state(kernel: str = DEFAULT) -> Iterator[Path]:
+    """The path of the state of a real kernel of this series that comes with the package."""
     from importlib.resources import as_file, files
 
-    with as_file(files("bulkpages").joinpath("data", SHIPPED_STATE)) as path:
+    with as_file(files("bulkpages").joinpath("data", shipped_name(kernel))) as path:
         yield path
 
 

@@ -7,6 +7,7 @@ from importlib.resources import files
 import pytest
 
 from bulkpages import InvalidArgument, Machine, _core
+from bulkpages.eras import ERAS
 from bulkpages.suite.experiments.failures import failures
 from bulkpages.suite.experiments.growth import growth
 from bulkpages.suite.experiments.published import published
@@ -117,8 +118,9 @@ def test_windows_on_the_clock() -> None:
     assert all(row["pcp"]["p5"] <= row["pcp"]["p50"] <= row["pcp"]["p99"] for row in rows)
 
 
-def test_failures_change_btrfs_and_sunrpc_alone() -> None:
-    found = failures()
+@pytest.mark.parametrize("kernel", ERAS)
+def test_failures_change_btrfs_and_sunrpc_alone(kernel: str) -> None:
+    found = failures(kernel)
     assert {row["caller"] for row in found["differences"]} == {"btrfs_alloc_page_array", "svc_alloc_arg"}
     assert not any(row["leaked"] or row["corrupt"] for row in found["by_form"])
 

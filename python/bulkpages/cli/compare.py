@@ -20,6 +20,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
 from bulkpages.cli import INTERRUPTED
 from bulkpages.cli.output import progress_bar, put_json
+from bulkpages.eras.rules import ERAS
 from bulkpages.errors import BulkpagesError
 from bulkpages.provenance import provenance
 from bulkpages.results import load
@@ -31,6 +32,7 @@ from bulkpages.suite.run import (
     Request,
     choose,
     exact,
+    kernel_of,
     state_file,
     timed,
 )
@@ -61,6 +63,19 @@ class Share(click.ParamType[float]):
         if not 0.0001 <= share <= 0.5:
             self.fail(f"{value} is outside 0.01% to 50%", param, ctx)
         return share
+
+
+class EraOrFolder(click.Path):
+    """A kernel series that is emulated, or the folder of a kernel that was built (`./6.1` for one of such a name)."""
+
+    name = "era|dir"
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, file_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A series is taken as it is."""
+        return value if value in ERAS else super().convert(value, param, ctx)
 
 
 class Duration(click.ParamType[float]):
@@ -117,9 +132,9 @@ def _console() -> Console:
     "--kernel",
     "kernels",
     multiple=True,
-    type=click.Path(exists=True, file_okay=False),
-    metavar="DIR",
-    help="A kernel of `bulkpages kernel build`, put beside the answer; a second one is compared with it.",
+    type=EraOrFolder(),
+    help="6.1, 6.12 or 7.3: the kernel series that is emulated (6.12 when left out). A folder of `bulkpages kernel "
+    "build`: put beside the answer; a second one is compared with it.",
 )
 @click.option("--merge", is_flag=True, help="Merge the timings of the results.json files that follow.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
@@ -155,6 +170,7 @@ def compare(
     bulkpages compare --quick --no-timing
     bulkpages compare --budget 10m --effect 0.5% --output results/patched
     bulkpages compare --quick --only 'svc-*' --json
+    bulkpages compare --quick --no-timing --kernel 7.3
     bulkpages compare --quick --no-timing --kernel linux-6.12.117
     """
     names = only + also
@@ -178,7 +194,10 @@ def compare(
     if against and not against["timing"]:
         raise click.UsageError(f"{baseline} was run with --no-timing: there is nothing to set times against")
     clock = time.perf_counter()
-    own = _own_kernels(kernels)
+    series = [kernel for kernel in kernels if kernel in ERAS]
+    if len(series) > 1:
+        raise click.UsageError(f"one kernel series is emulated at a time, not {' and '.join(series)}")
+    own = _own_kernels(tuple(kernel for kernel in kernels if kernel not in ERAS))
     try:
         with Folder(Path(resume) if resume else place, resume=bool(resume)) as folder:
             if resume:
@@ -190,6 +209,7 @@ def compare(
                     chosen=bool(names),
                     quick=quick,
                     snapshot=snapshot,
+                    kernel=kernel_of(snapshot, series[0] if series else None),
                     seed=secrets.randbelow(MAX_SEED + 1) if seed is None else seed,
                     effect=effect,
                     seconds=budget,
@@ -197,7 +217,7 @@ def compare(
                     instructions=instructions,
                 )
                 results = {}
-            with state_file(request.snapshot) as state:
+            with state_file(request.snapshot, request.kernel) as state:
                 results = results or _answered(request, state, started, names, not no_timing)
                 if own:
                     results["own_kernels"] = _measured(own, request, results, not no_timing)
@@ -285,6 +305,7 @@ def _resumed(earlier: dict[str, Any], folder: Path) -> Request:
         chosen=asked["chosen"],
         quick=earlier["quick"],
         snapshot=earlier["snapshot_path"],
+        kernel=earlier["kernel"],
         seed=earlier["seed"],
         effect=earlier["effect"],
         seconds=asked["budget"],

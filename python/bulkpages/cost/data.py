@@ -15,6 +15,7 @@ __all__ = [
     "Key",
     "costs",
     "fewest",
+    "loops_of",
     "measured_fills",
     "measured_pages",
     "need_kernel",
@@ -90,6 +91,20 @@ def measured_pages() -> dict[tuple[str, int, int], float]:
     rows = _read("timings.json")["bulk"]
     value = "smp_kernel_alloc_instructions_per_page"
     return {(r["api"], r["nr_pages"], r["hole_period"]): r[value] for r in rows if r.get(value) is not None}
+
+
+@cache
+def loops_of(kernel: str) -> dict[tuple[str, int, int], float]:
+    """Instructions of a page in the same loops in another kernel, where they were counted; no other fill was there.
+
+    Raises:
+        InvalidArgument: They were not counted in this kernel.
+    """
+    loops = _read("loops-eras.json")
+    if kernel not in loops:
+        known = ", ".join([*loops, KERNEL])
+        raise InvalidArgument(f"no costs are known for kernel {kernel!r}: loops were counted in {known}")
+    return {(r["api"], r["nr_pages"], r["hole_period"]): r["instructions_per_page"] for r in loops[kernel]["rows"]}
 
 
 @cache

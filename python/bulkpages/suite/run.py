@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bulkpages.eras.rules import DEFAULT, ERAS
 from bulkpages.errors import BulkpagesError, InvalidArgument
 from bulkpages.results import COMPARE
-from bulkpages.states import SHIPPED_STATE, shipped_state
+from bulkpages.states import SHIPPED_STATE, kernel_of_state, shipped_name, shipped_state
 from bulkpages.suite.experiments.claims import judge
 from bulkpages.suite.experiments.contention import contention
 from bulkpages.suite.experiments.emulator_instructions import count_instructions
@@ -24,7 +25,17 @@ from bulkpages.suite.trunk.runner import BLOCKS, TRIAL_SECONDS, Plan, Run, run
 from bulkpages.suite.trunk.timing import analyse, restore
 from bulkpages.suite.trunk.workloads import all_cells, full_cells, quick_cells, select
 
-__all__ = ["FULL_SECONDS", "MAX_SEED", "QUICK_SECONDS", "Request", "choose", "exact", "state_file", "timed"]
+__all__ = [
+    "FULL_SECONDS",
+    "MAX_SEED",
+    "QUICK_SECONDS",
+    "Request",
+    "choose",
+    "exact",
+    "kernel_of",
+    "state_file",
+    "timed",
+]
 
 MAX_SEED = 2**32 - 1
 QUICK_SECONDS, FULL_SECONDS = 30.0, 660.0
@@ -42,6 +53,7 @@ class Request:
         chosen: Whether they were chosen by name; then what is asked once a run is left out.
         quick: Whether a first answer is wanted.
         snapshot: Path of a kernel state; None for the shipped one.
+        kernel: The kernel series; that of the state, where one is named.
         seed: Of the order of trials.
         effect: Smallest effect of interest, as a share.
         seconds: Time for the emulator's clock; None: the usual time.
@@ -53,6 +65,7 @@ class Request:
     chosen: bool = False
     quick: bool = True
     snapshot: str | None = None
+    kernel: str = DEFAULT
     seed: int = 0
     effect: float = 0.01
     seconds: float | None = None
@@ -62,7 +75,7 @@ class Request:
     @property
     def as_recorded(self) -> bool:
         """Whether the state is the one on which the kernel was measured."""
-        return self.snapshot in (None, SHIPPED_STATE)
+        return self.snapshot in (None, SHIPPED_STATE) and self.kernel == DEFAULT
 
     def command(self, only: Sequence[str], timing: bool) -> str:
         """The command line that asks the same."""
@@ -71,6 +84,7 @@ class Request:
         words += [f"--budget {self.seconds:.4g}s" if self.seconds else ""]
         words += [f"--processes {self.processes}" if self.processes else ""]
         words += [f"--snapshot {self.snapshot}" if self.snapshot else ""]
+        words += [f"--kernel {self.kernel}" if self.kernel != DEFAULT else ""]
         words += [f"--seed {self.seed}" if timing else "--no-timing"]
         return " ".join(word for word in words if word)
 
@@ -93,13 +107,30 @@ def choose(quick: bool, only: Sequence[str]) -> list[Cell]:
     return chosen
 
 
+def kernel_of(snapshot: str | None, kernel: str | None) -> str:
+    """The kernel series of a run: that of the state, and the one that is named.
+
+    Raises:
+        InvalidArgument: They are two, or there is no such series.
+        SnapshotError: The state cannot be read.
+    """
+    if kernel is not None and kernel not in ERAS:
+        raise InvalidArgument(f"kernel {kernel!r} is not one of {', '.join(ERAS)}")
+    if snapshot is None or snapshot == SHIPPED_STATE:
+        return kernel or DEFAULT
+    found = kernel_of_state(snapshot)
+    if kernel not in (None, found):
+        raise InvalidArgument(f"{snapshot} is a state of kernel {found}, not of {kernel}")
+    return found
+
+
 @contextlib.contextmanager
-def state_file(snapshot: str | None) -> Iterator[Path]:
+def state_file(snapshot: str | None, kernel: str = DEFAULT) -> Iterator[Path]:
     """The path of the kernel state that a run starts from."""
     if snapshot and snapshot != SHIPPED_STATE:
         yield Path(snapshot)
     else:
-        with shipped_state() as shipped:
+        with shipped_state(kernel) as shipped:
             yield shipped
 
 
@@ -114,12 +145,13 @@ def exact(request: Request, state: Path, progress: Progress = lambda share, what
     Raises:
         BulkpagesError: The state cannot be loaded, or no workload can run on it.
     """
-    asked = Asked(request.cells, state, request.as_recorded, request.effect)
+    asked = Asked(request.cells, state, request.as_recorded, request.effect, request.kernel)
     found = answer(asked, lambda done, total: progress(0.7 * done / total, "kernel instructions"))
     results: dict[str, Any] = {
         "schema": COMPARE,
         "quick": request.quick,
-        "snapshot": Path(request.snapshot).name if request.snapshot else SHIPPED_STATE,
+        "snapshot": Path(request.snapshot).name if request.snapshot else shipped_name(request.kernel),
+        "kernel": request.kernel,
         "effect": request.effect,
         **found,
         "growth": [],
@@ -130,15 +162,19 @@ def exact(request: Request, state: Path, progress: Progress = lambda share, what
     }
     if request.chosen:
         return results
-    progress(0.8, "growth and windows")
-    results["growth"] = growth()
-    try:
-        results["windows"] = windows(str(state))
-    except BulkpagesError as error:
-        results["skipped"]["windows"] = str(error)
-    progress(0.9, "failures and claims")
-    results["failures"] = failures()
-    results["claims"] = judge()
+    if request.kernel == DEFAULT:
+        progress(0.8, "growth and windows")
+        results["growth"] = growth()
+        try:
+            results["windows"] = windows(str(state))
+        except BulkpagesError as error:
+            results["skipped"]["windows"] = str(error)
+        results["claims"] = judge()
+    else:
+        why = f"it rests on kernel instructions, which were counted in Linux {DEFAULT}"
+        results["skipped"] |= dict.fromkeys(("growth", "windows", "claims"), why)
+    progress(0.9, "failures")
+    results["failures"] = failures(request.kernel)
     progress(1.0, "done")
     return results
 
@@ -160,14 +196,14 @@ def _plan(request: Request, state: Path, strict: bool) -> Plan:
 
 def _extras(request: Request, plan: Plan, measured: Run, timing: dict[str, Any]) -> None:
     """What is timed once a run."""
-    if not request.chosen:
+    if not request.chosen and request.kernel == DEFAULT:
         timing["published"] = published(timing)
         try:
             timing["windows"] = clock_windows(str(plan.snapshot))
         except BulkpagesError as error:
             timing["skipped"]["windows"] = str(error)
         try:
-            timing["contention"] = contention(plan.seed, min(1, plan.seconds / QUICK_SECONDS))
+            timing["contention"] = contention(plan.seed, min(1, plan.seconds / QUICK_SECONDS), request.kernel)
         except BulkpagesError as error:
             timing["skipped"]["contention"] = str(error)
     if request.instructions:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bulkpages import _core
+from bulkpages.eras.rules import DEFAULT
 from bulkpages.errors import InvalidArgument
 from bulkpages.machine import Machine
 from bulkpages.processes import processors
@@ -30,8 +31,8 @@ BLOCKS = 8
 ENOUGH = 0.5
 
 
-def _one(api: str, slots: int, period: int, rate: int | None, fills: int) -> dict[str, Any]:
-    machine = Machine("1GiB", cpus=2, threads=True)
+def _one(api: str, slots: int, period: int, rate: int | None, fills: int, kernel: str) -> dict[str, Any]:
+    machine = Machine("1GiB", cpus=2, threads=True, kernel=kernel)
     found: dict[str, Any] = _core.contend(machine, api, slots, period, rate, fills)
     return found
 
@@ -46,7 +47,7 @@ def _arm(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def contention(seed: int, share: float = 1) -> list[dict[str, Any]]:
+def contention(seed: int, share: float = 1, kernel: str = DEFAULT) -> list[dict[str, Any]]:
     """v1 and v2 under drains at each rate, and v1 against itself; the order within a round is drawn.
 
     Each row: slots, hole_period, drains_per_second (None: without a pause), drains (seen, a second),
@@ -58,6 +59,7 @@ def contention(seed: int, share: float = 1) -> list[dict[str, Any]]:
     Args:
         seed: Of the order and the bootstrap.
         share: Part of the usual number of fills, for short runs.
+        kernel: The kernel series that the machines work like.
 
     Raises:
         InvalidArgument: There is only one processor to run on.
@@ -74,7 +76,7 @@ def contention(seed: int, share: float = 1) -> list[dict[str, Any]]:
             runs: dict[str, list[dict[str, Any]]] = {arm: [] for arm in ARMS}
             for _ in range(ROUNDS):
                 for arm in rng.permutation(ARMS):
-                    runs[str(arm)].append(_one(str(arm)[:2], slots, period, rate, fills))
+                    runs[str(arm)].append(_one(str(arm)[:2], slots, period, rate, fills, kernel))
             every = [run for found in runs.values() for run in found]
             # As many fills of each run as all of them have, in blocks.
             size = min(run["fills"] for run in every) // BLOCKS

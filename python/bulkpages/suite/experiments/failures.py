@@ -13,8 +13,11 @@ LARGEST, PAIRS = 16, 0
 KEPT = ("caller", "form", "runs", "filled", "failed", "endless", "leaked", "corrupt", "freed_populated", "moved")
 
 
-def failures() -> dict[str, Any]:
+def failures(kernel: str) -> dict[str, Any]:
     """Every caller under every single failure, on arrays of up to 16 slots.
+
+    Args:
+        kernel: The kernel series that the machines work like.
 
     Returns:
         runs; by_form (caller, form, and of the runs in which something failed: runs, filled, failed, endless (the waits
@@ -22,7 +25,7 @@ def failures() -> dict[str, Any]:
         pages that moved in a run); differences of patched against mainline (caller, column, runs compared, differ,
         more, less), where there are any.
     """
-    found = failure_sweep(largest=LARGEST, pairs_up_to=PAIRS)
+    found = failure_sweep(largest=LARGEST, pairs_up_to=PAIRS, kernel=kernel)
     return {
         "runs": found.runs,
         "by_form": [{key: row[key] for key in KEPT} for row in found.by_form()],

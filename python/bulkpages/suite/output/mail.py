@@ -93,7 +93,8 @@ def _time(results: dict[str, Any]) -> Iterator[str]:
 
 def _method(results: dict[str, Any]) -> str:
     text = (
-        f"Found with bulkpages {results['provenance']['bulkpages']}, an emulator of Linux 6.12's page allocator. "
+        f"Found with bulkpages {results['provenance']['bulkpages']}, an emulator of Linux {results['kernel']}'s page "
+        "allocator. "
         "Instructions are the SMP kernel's: measured in it, or (~) predicted from exact counts of the emulated "
         "run, with an "
         "interval. Cost is per page (null, holes), of pool loops per operation, of callers per fill."

@@ -97,7 +97,8 @@ def _usual(rows: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
 def _notes(results: dict[str, Any], shown: Sequence[dict[str, Any]], left_out: int, cycles: bool) -> list[str]:
     notes = [
         "Costs are per page (null-*, holes-*), per operation (page_pool*), per fill (callers). Slot work: slots read, "
-        "stored, cleared. Holes tracked: sunrpc of Linux 7.1 on mainline's call. Instructions are Linux 6.12's (SMP)"
+        "stored, cleared. Holes tracked: sunrpc of Linux 7.1 on mainline's call. Instructions are "
+        f"Linux {results['kernel']}'s (SMP)"
         + (
             "; ~ is predicted from counts, with its interval; the rest was measured."
             if any(row["instructions"] and row["instructions"]["source"] == "predicted" for row in shown)

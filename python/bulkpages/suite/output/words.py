@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bulkpages.eras.rules import DEFAULT
 from bulkpages.suite.trunk.kernel import same_processor
 from bulkpages.suite.trunk.results import main_rows, model_errors, timed_rows
 
@@ -137,6 +138,21 @@ def _loops(results: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _elsewhere(results: dict[str, Any]) -> list[str]:
+    kernel = results["kernel"]
+    if kernel == DEFAULT:
+        return []
+    lines = [
+        f"In Linux {kernel} instructions were counted in loops around the bare call alone: callers have exact counts, "
+        "and no verdict."
+    ]
+    if kernel == "6.1":
+        lines.append(
+            "In 6.1 the compiler inlined more than in the others: its figures are not to be compared with theirs."
+        )
+    return lines
+
+
 def _who(results: dict[str, Any]) -> list[str]:
     rows = [row for row in _plain(main_rows(results)) if row["filler"] not in (None, "core")]
     lines = []
@@ -238,6 +254,7 @@ def kernel_sentences(results: dict[str, Any]) -> list[str]:
     return [
         *_short(results),
         *_loops(results),
+        *_elsewhere(results),
         *_who(results),
         *_pool(results),
         *_failures(results),

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from bulkpages.eras.rules import DEFAULT
 from bulkpages.errors import BulkpagesError
 from bulkpages.machine import Machine
 from bulkpages.suite.trunk.cells import Cell
@@ -33,12 +34,14 @@ class Asked:
         snapshot: Path of the kernel state.
         as_recorded: Whether that is the state on which the kernel's instructions were counted.
         effect: Smallest effect of interest, as a share.
+        kernel: The kernel series that the machines work like.
     """
 
     cells: Sequence[Cell]
     snapshot: Path
     as_recorded: bool
     effect: float
+    kernel: str = DEFAULT
 
 
 def slot_work(counts: dict[str, float]) -> float:
@@ -48,7 +51,9 @@ def slot_work(counts: dict[str, float]) -> float:
 
 def _row(asked: Asked, cell: Cell, form: str, counts: dict[str, dict[str, float]], machine: Machine) -> dict[str, Any]:
     base = cell.forms[0]
-    found = kernel_instructions(cell, form, machine, as_recorded=asked.as_recorded, effect=asked.effect)
+    found = kernel_instructions(
+        cell, form, machine, as_recorded=asked.as_recorded, effect=asked.effect, kernel=asked.kernel
+    )
     unknown = found if isinstance(found, str) else None
     return {
         "name": row_name(cell, form),
@@ -68,8 +73,8 @@ def _row(asked: Asked, cell: Cell, form: str, counts: dict[str, dict[str, float]
         "instructions": None if isinstance(found, str) else found.as_dict(),
         "no_instructions": unknown,
         "verdict": None if isinstance(found, str) else found.verdict,
-        "kernel_cycles": [cycles.as_dict() for cycles in kernel_cycles(cell, base, form)],
-        "reproduce": f"{cell.reproduce} --no-timing",
+        "kernel_cycles": [cycles.as_dict() for cycles in kernel_cycles(cell, base, form, asked.kernel)],
+        "reproduce": f"{cell.reproduce} --no-timing" + (f" --kernel {asked.kernel}" if asked.kernel != DEFAULT else ""),
     }
 
 

@@ -125,7 +125,16 @@ def _difference(cell: Cell, form: str, machine: Machine, as_recorded: bool) -> c
     return _predicted(cell, form, machine)
 
 
-def kernel_instructions(cell: Cell, form: str, machine: Machine, *, as_recorded: bool, effect: float) -> Judged | str:
+def _elsewhere(cell: Cell, form: str, kernel: str) -> cost.Difference:
+    """Another kernel than the one whose steps are costed: only loops that were measured in it have an answer."""
+    if isinstance(cell, BulkLoop) and CONDITIONS.get(cell.conditions) == "warm":
+        return cost.call_difference(cell.nr_pages, cell.hole_period, cell.forms[0], form, kernel=kernel)
+    raise BulkpagesError(f"instructions of it were counted in Linux {cost.data.KERNEL} alone, not in {kernel}")
+
+
+def kernel_instructions(
+    cell: Cell, form: str, machine: Machine, *, as_recorded: bool, effect: float, kernel: str = cost.data.KERNEL
+) -> Judged | str:
     """A form of a cell against its first form; a text says why there is no answer.
 
     Args:
@@ -134,8 +143,11 @@ def kernel_instructions(cell: Cell, form: str, machine: Machine, *, as_recorded:
         machine: In the state of the cell.
         as_recorded: Whether the state is the one on which the kernel was measured.
         effect: Smallest effect of interest, as a share.
+        kernel: The kernel series that the machine works like.
     """
     try:
+        if kernel != cost.data.KERNEL:
+            return Judged(_elsewhere(cell, form, kernel), effect)
         return Judged(_difference(cell, form, machine, as_recorded), effect)
     except BulkpagesError as error:
         return str(error)

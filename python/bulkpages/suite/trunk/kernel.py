@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, cast
 
+from bulkpages.eras.rules import DEFAULT
 from bulkpages.suite.trunk.cells import Cell
 
 __all__ = ["EPYC", "XEON", "Cycles", "kernel_cycles", "loop_cycles", "loops_of", "same_processor", "timings"]
@@ -124,14 +125,17 @@ def same_processor(recorded: str, here: str) -> bool:
     return _model(recorded) == _model(here)
 
 
-def kernel_cycles(cell: Cell, base: str, form: str) -> list[Cycles]:
+def kernel_cycles(cell: Cell, base: str, form: str, kernel: str = DEFAULT) -> list[Cycles]:
     """The kernel's cycles of two forms on every processor where both were measured.
 
     Args:
         cell: The workload.
         base: The first form.
         form: The other.
+        kernel: The kernel series; cycles were measured in 6.12 alone.
     """
+    if kernel != DEFAULT:
+        return []
     bases = dict(_found(cell, base))
     return [
         Cycles(processor, cycles, other)

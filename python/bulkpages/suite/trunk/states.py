@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulkpages.machine import Machine
-from bulkpages.states import take_down
+from bulkpages.states import kernel_of_state, take_down
 
 __all__ = ["AS_RECORDED", "Conditions", "make_machine", "make_machines"]
 
@@ -55,7 +55,8 @@ def make_machine(snapshot: str, conditions: Conditions) -> Machine:
         SnapshotError: The state cannot be loaded.
     """
     if conditions.nodes:
-        machine = Machine("1GiB", cpus=2, nodes=conditions.nodes, page_owner=conditions.page_owner)
+        kernel = kernel_of_state(snapshot)
+        machine = Machine("1GiB", cpus=2, nodes=conditions.nodes, page_owner=conditions.page_owner, kernel=kernel)
     else:
         machine = Machine.from_snapshot(snapshot, page_owner=conditions.page_owner)
     if conditions.above_low is not None:
