@@ -13,7 +13,7 @@ author = "the authors of bulkpages"
 copyright = author  # noqa: A001
 version = release = bulkpages.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "product"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "eras", "product"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_ext", "_pictures", "pictures"]
 

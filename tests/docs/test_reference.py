@@ -27,12 +27,13 @@ DOCUMENTED = [
     "bulkpages.walk",
     "bulkpages.conform",
     "bulkpages.cost",
+    "bulkpages.eras",
     "bulkpages.what_if",
     "bulkpages.why",
 ]
 # A format in several files has one page, of its package.
 DOCUMENTED += [name for name in MODULES if re.fullmatch(r"bulkpages\.formats\.\w+", name)]
-NOT_OBJECTS = {"__version__", "callers", "draw", "sweep", "tables", "walk", *gfp.__all__}
+NOT_OBJECTS = {"__version__", "callers", "draw", "eras", "sweep", "tables", "walk", *gfp.__all__}
 
 
 def entries() -> set[str]:

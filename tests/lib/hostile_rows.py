@@ -460,6 +460,7 @@ ROWS: dict[str, Row] = {
     f"{C}own_caller.patterns": lambda w: (own_caller.patterns, [2], {}),
     f"{B}conform.conform": lambda w: (conform.conform, [RECORDING], {}),
     f"{B}eras.fingerprint": lambda w: (eras.fingerprint, [{"6.12": _tree(w)}], {}),
+    f"{B}eras.patch": lambda w: (eras.patch, ["7.3"], {}),
     f"{B}eras.identify": lambda w: (eras.identify, [_tree(w)], {"known": None}),
     f"{B}eras.Identification.text": lambda w: (eras.identify(_tree(w)).text, [], {"everything": True}),
     f"{B}claims": lambda w: (bp.claims, ["52-51"], {}),

@@ -8,6 +8,7 @@ from typing import Any
 
 from bulkpages import callers as ports
 from bulkpages._core import PageArray
+from bulkpages.eras.rules import DEFAULT
 from bulkpages.machine import Machine
 
 __all__ = ["Difference", "differences", "marks", "micro_examples"]
@@ -84,15 +85,18 @@ def _path(events: Any) -> str:
     return "none"
 
 
-def _warm() -> dict[str, Any]:
+def _warm(kernel: str) -> dict[str, Any]:
     """The state of a machine whose per-CPU lists hold enough pages that no caller's input has to refill them."""
-    m = Machine(MEMORY, cpus=1)
+    m = Machine(MEMORY, cpus=1, kernel=kernel)
     m.free_bulk(ports.fill_shape(m, "x" * 300))
     return m.snapshot()
 
 
-def marks() -> list[dict[str, Any]]:
+def marks(kernel: str = DEFAULT) -> list[dict[str, Any]]:
     """What each caller's first call asks for, and the watermark that it has to pass, found by trying.
+
+    Args:
+        kernel: The kernel series that the machines work like.
 
     Returns:
         One dict per caller and form: `slots`, what the call is given; `mark`, what the zone's free pages must
@@ -124,10 +128,10 @@ def marks() -> list[dict[str, Any]]:
         ),
     ]
     rows = []
-    state = _warm()
+    state = _warm(kernel)
     for caller, what, run in inputs:
         for form in ("before", "after"):
-            r = run(Machine(MEMORY, cpus=1), form)
+            r = run(Machine(MEMORY, cpus=1, kernel=kernel), form)
             rows.append(
                 {
                     "caller": caller,

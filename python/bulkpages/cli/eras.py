@@ -65,6 +65,7 @@ def eras() -> None:
     bulkpages eras                           every rule, since when it holds, and in which era
     bulkpages eras pcp_high_tuned            what one rule says, and which functions changed
     bulkpages eras identify ~/linux          which rules hold in a kernel tree
+    bulkpages eras patch                     what the patch of the bulk call does in each kernel
     """
 
 
@@ -140,6 +141,29 @@ def identify(tree: Path, known: Path | None, everything: bool, as_json: bool) ->
         click.echo(found.text(everything=everything))
     if found.unknown:
         sys.exit(1)
+
+
+@eras.command()
+@click.option(
+    "--kernel", "kernels", multiple=True, type=click.Choice(list(ERAS)), help="Only this one; may be given again."
+)
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
+def patch(kernels: tuple[str, ...], as_json: bool) -> None:
+    r"""Run callers, mainline and patched, on machines of each kernel: calls, slot work, what is done under the lock.
+
+    The patch is that of February 2025. Nothing here is a time. Instructions are in `bulkpages compare --kernel`.
+
+    \b
+    bulkpages eras patch
+    bulkpages eras patch --kernel 7.3 --json
+    """
+    from bulkpages.eras import patch as run
+
+    found = run(kernels)
+    if as_json:
+        put_json(found.to_dict())
+    else:
+        click.echo(found.text())
 
 
 @eras.command()

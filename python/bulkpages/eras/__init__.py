@@ -11,6 +11,7 @@ from bulkpages.eras.rules import ERAS, RULES, Era, Rule
 if _TYPE_CHECKING:
     from bulkpages.eras.fingerprints import fingerprint
     from bulkpages.eras.identification import FunctionFound, Identification, Piece, RuleFound, identify
+    from bulkpages.eras.patched import PatchByKernel, patch
 
 __all__ = [
     "ERAS",
@@ -18,21 +19,25 @@ __all__ = [
     "Era",
     "FunctionFound",
     "Identification",
+    "PatchByKernel",
     "Piece",
     "Rule",
     "RuleFound",
     "fingerprint",
     "identify",
+    "patch",
 ]
 
 # What reads trees is imported when asked for: every machine looks up its era here.
 _LATER = {
     "FunctionFound": "identification",
     "Identification": "identification",
+    "PatchByKernel": "patched",
     "Piece": "identification",
     "RuleFound": "identification",
     "fingerprint": "fingerprints",
     "identify": "identification",
+    "patch": "patched",
 }
 
 
