@@ -8,9 +8,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "support-matrix.md"
-RECORDINGS = {
-    path.name.removesuffix(".jsonl.gz") for path in (ROOT / "tests/conformance/recordings").glob("*.jsonl.gz")
-}
+FOLDER = ROOT / "tests/conformance/recordings"
+RECORDINGS = {str(path.relative_to(FOLDER)).removesuffix(".jsonl.gz") for path in FOLDER.rglob("*.jsonl.gz")}
 STANDINGS = ("exact", "formula", "rule", "model", "port", "no")
 
 
@@ -73,7 +72,9 @@ def test_row(row: list[str]) -> None:
 
 def test_a_wrong_name_is_noticed() -> None:
     assert proof("uma-256m-mixed")
+    assert proof("7.3/uma-256m-mixed")
     assert not proof("uma-999m-mixed")
+    assert not proof("7.3/boost-480m")
     assert proof("traps.rs::the_watermark_comparison_is_strict")
     assert not proof("traps.rs::t26_the_watermark_comparison")
     assert not proof("test_proc.py::test_of_nothing")

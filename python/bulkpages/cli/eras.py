@@ -59,7 +59,7 @@ class _OrRules(Group):
 
 @click.group(cls=_OrRules)
 def eras() -> None:
-    r"""List the kernels that a machine can work like, and the rules in which they differ; say what a tree is like.
+    r"""Print the kernels that a machine can work like, and the rules in which they differ; say what a tree is like.
 
     \b
     bulkpages eras                           every rule, since when it holds, and in which era
@@ -73,14 +73,14 @@ def eras() -> None:
 @click.argument("names", nargs=-1, metavar="[RULE]...")
 @click.option("--json", "as_json", is_flag=True, help="Print eras and rules as JSON.")
 def rules_(names: tuple[str, ...], as_json: bool) -> None:
-    r"""Tell of the rules; the word `rules` may be left out.
+    r"""Print the rules; the word `rules` may be left out.
 
     Without RULE: a table of every rule, since when it holds, and in which era. With RULE: what it says, which kernel
     functions changed, and which commit did it, where that is known. A machine takes each rule alone too:
     Machine(kernel="6.12", rules={"bulk_mark_excludes_prefix": True}).
 
     \b
-    bulkpages eras
+    bulkpages eras rules
     bulkpages eras pcp_high_tuned claim_then_steal
     bulkpages eras --json
     """
@@ -122,7 +122,7 @@ def rules_(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("--all", "everything", is_flag=True, help="Name the functions that are known, too.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def identify(tree: Path, known: Path | None, everything: bool, as_json: bool) -> None:
-    r"""Say which rules hold in a kernel TREE (a directory or a tarball), and which of its functions no era has.
+    r"""Print which rules hold in a kernel TREE (a directory or a tarball), and which of its functions no era has.
 
     Each modelled function is compared with the eras by its text without comments and layout. One that none has is
     shown: its lines that differ from the nearest, and how many statements it lacks. Its rules are told by expressions
@@ -149,9 +149,10 @@ def identify(tree: Path, known: Path | None, everything: bool, as_json: bool) ->
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def patch(kernels: tuple[str, ...], as_json: bool) -> None:
-    r"""Run callers, mainline and patched, on machines of each kernel: calls, slot work, what is done under the lock.
+    r"""Run callers, mainline and patched, on machines of each kernel.
 
-    The patch is that of February 2025. Nothing here is a time. Instructions are in `bulkpages compare --kernel`.
+    Prints calls, slot work, and what is done under the lock of the per-CPU lists. The patch is that of February 2025.
+    Nothing here is a time. Instructions are in `bulkpages compare --kernel`.
 
     \b
     bulkpages eras patch
