@@ -14,9 +14,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from bulkpages.callers.text import table
+
 import bulkpages as bp
 from bulkpages import _core
-from bulkpages.callers.text import table
 
 APIS = ("single", "v1", "v2")
 PAGES = 40_000
