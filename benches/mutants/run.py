@@ -21,7 +21,19 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = ("conformance", "micro", "rules", "vectors", "differences", "traps", "properties", "formulas", "boot")
+TESTS = (
+    "conformance",
+    "micro",
+    "rules",
+    "eras",
+    "zone_types",
+    "vectors",
+    "differences",
+    "traps",
+    "properties",
+    "formulas",
+    "boot",
+)
 TIMEOUT = 300
 
 

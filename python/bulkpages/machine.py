@@ -110,7 +110,7 @@ class Zone:
 
     @property
     def idx(self) -> int:
-        """Index in the node: 0 DMA, 1 DMA32, 2 Normal, 3 Movable."""
+        """Index among the zones of the kernel's build; of a 64-bit PC: 0 DMA, 1 DMA32, 2 Normal, 3 Movable."""
         return cast("int", self._get("idx"))
 
     @property
@@ -503,7 +503,7 @@ class Machine(_core.Machine):
 
         Args:
             node: Node of the zone.
-            zone: Zone index: 0 DMA, 1 DMA32, 2 Normal, 3 Movable.
+            zone: Zone index; of a 64-bit PC: 0 DMA, 1 DMA32, 2 Normal, 3 Movable.
             pcp_cpu: CPU whose lists are held.
         """
         self._hold_pcp_lock(node, zone, pcp_cpu, True)

@@ -110,6 +110,43 @@ def test_a_machine_with_high_memory() -> None:
     # Neither Normal nor DMA has so much that it may be used for high memory.
     dma, normal, high = had(found, bp.GFP_HIGHUSER_MOVABLE)
     assert (8192 - LEFT <= high <= 8192, normal, dma < 200) == (True, 0, True)
+    # Pages of users that cannot be moved may be there too; Movable has no memory.
+    assert had(found, bp.GFP_HIGHUSER) == [dma, normal, high]
+
+
+def test_what_is_read_of_high_memory_is_written_again() -> None:
+    zones = [
+        zone("DMA", 4096, [0, 800, 3900, 3900], 4096),
+        zone("Normal", 8192, [0, 0, 24000, 24000]),
+        zone("HighMem", 16384, [0, 0, 0, 0]),
+    ]
+    m = bp.Machine.from_snapshot(state(zones).snapshot)
+    assert [z.name for z in m.zones] == ["DMA", "Normal", "HighMem"]
+    text = m.zoneinfo()
+    for told in zones:
+        assert f"protection: ({', '.join(map(str, told.protection))})" in text
+    assert [z["name"] for z in m.snapshot()["zones"]] == ["DMA", "Normal", "HighMem"]
+    assert read_proc({"zoneinfo": text, "buddyinfo": m.buddyinfo()}).snapshot["facts"] == m.snapshot()["facts"]
+    m.alloc_pages(bp.GFP_HIGHUSER)
+    assert "pgalloc_high 1\n" in m.vmstat_text()
+    assert "pgalloc_dma32" not in m.vmstat_text()
+
+
+@pytest.mark.parametrize(
+    ("build", "gfp", "serves"),
+    [
+        (("DMA32", "Normal", "Movable"), bp.GFP_KERNEL | bp.__GFP_DMA, "Normal"),
+        (("DMA", "Normal", "Movable"), bp.GFP_KERNEL | bp.__GFP_DMA32, "Normal"),
+        (("Normal", "Movable"), bp.GFP_KERNEL | bp.__GFP_DMA, "Normal"),
+        (("Normal", "HighMem", "Movable"), bp.GFP_HIGHUSER, "HighMem"),
+        (("DMA", "DMA32", "Normal", "HighMem", "Movable", "Device"), bp.GFP_HIGHUSER, "HighMem"),
+        (("DMA", "Normal", "Movable"), bp.GFP_HIGHUSER, "Normal"),
+    ],
+)
+def test_normal_stands_for_a_zone_that_the_kernel_lacks(build: tuple[str, ...], gfp: int, serves: str) -> None:
+    zones = [zone(n, 4096 + 8192 * i, [0] * len(build)) for i, n in enumerate(build) if n not in ("Movable", "Device")]
+    m = bp.Machine.from_snapshot(state(zones, Shape(every_zone=build)).snapshot)
+    assert m.explain(gfp).got == f"a block of 0.{serves}"
 
 
 def test_a_kernel_without_dma() -> None:

@@ -120,7 +120,7 @@ def test_a_subclass_stays_one() -> None:
         (["held"], [[0, 7, 0]], "does not exist"),
         (["reclaim", "tasks"], [[77]], "reclaim model"),
         (["snapshot", "zones"], [], "at least one zone"),
-        (["allocstall"], [1], "at allocstall"),
+        (["allocstall"], [1], "allocstall of 1 zones, not of 4"),
     ],
 )
 def test_a_damaged_pickle_is_refused(where: list[Any], value: Any, message: str) -> None:

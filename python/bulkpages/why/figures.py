@@ -21,15 +21,16 @@ COSTLY, HUGE = 3, 9
 
 
 def highest_zone(gfp: int, names: Sequence[str]) -> int:
-    """`gfp_zone()`: the index of the highest zone that may serve; a zone that the kernel lacks stands for Normal."""
-    if gfp & flags.__GFP_DMA and names[0]:
-        return 0
-    if gfp & flags.__GFP_DMA32 and names[1]:
-        return 1
-    both = flags.__GFP_HIGHMEM | flags.__GFP_MOVABLE
-    if gfp & both == both or (gfp & flags.__GFP_HIGHMEM and names[3] == "HighMem"):
-        return 3
-    return 2
+    """`gfp_zone()`: the index of the highest zone that may serve; Normal stands for a zone that the kernel lacks."""
+    if gfp & flags.__GFP_DMA:
+        name = "DMA"
+    elif gfp & flags.__GFP_DMA32:
+        name = "DMA32"
+    elif gfp & flags.__GFP_HIGHMEM:
+        name = "Movable" if gfp & flags.__GFP_MOVABLE else "HighMem"
+    else:
+        name = "Normal"
+    return names.index(name if name in names else "Normal")
 
 
 def migratetype(gfp: int) -> str:

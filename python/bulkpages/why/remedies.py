@@ -168,7 +168,7 @@ class _Tries:
 
     def flags(self) -> Iterator[Remedy | None]:
         """Other flags."""
-        highest = any(zone["idx"] == 3 for zone in self.state.snapshot["zones"])
+        highest = any(zone["idx"] > self.state.names.index("Normal") for zone in self.state.snapshot["zones"])
         for name, other in _other_flags(self.ask.gfp, highest).items():
             if other != self.ask.gfp:
                 yield self.attempt("flag", name, ask=_with(self.ask, gfp=other))

@@ -10,11 +10,15 @@ use bulkpages_callers::ports::svc::SvcAllocArg;
 use bulkpages_callers::ports::virtio_migrate::VirtiovfAddMigrationPages;
 use bulkpages_callers::ports::xfs::XfsBufAllocPages;
 use bulkpages_core::fault::Ctx;
-use bulkpages_core::gfp::{Gfp, ZONE_DMA, ZONE_DMA32};
+use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::SingleReason::{self, OnePage, Watermark};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, Slot};
 use common::*;
+
+/// Zone indices.
+const ZONE_DMA: u8 = 0;
+const ZONE_DMA32: u8 = 1;
 
 /// Takes pages from the buddy lists, one by one, until the gate sees at most `LOW + above` free pages in DMA32 and
 /// nothing to give in DMA. The gate's counter moves in steps, so how many it sees above LOW is returned.

@@ -9,22 +9,22 @@ use std::collections::BTreeMap;
 
 use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
-use crate::gfp::{
-    MAX_NR_ZONES, MIGRATE_TYPES, Migratetype, ZONE_DMA, ZONE_DMA32, ZONE_MOVABLE, ZONE_NAMES, ZONE_NORMAL,
-};
+use crate::gfp::{MIGRATE_TYPES, Migratetype};
 use crate::machine::Machine;
 use crate::pcp::{NR_PCP_LISTS, PCPF_FREE_HIGH_BATCH, zone_batchsize, zone_highsize};
 use crate::pfn::{MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
 use crate::snapshot::{Facts, MAX_CPUS, MAX_PFN, PcpState, Snapshot, ZoneState};
 use crate::sync::Locking;
 use crate::watermark::{
-    LOWMEM_RESERVE_RATIO, Marks, THP_MIN_PAGES, calculate_min_free_kbytes, calculate_normal_threshold, is_lowmem,
-    set_recommended_min_free_kbytes, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks,
-    setup_per_zone_wmarks_movable_alike,
+    Marks, THP_MIN_PAGES, calculate_min_free_kbytes, calculate_normal_threshold, set_recommended_min_free_kbytes,
+    setup_per_zone_lowmem_reserve, setup_per_zone_wmarks, setup_per_zone_wmarks_movable_alike,
 };
 use crate::zone::by_list_type;
+use crate::zone_type::{ZoneType, ZoneTypes};
 use crate::zonelist::build_zonelists;
 
+/// The zones of a PC.
+const ZONE_TYPES: ZoneTypes = ZoneTypes::PC;
 /// First frame of ZONE_DMA32: 16 MiB.
 const DMA_END: u64 = 4096;
 /// First frame of ZONE_NORMAL: 4 GiB.
@@ -69,6 +69,7 @@ pub struct BootSpec {
 #[derive(Clone, Debug)]
 struct BootZone {
     nid: usize,
+    zone: ZoneType,
     idx: u8,
     start: u64,
     end: u64,
@@ -215,14 +216,18 @@ impl BootSpec {
     fn zones(&self) -> Vec<BootZone> {
         let ranges = self.node_ranges();
         let movable = self.find_zone_movable_pfns_for_nodes(&ranges);
-        let bounds = [(1, DMA_END), (DMA_END, DMA32_END), (DMA32_END, u64::MAX), (0, u64::MAX)];
         let mut zones = Vec::new();
         for (nid, node) in ranges.iter().enumerate() {
             let split = if movable[nid] == 0 { u64::MAX } else { movable[nid] };
-            for idx in [ZONE_DMA, ZONE_DMA32, ZONE_NORMAL, ZONE_MOVABLE] {
-                let (low, high) = bounds[usize::from(idx)];
-                let (low, high) = if idx == ZONE_MOVABLE { (split, high) } else { (low, high.min(split)) };
-                let mut zone = BootZone { nid, idx, start: 0, end: 0, present: 0, ram: Vec::new(), free: Vec::new() };
+            let bounds = [
+                (ZoneType::Dma, 1, DMA_END.min(split)),
+                (ZoneType::Dma32, DMA_END, DMA32_END.min(split)),
+                (ZoneType::Normal, DMA32_END, split),
+                (ZoneType::Movable, split, u64::MAX),
+            ];
+            for (idx, (zone, low, high)) in (0..).zip(bounds) {
+                let mut zone =
+                    BootZone { nid, zone, idx, start: 0, end: 0, present: 0, ram: Vec::new(), free: Vec::new() };
                 for &(start, end) in node {
                     let (start, end) = (start.max(low), end.min(high));
                     if start >= end {
@@ -256,14 +261,14 @@ struct Limits {
 }
 
 fn limits(spec: &BootSpec, zones: &[BootZone], fallback: &[Vec<usize>]) -> Limits {
-    let sizes: Vec<(u8, u64)> = zones.iter().map(|z| (z.idx, z.managed())).collect();
+    let sizes: Vec<(ZoneType, u64)> = zones.iter().map(|z| (z.zone, z.managed())).collect();
     let cpus = spec.cpus as u64;
     let thresholds: Vec<u64> = sizes.iter().map(|s| calculate_normal_threshold(cpus, s.1)).collect();
     // Free memory of the local node's zonelist up to Normal, above HIGH.
     let above_high = |marks: &[Marks]| -> u64 {
         fallback[0]
             .iter()
-            .filter(|&&z| is_lowmem(zones[z].idx))
+            .filter(|&&z| zones[z].zone.is_lowmem())
             .map(|&z| sizes[z].1.saturating_sub(marks.get(z).map_or(0, |m| m.high)))
             .sum()
     };
@@ -289,7 +294,7 @@ fn limits(spec: &BootSpec, zones: &[BootZone], fallback: &[Vec<usize>]) -> Limit
     // Starting khugepaged raises them.
     let total: u64 = sizes.iter().map(|s| s.1).sum();
     if spec.thp && total >= THP_MIN_PAGES {
-        let populated = zones.iter().filter(|z| is_lowmem(z.idx)).count() as u64;
+        let populated = zones.iter().filter(|z| z.zone.is_lowmem()).count() as u64;
         kbytes = kbytes.max(set_recommended_min_free_kbytes(populated, above_high(&marks)));
         marks = setup_per_zone_wmarks(&sizes, kbytes, WATERMARK_SCALE_FACTOR);
     }
@@ -306,11 +311,11 @@ fn zone_state(
     mobility_disabled: bool,
 ) -> ZoneState {
     let zone = &zones[z];
-    let mut managed = [0; MAX_NR_ZONES];
+    let mut managed = [0; ZONE_TYPES.len()];
     for other in zones.iter().filter(|o| o.nid == zone.nid) {
         managed[usize::from(other.idx)] = other.managed();
     }
-    let reserve = setup_per_zone_lowmem_reserve(managed, LOWMEM_RESERVE_RATIO)[usize::from(zone.idx)];
+    let reserve = &setup_per_zone_lowmem_reserve(&ZONE_TYPES, &managed)[usize::from(zone.idx)];
     let batch = zone_batchsize(zone.managed());
     let local = cpu_node.values().filter(|&&node| node == zone.nid).count() as u64;
     let cpus = if local == 0 { spec.cpus as u64 } else { local };
@@ -325,7 +330,7 @@ fn zone_state(
     ZoneState {
         nid: zone.nid,
         idx: zone.idx,
-        name: ZONE_NAMES[usize::from(zone.idx)].into(),
+        name: zone.zone.name().into(),
         start: zone.start,
         spanned: zone.end - zone.start,
         present: zone.present,
@@ -424,7 +429,7 @@ impl<L: Locking> Machine<L> {
                 watermark_boost_factor: Some(15_000),
                 realtime_task: Some(false),
                 other: BTreeMap::from([
-                    ("zone_count".to_owned(), MAX_NR_ZONES.into()),
+                    ("zone_count".to_owned(), ZONE_TYPES.len().into()),
                     ("zonelists_nodes".to_owned(), spec.nodes.into()),
                 ]),
                 ..Facts::default()

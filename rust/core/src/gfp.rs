@@ -1,23 +1,10 @@
-//! Kernel: `include/linux/gfp_types.h`, `gfp.h` (`gfp_zone()`, `gfp_migratetype()`), `mmzone.h` and `mm/internal.h`
+//! Kernel: `include/linux/gfp_types.h`, `gfp.h` (`gfp_migratetype()`), `mmzone.h` and `mm/internal.h`
 //! (`ALLOC_*`) (v6.12).
 //!
 //! The words of a request: what the caller allows (`Gfp`), what kind of page it wants ([`Migratetype`]), and what the
 //! allocator makes of it ([`AllocFlags`]).
 
 use crate::error::{Error, Result};
-
-/// Zones of a node, by index: DMA, DMA32, Normal, Movable.
-pub const MAX_NR_ZONES: usize = 4;
-/// Kernel names of the zones, as in `/proc/zoneinfo`.
-pub const ZONE_NAMES: [&str; MAX_NR_ZONES] = ["DMA", "DMA32", "Normal", "Movable"];
-/// Index of ZONE_DMA.
-pub const ZONE_DMA: u8 = 0;
-/// Index of ZONE_DMA32.
-pub const ZONE_DMA32: u8 = 1;
-/// Index of ZONE_NORMAL.
-pub const ZONE_NORMAL: u8 = 2;
-/// Index of ZONE_MOVABLE.
-pub const ZONE_MOVABLE: u8 = 3;
 
 /// GFP flags of a request (`gfp_t`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -139,7 +126,8 @@ impl Gfp {
             return Err(Error::invalid(format!("gfp {raw:#x} has bits above {:#x}", Self::ALL_BITS)));
         }
         let gfp = Gfp(raw as u32);
-        if HIGHEST_ZONE[(raw & 0xf) as usize] == INVALID_ZONE {
+        // `GFP_ZONE_BAD`: at most one of DMA, HIGHMEM and DMA32.
+        if (raw & 0x7).count_ones() > 1 {
             return Err(Error::invalid(format!(
                 "gfp {raw:#x} selects no zone: of the low four bits (DMA, HIGHMEM, DMA32, MOVABLE) it sets {:#x}",
                 raw & 0xf
@@ -151,12 +139,6 @@ impl Gfp {
         Ok(gfp)
     }
 
-    /// `gfp_zone()`: index of the highest zone that may serve the request.
-    #[inline]
-    pub fn highest_zoneidx(self) -> u8 {
-        HIGHEST_ZONE[(self.0 & 0xf) as usize] & 3
-    }
-
     /// `gfp_migratetype()`: the type of page that is wanted, mobility grouping being on.
     #[inline]
     pub fn migratetype(self) -> Migratetype {
@@ -166,21 +148,6 @@ impl Gfp {
         BY_BITS[(self.0 >> 3 & 3) as usize]
     }
 }
-
-const INVALID_ZONE: u8 = 0xff;
-/// By the low four gfp bits.
-const HIGHEST_ZONE: [u8; 16] = {
-    let mut t = [INVALID_ZONE; 16];
-    t[0x0] = ZONE_NORMAL;
-    t[0x2] = ZONE_NORMAL;
-    t[0x8] = ZONE_NORMAL;
-    t[0x1] = ZONE_DMA;
-    t[0x9] = ZONE_DMA;
-    t[0x4] = ZONE_DMA32;
-    t[0xc] = ZONE_DMA32;
-    t[0xa] = ZONE_MOVABLE;
-    t
-};
 
 /// Migratetypes of a build without CMA and memory isolation.
 pub const MIGRATE_TYPES: usize = 4;

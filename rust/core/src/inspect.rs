@@ -70,7 +70,7 @@ impl<L: Locking> Machine<L> {
             free_pages,
             watermark: core::array::from_fn(|i| zone.watermark[i].get()),
             boost: zone.watermark_boost.get(),
-            lowmem_reserve: zone.lowmem_reserve.to_vec(),
+            lowmem_reserve: zone.lowmem_reserve[..self.zone_types.len()].to_vec(),
             flags: zone.flags(),
             reserved_highatomic,
             free_highatomic: zone.nr_free_highatomic(),

@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 use crate::alloc::AllocContext;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::gfp::{AllocFlags, MAX_NR_ZONES};
+use crate::gfp::AllocFlags;
 use crate::machine::Machine;
 use crate::pfn::{NR_PAGE_ORDERS, PAGEBLOCK_ORDER};
 use crate::probe::Event;
@@ -20,6 +20,9 @@ use crate::zone::{Zone, wmark, zflag};
 /// Fruitless runs after which a node counts as hopeless.
 pub(crate) const MAX_RECLAIM_RETRIES: u32 = 16;
 
+/// kswapd was not woken for any zone.
+const NO_ZONE: u8 = u8::MAX;
+
 /// kswapd of one node.
 #[derive(Debug)]
 pub(crate) struct Kswapd {
@@ -29,7 +32,7 @@ pub(crate) struct Kswapd {
     failures: AtomicU32,
     /// Largest order that it was woken for since it slept.
     order: AtomicU8,
-    /// Highest zone that it was woken for; [`MAX_NR_ZONES`] for none.
+    /// Highest zone that it was woken for; [`NO_ZONE`] for none.
     highest_zoneidx: AtomicU8,
 }
 
@@ -39,44 +42,43 @@ impl Default for Kswapd {
             awake: AtomicBool::new(false),
             failures: AtomicU32::new(0),
             order: AtomicU8::new(0),
-            highest_zoneidx: AtomicU8::new(MAX_NR_ZONES as u8),
+            highest_zoneidx: AtomicU8::new(NO_ZONE),
         }
     }
 }
 
 impl Kswapd {
-    /// In this state.
+    /// In this state; a kernel with `nr_zones` zones says that number where there is no zone.
     ///
     /// # Errors
     ///
     /// For an order or zone that no kernel has.
-    pub(crate) fn load(state: &NodeState) -> Result<Kswapd> {
-        if usize::from(state.kswapd_order) >= NR_PAGE_ORDERS || usize::from(state.kswapd_highest_zoneidx) > MAX_NR_ZONES
-        {
+    pub(crate) fn load(state: &NodeState, nr_zones: usize) -> Result<Kswapd> {
+        let highest = usize::from(state.kswapd_highest_zoneidx);
+        if usize::from(state.kswapd_order) >= NR_PAGE_ORDERS || highest > nr_zones {
             return Err(Error::Snapshot(format!(
-                "node {}: kswapd_order {} is above {}, or kswapd_highest_zoneidx {} above {MAX_NR_ZONES}",
+                "node {}: kswapd_order {} is above {}, or kswapd_highest_zoneidx {highest} above {nr_zones}",
                 state.nid,
                 state.kswapd_order,
                 NR_PAGE_ORDERS - 1,
-                state.kswapd_highest_zoneidx
             )));
         }
         Ok(Kswapd {
             awake: AtomicBool::new(state.kswapd_waiting == 0),
             failures: AtomicU32::new(state.kswapd_failures),
             order: AtomicU8::new(state.kswapd_order),
-            highest_zoneidx: AtomicU8::new(state.kswapd_highest_zoneidx),
+            highest_zoneidx: AtomicU8::new(if highest == nr_zones { NO_ZONE } else { highest as u8 }),
         })
     }
 
     /// As a snapshot says it.
-    pub(crate) fn state(&self, nid: usize) -> NodeState {
+    pub(crate) fn state(&self, nid: usize, nr_zones: usize) -> NodeState {
         NodeState {
             nid,
             kswapd_waiting: u8::from(!self.awake.load(Relaxed)),
             kswapd_failures: self.failures.load(Relaxed),
             kswapd_order: self.order.load(Relaxed),
-            kswapd_highest_zoneidx: self.highest_zoneidx.load(Relaxed),
+            kswapd_highest_zoneidx: self.highest_zoneidx.load(Relaxed).min(nr_zones as u8),
         }
     }
 
@@ -125,7 +127,7 @@ impl<L: Locking> Machine<L> {
         cx.tell(|| Event::WakeKswapd { nid });
         let kswapd = &self.kswapd[nid];
         let highest = kswapd.highest_zoneidx.load(Relaxed);
-        if usize::from(highest) == MAX_NR_ZONES || highest < highest_zoneidx {
+        if highest == NO_ZONE || highest < highest_zoneidx {
             kswapd.highest_zoneidx.store(highest_zoneidx, Relaxed);
         }
         kswapd.order.fetch_max(order, Relaxed);
@@ -144,7 +146,7 @@ impl<L: Locking> Machine<L> {
         self.kswapd[nid].awake.store(awake, Relaxed);
         if !awake {
             self.kswapd[nid].order.store(0, Relaxed);
-            self.kswapd[nid].highest_zoneidx.store(MAX_NR_ZONES as u8, Relaxed);
+            self.kswapd[nid].highest_zoneidx.store(NO_ZONE, Relaxed);
         }
         if self.first_pass_skips() {
             for zone in self.zones.iter().filter(|zone| zone.nid == nid) {

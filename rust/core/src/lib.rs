@@ -50,6 +50,7 @@ pub mod sync;
 pub mod vmstat;
 pub mod watermark;
 pub mod zone;
+pub mod zone_type;
 pub mod zonelist;
 
 pub use audit::Audit;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
 use crate::fallback::FallbackRules;
-use crate::gfp::{Gfp, MAX_NR_ZONES};
+use crate::gfp::Gfp;
 use crate::kswapd::Kswapd;
 use crate::page::{Block, PageMap, PageState};
 use crate::pfn::Pfn;
@@ -18,6 +18,7 @@ use crate::slowpath::Task;
 use crate::snapshot::Facts;
 use crate::sync::{Local, Lock, Locking};
 use crate::zone::{Events, Zone};
+use crate::zone_type::{MAX_NR_ZONES, ZoneTypes};
 use crate::zonelist::NodeZonelists;
 
 /// A CPU.
@@ -51,6 +52,8 @@ pub(crate) struct Config {
 pub struct Machine<L: Locking = Local> {
     pub(crate) pages: PageMap,
     pub(crate) zones: Box<[Zone<L>]>,
+    /// Which zones its nodes can have.
+    pub(crate) zone_types: ZoneTypes,
     pub(crate) zonelists: Box<[NodeZonelists]>,
     pub(crate) cpus: Box<[Cpu]>,
     pub(crate) config: Config,
@@ -92,6 +95,11 @@ impl<L: Locking> Machine<L> {
     /// The zones, in snapshot order.
     pub fn zones(&self) -> &[Zone<L>] {
         &self.zones
+    }
+
+    /// Which zones its nodes can have.
+    pub fn zone_types(&self) -> &ZoneTypes {
+        &self.zone_types
     }
 
     /// The page tables.

@@ -9,7 +9,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use crate::context::Context;
 use crate::fallback::RmqueueMode;
 use crate::fault::Fault;
-use crate::gfp::{AllocFlags, Migratetype, ZONE_MOVABLE};
+use crate::gfp::{AllocFlags, Migratetype};
 use crate::list::PfnDeque;
 use crate::machine::Machine;
 use crate::page::{ListType, OfBlock, OfPage, PageMap};
@@ -240,7 +240,9 @@ impl<L: Locking> Zone<L> {
     /// After a drain on the free path: the zone may be above HIGH again.
     #[inline]
     pub(crate) fn drained(&self, below_high: bool) {
-        if below_high && self.zone_watermark_ok(0, self.wmark_pages(wmark::HIGH), ZONE_MOVABLE, AllocFlags::default()) {
+        if below_high
+            && self.zone_watermark_ok(0, self.wmark_pages(wmark::HIGH), self.movable_idx, AllocFlags::default())
+        {
             self.set_flag(zflag::BELOW_HIGH, false);
             if self.rules.free_revives_kswapd && self.kswapd.hopeless() && self.has_next_node {
                 // v7.3: with another node to fall back to, direct reclaim might never have done it.

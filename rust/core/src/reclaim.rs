@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::alloc::AllocContext;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::gfp::{Gfp, ZONE_MOVABLE};
+use crate::gfp::Gfp;
 use crate::kswapd::MAX_RECLAIM_RETRIES;
 use crate::machine::Machine;
 use crate::pfn::Pfn;
@@ -290,7 +290,7 @@ impl<L: Locking> Machine<L> {
 
     /// `__alloc_pages_direct_reclaim()`: pages freed.
     pub(crate) fn try_to_free_pages(&self, cx: &mut impl Context, gfp: Gfp, ac: AllocContext<'_>) -> u64 {
-        let stall = &self.allocstall[usize::from(gfp.highest_zoneidx())];
+        let stall = &self.allocstall[usize::from(self.zone_types.gfp_zone(gfp))];
         stall.fetch_add(1, Relaxed);
         let latency = self.reclaim.lock().model.as_ref().map_or(0, |m| m.latency_ns);
         self.advance(cx, latency);
@@ -339,7 +339,7 @@ impl<L: Locking> Machine<L> {
         }
         let mut reclaimed = 0;
         loop {
-            let balanced = self.pgdat_balanced(nid, 0, ZONE_MOVABLE);
+            let balanced = self.pgdat_balanced(nid, 0, self.zone_types.movable());
             if !balanced {
                 boost_left = 0;
             } else if boost_left == 0 {

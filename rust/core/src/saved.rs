@@ -6,7 +6,6 @@ use core::sync::atomic::Ordering::Relaxed;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::gfp::MAX_NR_ZONES;
 use crate::machine::Machine;
 use crate::page::PageState;
 use crate::pfn::{MAX_PAGE_ORDER, Pfn};
@@ -41,7 +40,7 @@ pub struct Saved {
     pub snapshot: Snapshot,
     owned: Vec<Owned>,
     counters: Vec<Counters>,
-    allocstall: [u64; MAX_NR_ZONES],
+    allocstall: Vec<u64>,
     held: Vec<(usize, usize, usize)>,
     reclaim: Reclaim,
     memcg: bool,
@@ -71,7 +70,7 @@ impl<L: Locking> Machine<L> {
             snapshot: self.snapshot(),
             owned,
             counters: counters.collect(),
-            allocstall: core::array::from_fn(|i| self.allocstall[i].load(Relaxed)),
+            allocstall: self.allocstall[..self.zone_types.len()].iter().map(|n| n.load(Relaxed)).collect(),
             held: self.held_pcp_locks(),
             reclaim: self.reclaim.lock().clone(),
             memcg: self.config.memcg,
@@ -106,8 +105,11 @@ impl<L: Locking> Machine<L> {
             zone.area.0.lock().direct = from.direct.clone().into();
             zone.numa_foreign.store(from.numa_foreign, Relaxed);
         }
-        for (to, from) in machine.allocstall.iter().zip(saved.allocstall) {
-            to.store(from, Relaxed);
+        if saved.allocstall.len() != machine.zone_types.len() {
+            return bad(format!("allocstall of {} zones, not of {}", saved.allocstall.len(), machine.zone_types.len()));
+        }
+        for (to, from) in machine.allocstall.iter().zip(&saved.allocstall) {
+            to.store(*from, Relaxed);
         }
         for &(nid, idx, cpu) in &saved.held {
             machine.hold_pcp_lock(nid, idx, cpu, true).map_err(|e| Error::Snapshot(e.to_string()))?;

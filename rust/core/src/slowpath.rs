@@ -7,7 +7,7 @@
 
 use crate::alloc::{AllocContext, alloc_flags_nonblocking};
 use crate::context::Context;
-use crate::gfp::{AllocFlags, Gfp, Migratetype, ZONE_NORMAL};
+use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
 use crate::pfn::{PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
@@ -218,7 +218,7 @@ impl<L: Locking> Machine<L> {
         if let Some(page) = self.attempt(cx, order, flags, ac) {
             return Oom::Page(page);
         }
-        if gfp.has(Gfp::RETRY_MAYFAIL) || gfp.has(Gfp::THISNODE) || ac.highest_zoneidx() < ZONE_NORMAL {
+        if gfp.has(Gfp::RETRY_MAYFAIL) || gfp.has(Gfp::THISNODE) || ac.highest_zoneidx() < self.zone_types.normal() {
             return Oom::NoProgress;
         }
         // Without file systems nobody is killed, and the request goes on as if somebody had been.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
 use crate::fallback::FallbackRules;
-use crate::gfp::{Gfp, MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
+use crate::gfp::{Gfp, MIGRATE_TYPES, Migratetype};
 use crate::kswapd::Kswapd;
 use crate::list::{FreeList, PfnDeque};
 use crate::machine::{Config, Cpu, Machine};
@@ -22,6 +22,7 @@ use crate::reclaim::Reclaim;
 use crate::slowpath::Task;
 use crate::sync::{Lock, Locking};
 use crate::zone::{Diff, Events, FreeArea, Padded, Word, Zone, by_list_type, zflag};
+use crate::zone_type::{ZoneType, ZoneTypes};
 use crate::zonelist::{NodeZonelists, ZoneRef};
 
 /// Frames that a machine may span: 4 TiB.
@@ -94,6 +95,9 @@ pub struct Facts {
     /// The recorded operations ran in a realtime task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub realtime_task: Option<bool>,
+    /// The zones of the kernel's build by index; absent for those of a 64-bit PC. An empty name is no zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zones: Option<Vec<String>>,
     /// Facts that the emulator hands on.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,
@@ -106,7 +110,7 @@ pub struct ZoneState {
     pub nid: usize,
     /// Zone index.
     pub idx: u8,
-    /// Name.
+    /// Its name. The index decides, so that a name is only written.
     pub name: String,
     /// First frame.
     pub start: u64,
@@ -232,13 +236,14 @@ impl<L: Locking> Machine<L> {
         let facts = &snapshot.facts;
         check_facts(facts)?;
         let (era, rules) = facts.era()?;
+        let types = facts.zone_types()?;
         let cpus = cpus(snapshot)?;
         if snapshot.zones.is_empty() {
             return bad("a machine has at least one zone, this one has none".into());
         }
         let mut end = 0;
         for zone in &snapshot.zones {
-            check_zone(zone, cpus.len(), &rules)?;
+            check_zone(zone, &types, cpus.len(), &rules)?;
             end = end.max(zone.start + zone.spanned);
         }
         let mut spans: Vec<_> = snapshot.zones.iter().map(|z| (z.start, z.start + z.spanned, z.nid, z.idx)).collect();
@@ -255,15 +260,20 @@ impl<L: Locking> Machine<L> {
         for (index, zone) in snapshot.zones.iter().enumerate() {
             pages.set_zone(Pfn(zone.start as u32), Pfn((zone.start + zone.spanned) as u32), index);
         }
-        let zonelists = zonelists(snapshot, &rules)?;
-        let kswapd = kswapds(snapshot, zonelists.len())?;
+        let zonelists = zonelists(snapshot, &types, &rules)?;
+        let kswapd = kswapds(snapshot, zonelists.len(), types.len())?;
         let zones = snapshot
             .zones
             .iter()
             .enumerate()
             .map(|(index, state)| {
                 let has_next_node = snapshot.zones.iter().any(|other| other.nid > state.nid);
-                let common = ZoneCommon { rules, kswapd: kswapd[state.nid].clone(), has_next_node };
+                let common = ZoneCommon {
+                    rules,
+                    movable_idx: types.movable(),
+                    kswapd: kswapd[state.nid].clone(),
+                    has_next_node,
+                };
                 load_zone::<L>(index, state, common, &pages, &cpus)
             })
             .collect::<Result<Box<[_]>>>()?;
@@ -293,6 +303,7 @@ impl<L: Locking> Machine<L> {
                 page_owner: false,
                 task: Task { realtime: facts.realtime_task.unwrap_or(false), ..Task::default() },
             },
+            zone_types: types,
             zonelists,
             era,
             rules,
@@ -322,7 +333,7 @@ impl<L: Locking> Machine<L> {
             cpu_node: self.cpus.iter().enumerate().map(|(cpu, c)| (cpu, c.node)).collect(),
             facts: self.facts.clone(),
             nodes: if self.rules.first_pass_skips_awake_kswapd {
-                self.kswapd.iter().enumerate().map(|(nid, kswapd)| kswapd.state(nid)).collect()
+                self.kswapd.iter().enumerate().map(|(nid, kswapd)| kswapd.state(nid, self.zone_types.len())).collect()
             } else {
                 Vec::new()
             },
@@ -353,7 +364,7 @@ impl<L: Locking> Machine<L> {
         ZoneState {
             nid: zone.nid,
             idx: zone.idx,
-            name: crate::gfp::ZONE_NAMES[usize::from(zone.idx)].into(),
+            name: self.zone_types.name(zone.idx.into()).into(),
             start: u64::from(zone.start.0),
             spanned: zone.spanned,
             present: zone.present,
@@ -373,7 +384,7 @@ impl<L: Locking> Machine<L> {
             flags: zone.flags(),
             free,
             pcp: (0..self.cpus.len()).map(|cpu| (cpu, self.pcp_state(zone, cpu, area.diff[cpu]))).collect(),
-            lowmem_reserve: zone.lowmem_reserve.to_vec(),
+            lowmem_reserve: zone.lowmem_reserve[..self.zone_types.len()].to_vec(),
             pageblocks,
             movable: area.movable.clone(),
         }
@@ -434,10 +445,22 @@ impl Facts {
         }
         Ok((era, rules))
     }
+
+    /// Which zones the nodes can have.
+    ///
+    /// # Errors
+    ///
+    /// For zones that no kernel has, in this order or at all.
+    pub fn zone_types(&self) -> Result<ZoneTypes> {
+        match &self.zones {
+            None => Ok(ZoneTypes::PC),
+            Some(names) => ZoneTypes::from_names(names).map_err(|e| Error::Snapshot(format!("facts.zones: {e}"))),
+        }
+    }
 }
 
 /// kswapd of each node: as the snapshot says, or asleep.
-fn kswapds(snapshot: &Snapshot, nodes: usize) -> Result<Box<[Arc<Kswapd>]>> {
+fn kswapds(snapshot: &Snapshot, nodes: usize, nr_zones: usize) -> Result<Box<[Arc<Kswapd>]>> {
     let highest = snapshot.zones.iter().map(|z| z.nid + 1).max().unwrap_or(0).max(nodes);
     if let Some(node) = snapshot.nodes.iter().find(|node| node.nid >= highest) {
         return bad(format!("nodes names node {}, but the machine has {highest}", node.nid));
@@ -445,7 +468,7 @@ fn kswapds(snapshot: &Snapshot, nodes: usize) -> Result<Box<[Arc<Kswapd>]>> {
     (0..highest)
         .map(|nid| {
             let mut states = snapshot.nodes.iter().filter(|node| node.nid == nid);
-            let kswapd = states.next().map(Kswapd::load).transpose()?.unwrap_or_default();
+            let kswapd = states.next().map(|state| Kswapd::load(state, nr_zones)).transpose()?.unwrap_or_default();
             match states.next() {
                 Some(_) => bad(format!("nodes names node {nid} twice")),
                 None => Ok(Arc::new(kswapd)),
@@ -457,6 +480,7 @@ fn kswapds(snapshot: &Snapshot, nodes: usize) -> Result<Box<[Arc<Kswapd>]>> {
 /// What a zone has in common with others.
 struct ZoneCommon {
     rules: Rules,
+    movable_idx: u8,
     kswapd: Arc<Kswapd>,
     has_next_node: bool,
 }
@@ -494,7 +518,7 @@ fn cpus(snapshot: &Snapshot) -> Result<Vec<usize>> {
     Ok(snapshot.cpu_node.values().copied().collect())
 }
 
-fn zonelists(snapshot: &Snapshot, rules: &Rules) -> Result<Box<[NodeZonelists]>> {
+fn zonelists(snapshot: &Snapshot, types: &ZoneTypes, rules: &Rules) -> Result<Box<[NodeZonelists]>> {
     let n = snapshot.zonelists.len();
     if n == 0 || n > MAX_NODES {
         return bad(format!("zonelists has {n} nodes; 1 to {MAX_NODES} are accepted"));
@@ -516,15 +540,20 @@ fn zonelists(snapshot: &Snapshot, rules: &Rules) -> Result<Box<[NodeZonelists]>>
                 }
                 refs.push(entry);
             }
-            Ok(NodeZonelists::new(nid, &refs, n, rules.defrag_mode))
+            Ok(NodeZonelists::new(types, nid, &refs, n, rules.defrag_mode))
         })
         .collect()
 }
 
-fn check_zone(zone: &ZoneState, cpus: usize, rules: &Rules) -> Result<()> {
+fn check_zone(zone: &ZoneState, types: &ZoneTypes, cpus: usize, rules: &Rules) -> Result<()> {
     let name = format!("zone {}.{}", zone.nid, zone.idx);
-    if usize::from(zone.idx) >= MAX_NR_ZONES {
-        return bad(format!("{name}: zone index is above {}", MAX_NR_ZONES - 1));
+    match types.get(zone.idx.into()) {
+        Some(ZoneType::Device) => return bad(format!("{name}: memory of a Device zone is not modelled")),
+        Some(_) => {}
+        None if usize::from(zone.idx) >= types.len() => {
+            return bad(format!("{name}: zone index is above {}", types.len() - 1));
+        }
+        None => return bad(format!("{name}: the kernel has no zone of this index, only {}", types.names().join(", "))),
     }
     if zone.nid >= MAX_NODES {
         return bad(format!("{name}: node is above {}", MAX_NODES - 1));
@@ -546,8 +575,8 @@ fn check_zone(zone: &ZoneState, cpus: usize, rules: &Rules) -> Result<()> {
     if zone.nr_free.abs() >= limit {
         return bad(format!("{name}: nr_free {} is outside -{} to {}", zone.nr_free, limit - 1, limit - 1));
     }
-    if zone.lowmem_reserve.len() != MAX_NR_ZONES {
-        return bad(format!("{name}: lowmem_reserve has {} entries, not {MAX_NR_ZONES}", zone.lowmem_reserve.len()));
+    if zone.lowmem_reserve.len() != types.len() {
+        return bad(format!("{name}: lowmem_reserve has {} entries, not {}", zone.lowmem_reserve.len(), types.len()));
     }
     let known = if rules.below_high_noted { zflag::KERNEL } else { zflag::RECLAIM_ACTIVE };
     if zone.flags & !u32::from(known) != 0 {
@@ -612,7 +641,7 @@ fn load_zone<L: Locking>(
     pages: &PageMap,
     cpu_node: &[usize],
 ) -> Result<Zone<L>> {
-    let ZoneCommon { rules, kswapd, has_next_node } = common;
+    let ZoneCommon { rules, movable_idx, kswapd, has_next_node } = common;
     let name = format!("zone {}.{}", state.nid, state.idx);
     load_pageblocks(state, pages, &name)?;
     let mut movable = state.movable.clone();
@@ -622,13 +651,14 @@ fn load_zone<L: Locking>(
         index,
         nid: state.nid,
         idx: state.idx,
+        movable_idx,
         start: Pfn(state.start as u32),
         spanned: state.spanned,
         present: state.present,
         managed: state.managed,
         watermark: [state.min, state.low, state.high, state.promo].map(Word::new),
         watermark_boost: Word::new(state.boost),
-        lowmem_reserve: core::array::from_fn(|i| state.lowmem_reserve[i]),
+        lowmem_reserve: core::array::from_fn(|i| state.lowmem_reserve.get(i).copied().unwrap_or(0)),
         drift_mark: state.drift_mark,
         thresh: Word::new(state.thresh),
         nr_free_pages: Word::new(state.nr_free),

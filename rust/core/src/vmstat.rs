@@ -4,9 +4,9 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::gfp::MAX_NR_ZONES;
 use crate::machine::Machine;
 use crate::sync::Locking;
+use crate::zone_type::{MAX_NR_ZONES, ZoneType};
 
 /// The counters that the recorder reads, in its order.
 pub const RECORDED_EVENTS: [&str; 12] = [
@@ -27,11 +27,11 @@ pub const RECORDED_EVENTS: [&str; 12] = [
 /// Event counters of the whole machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VmEvents {
-    /// `pgalloc_*` by zone index, pages.
+    /// `pgalloc_*` by [`ZoneType`], pages.
     pub pgalloc: [u64; MAX_NR_ZONES],
     /// `pgfree`, pages.
     pub pgfree: u64,
-    /// `allocstall_*` by zone index of the request.
+    /// `allocstall_*` by the [`ZoneType`] of the request.
     pub allocstall: [u64; MAX_NR_ZONES],
     /// `numa_hit`.
     pub numa_hit: u64,
@@ -48,14 +48,14 @@ pub struct VmEvents {
 impl VmEvents {
     /// In the order of [`RECORDED_EVENTS`].
     pub fn recorded(&self) -> [u64; 12] {
-        let a = &self.pgalloc;
+        let pgalloc = |zone: ZoneType| self.pgalloc[zone as usize];
         [
-            a[0],
-            a[1],
-            a[2],
-            a[3],
+            pgalloc(ZoneType::Dma),
+            pgalloc(ZoneType::Dma32),
+            pgalloc(ZoneType::Normal),
+            pgalloc(ZoneType::Movable),
             self.pgfree,
-            self.allocstall[2],
+            self.allocstall[ZoneType::Normal as usize],
             self.numa_hit,
             self.numa_miss,
             self.numa_foreign,
@@ -69,11 +69,17 @@ impl VmEvents {
 impl<L: Locking> Machine<L> {
     /// The event counters, summed over CPUs and zones.
     pub fn vm_events(&self) -> VmEvents {
-        let mut sum =
-            VmEvents { allocstall: core::array::from_fn(|i| self.allocstall[i].load(Relaxed)), ..VmEvents::default() };
+        let mut sum = VmEvents::default();
+        for (index, stalls) in self.allocstall.iter().enumerate() {
+            if let Some(zone) = self.zone_types.get(index) {
+                sum.allocstall[zone as usize] = stalls.load(Relaxed);
+            }
+        }
         for zone in &self.zones {
             let events = self.zone_events(zone);
-            sum.pgalloc[usize::from(zone.idx)] += events.pgalloc;
+            if let Some(zone) = self.zone_types.get(zone.idx.into()) {
+                sum.pgalloc[zone as usize] += events.pgalloc;
+            }
             sum.pgfree += events.pgfree;
             sum.numa_hit += events.numa_hit;
             sum.numa_miss += events.numa_miss;
@@ -93,7 +99,7 @@ impl<L: Locking> Machine<L> {
     pub fn vmstat(&self) -> Vec<(&'static str, u64)> {
         let e = self.vm_events();
         let r = self.reclaim_info();
-        vec![
+        let mut out = vec![
             ("nr_free_pages", self.nr_free_pages()),
             ("numa_hit", e.numa_hit),
             ("numa_miss", e.numa_miss),
@@ -102,14 +108,11 @@ impl<L: Locking> Machine<L> {
             ("numa_local", e.numa_local),
             ("numa_other", e.numa_other),
             ("nr_inactive_file", r.file_pages),
-            ("pgalloc_dma", e.pgalloc[0]),
-            ("pgalloc_dma32", e.pgalloc[1]),
-            ("pgalloc_normal", e.pgalloc[2]),
-            ("pgalloc_movable", e.pgalloc[3]),
-            ("allocstall_dma", e.allocstall[0]),
-            ("allocstall_dma32", e.allocstall[1]),
-            ("allocstall_normal", e.allocstall[2]),
-            ("allocstall_movable", e.allocstall[3]),
+        ];
+        let zones = || (0..self.zone_types.len()).filter_map(|index| self.zone_types.get(index));
+        out.extend(zones().map(|zone| (zone.pgalloc(), e.pgalloc[zone as usize])));
+        out.extend(zones().map(|zone| (zone.allocstall(), e.allocstall[zone as usize])));
+        out.extend([
             ("pgfree", e.pgfree),
             ("pgsteal_kswapd", r.events.pgsteal_kswapd),
             ("pgsteal_direct", r.events.pgsteal_direct),
@@ -120,6 +123,7 @@ impl<L: Locking> Machine<L> {
             ("pgsteal_file", r.events.pgsteal_kswapd + r.events.pgsteal_direct),
             ("pageoutrun", r.events.pageoutrun),
             ("oom_kill", r.events.oom_kill),
-        ]
+        ]);
+        out
     }
 }

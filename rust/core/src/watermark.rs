@@ -6,9 +6,10 @@
 
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::gfp::{AllocFlags, MAX_NR_ZONES, Migratetype, ZONE_MOVABLE, ZONE_NORMAL};
+use crate::gfp::{AllocFlags, Migratetype};
 use crate::sync::Locking;
 use crate::zone::{Zone, wmark};
+use crate::zone_type::{ZoneType, ZoneTypes};
 
 /// `mult_frac()`: x * n / d, without the overflow and with the kernel's rounding.
 pub fn mult_frac(x: u64, n: u64, d: u64) -> u64 {
@@ -100,33 +101,37 @@ pub struct Marks {
     pub promo: u64,
 }
 
-/// `__setup_per_zone_wmarks()`. `zones` is (zone index, managed pages) of every zone of the machine.
-pub fn setup_per_zone_wmarks(zones: &[(u8, u64)], min_free_kbytes: u64, watermark_scale_factor: u64) -> Vec<Marks> {
-    marks_of(zones, min_free_kbytes, watermark_scale_factor, |idx| idx == ZONE_MOVABLE)
-}
-
-/// [`setup_per_zone_wmarks`] in v6.1: the Movable zone was a zone like the others.
-pub fn setup_per_zone_wmarks_movable_alike(
-    zones: &[(u8, u64)],
+/// `__setup_per_zone_wmarks()`. `zones` is (zone, managed pages) of every zone of the machine.
+pub fn setup_per_zone_wmarks(
+    zones: &[(ZoneType, u64)],
     min_free_kbytes: u64,
     watermark_scale_factor: u64,
 ) -> Vec<Marks> {
-    marks_of(zones, min_free_kbytes, watermark_scale_factor, |_| false)
+    marks_of(zones, min_free_kbytes, watermark_scale_factor, |zone| !zone.is_lowmem())
+}
+
+/// [`setup_per_zone_wmarks`] in v6.1: the Movable zone was a zone like the others, unless it held high memory.
+pub fn setup_per_zone_wmarks_movable_alike(
+    zones: &[(ZoneType, u64)],
+    min_free_kbytes: u64,
+    watermark_scale_factor: u64,
+) -> Vec<Marks> {
+    marks_of(zones, min_free_kbytes, watermark_scale_factor, |zone| zone == ZoneType::HighMem)
 }
 
 fn marks_of(
-    zones: &[(u8, u64)],
+    zones: &[(ZoneType, u64)],
     min_free_kbytes: u64,
     watermark_scale_factor: u64,
-    capped: impl Fn(u8) -> bool,
+    capped: impl Fn(ZoneType) -> bool,
 ) -> Vec<Marks> {
     let pages_min = min_free_kbytes >> 2;
     let lowmem: u64 = zones.iter().filter(|z| !capped(z.0)).map(|z| z.1).sum();
     zones
         .iter()
-        .map(|&(idx, managed)| {
+        .map(|&(zone, managed)| {
             let t = (pages_min * managed).checked_div(lowmem).unwrap_or(0);
-            let min = if capped(idx) { kernel_clamp(managed / 1024, 32, 128) } else { t };
+            let min = if capped(zone) { kernel_clamp(managed / 1024, 32, 128) } else { t };
             let step = (t >> 2).max(mult_frac(managed, watermark_scale_factor, 10_000));
             Marks { min, low: min + step, high: min + 2 * step, promo: min + 3 * step }
         })
@@ -160,25 +165,16 @@ pub fn set_recommended_min_free_kbytes(zones: u64, above_high: u64) -> u64 {
 /// RAM below which the kernel switches transparent huge pages off at boot, pages.
 pub const THP_MIN_PAGES: u64 = 131_072;
 
-/// `sysctl_lowmem_reserve_ratio`, by zone index.
-pub const LOWMEM_RESERVE_RATIO: [u64; MAX_NR_ZONES] = [256, 256, 32, 0];
-
-/// `setup_per_zone_lowmem_reserve()` of one node: `managed` by zone index.
-pub fn setup_per_zone_lowmem_reserve(
-    managed: [u64; MAX_NR_ZONES],
-    ratio: [u64; MAX_NR_ZONES],
-) -> [[u64; MAX_NR_ZONES]; MAX_NR_ZONES] {
-    let mut reserve = [[0; MAX_NR_ZONES]; MAX_NR_ZONES];
-    for i in 0..MAX_NR_ZONES {
-        let mut above = 0;
-        for j in i + 1..MAX_NR_ZONES {
-            above += managed[j];
-            if managed[i] != 0 {
-                reserve[i][j] = above.checked_div(ratio[i]).unwrap_or(0);
-            }
-        }
-    }
-    reserve
+/// `setup_per_zone_lowmem_reserve()` of one node: `managed` by zone index, and the reserve of each zone by the highest
+/// zone index of a request.
+pub fn setup_per_zone_lowmem_reserve(types: &ZoneTypes, managed: &[u64]) -> Vec<Vec<u64>> {
+    let ratio = |i| types.get(i).map_or(0, ZoneType::lowmem_reserve_ratio);
+    let above = |i: usize, j: usize| managed[i + 1..=j].iter().sum::<u64>();
+    let reserve = |i: usize, j: usize| match (managed[i], j > i) {
+        (0, _) | (_, false) => 0,
+        _ => above(i, j).checked_div(ratio(i)).unwrap_or(0),
+    };
+    (0..types.len()).map(|i| (0..types.len()).map(|j| reserve(i, j)).collect()).collect()
 }
 
 /// `calculate_normal_threshold()`.
@@ -189,9 +185,4 @@ pub fn calculate_normal_threshold(online_cpus: u64, managed: u64) -> u64 {
 /// `calculate_pressure_threshold()`: while kswapd is awake.
 pub fn calculate_pressure_threshold(online_cpus: u64, low: u64, min: u64) -> u64 {
     ((low - min) / online_cpus).clamp(1, 125)
-}
-
-/// Whether a zone index is one that `calculate_min_free_kbytes()` counts.
-pub fn is_lowmem(idx: u8) -> bool {
-    idx <= ZONE_NORMAL
 }

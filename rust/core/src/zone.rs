@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::era::Rules;
-use crate::gfp::{MAX_NR_ZONES, MIGRATE_TYPES, Migratetype};
+use crate::gfp::{MIGRATE_TYPES, Migratetype};
 use crate::kswapd::Kswapd;
 use crate::list::FreeList;
 use crate::page::{ListType, OfBlock, PageMap};
@@ -17,6 +17,7 @@ use crate::pcp::PerCpuPages;
 use crate::pfn::{NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::{Lock, Locking};
+use crate::zone_type::MAX_NR_ZONES;
 
 /// Index of a watermark in [`Zone::watermark`].
 pub mod wmark {
@@ -147,8 +148,10 @@ pub struct Zone<L: Locking> {
     pub(crate) index: usize,
     /// Node.
     pub(crate) nid: usize,
-    /// Zone index in the node (0 DMA to 3 Movable).
+    /// Zone index in the node.
     pub(crate) idx: u8,
+    /// The build's index of ZONE_MOVABLE.
+    pub(crate) movable_idx: u8,
     pub(crate) start: Pfn,
     pub(crate) spanned: u64,
     pub(crate) present: u64,

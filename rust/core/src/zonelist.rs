@@ -3,7 +3,8 @@
 //!
 //! In which order zones are tried, by the node of the request and the highest zone it may use.
 
-use crate::gfp::{Gfp, ZONE_DMA32, ZONE_NORMAL};
+use crate::gfp::Gfp;
+use crate::zone_type::{ZoneType, ZoneTypes};
 
 /// One entry of a zonelist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +46,21 @@ pub struct NodeZonelists {
 
 impl NodeZonelists {
     /// From the whole fallback list of node `nid`, one of `nodes`. `nofragment` holds for every request (`defrag_mode`).
-    pub(crate) fn new(nid: usize, fallback: &[ZoneRef], nodes: usize, nofragment: bool) -> NodeZonelists {
-        let has_dma32 = |nid: usize| fallback.iter().any(|z| z.nid == nid && z.idx == ZONE_DMA32);
+    pub(crate) fn new(
+        types: &ZoneTypes,
+        nid: usize,
+        fallback: &[ZoneRef],
+        nodes: usize,
+        nofragment: bool,
+    ) -> NodeZonelists {
+        let dma32 = types.index(ZoneType::Dma32);
+        let has_dma32 = |nid: usize| fallback.iter().any(|z| z.nid == nid && Some(z.idx) == dma32);
         let selection = |selector: usize| {
-            let highest_zoneidx = Gfp(selector as u32 & 0xf).highest_zoneidx();
+            let highest_zoneidx = types.gfp_zone(Gfp(selector as u32 & 0xf));
             let own = selector & OWN_NODE != 0;
             let may_serve = |z: &&ZoneRef| z.idx <= highest_zoneidx && (!own || z.nid == nid);
             let zones: Box<[ZoneRef]> = fallback.iter().filter(may_serve).copied().collect();
-            let helped = |z: &ZoneRef| z.idx == ZONE_NORMAL && (nodes <= 1 || has_dma32(z.nid));
+            let helped = |z: &ZoneRef| z.idx == types.normal() && dma32.is_some() && (nodes <= 1 || has_dma32(z.nid));
             let nofragment = nofragment || zones.first().is_some_and(helped);
             Selection { zones, highest_zoneidx, nofragment }
         };

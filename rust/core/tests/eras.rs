@@ -11,6 +11,7 @@ use bulkpages_core::probe::Event;
 use bulkpages_core::snapshot::ZoneState;
 use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::{setup_per_zone_wmarks, setup_per_zone_wmarks_movable_alike};
+use bulkpages_core::zone_type::ZoneType;
 use bulkpages_core::{Ctx, Machine, Pfn, Slot};
 use kit::{
     ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, drains, failing, free_list,
@@ -364,7 +365,7 @@ fn a_free_past_held_lists_is_counted_or_not() {
 
 #[test]
 fn a_movable_zone_has_marks_of_its_own_or_not() {
-    let zones = [(1, 100_000), (3, 100_000)];
+    let zones = [(ZoneType::Dma32, 100_000), (ZoneType::Movable, 100_000)];
     assert_eq!(setup_per_zone_wmarks(&zones, 40_000, 10).iter().map(|m| m.min).collect::<Vec<_>>(), [10_000, 97]);
     let alike = setup_per_zone_wmarks_movable_alike(&zones, 40_000, 10);
     assert_eq!(alike.iter().map(|m| m.min).collect::<Vec<_>>(), [5000, 5000]);

@@ -8,14 +8,13 @@ mod kit;
 
 use std::collections::BTreeMap;
 
-use bulkpages_core::gfp::ZONE_DMA;
 use bulkpages_core::pcp::{zone_batchsize, zone_highsize};
 use bulkpages_core::snapshot::{Snapshot, ZoneState};
 use bulkpages_core::watermark::{
-    LOWMEM_RESERVE_RATIO, Marks, THP_MIN_PAGES, calculate_min_free_kbytes, calculate_normal_threshold,
-    calculate_pressure_threshold, is_lowmem, set_recommended_min_free_kbytes, setup_per_zone_lowmem_reserve,
-    setup_per_zone_wmarks,
+    Marks, THP_MIN_PAGES, calculate_min_free_kbytes, calculate_normal_threshold, calculate_pressure_threshold,
+    set_recommended_min_free_kbytes, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks,
 };
+use bulkpages_core::zone_type::{ZoneType, ZoneTypes};
 use bulkpages_core::zonelist::build_zonelists;
 
 /// Pages that were freed after boot had computed its numbers.
@@ -48,6 +47,11 @@ fn cases() -> Vec<Case> {
         .collect()
 }
 
+/// The zone that an index means on a PC.
+fn kind(zone: &ZoneState) -> ZoneType {
+    ZoneTypes::PC.get(zone.idx.into()).unwrap()
+}
+
 impl Case {
     fn zones(&self) -> &[ZoneState] {
         &self.before.zones
@@ -67,15 +71,15 @@ impl Case {
         if local == 0 { self.cpus() } else { local }
     }
 
-    /// Zone indices with the given sizes.
-    fn sized(&self, managed: &[u64]) -> Vec<(u8, u64)> {
-        self.zones().iter().zip(managed).map(|(z, &m)| (z.idx, m)).collect()
+    /// Zones with the given sizes.
+    fn sized(&self, managed: &[u64]) -> Vec<(ZoneType, u64)> {
+        self.zones().iter().zip(managed).map(|(z, &m)| (kind(z), m)).collect()
     }
 
     /// The marks of boot, before and after khugepaged, and the `min_free_kbytes` of the latter.
     fn boot_marks(&self, managed: &[u64]) -> (Vec<Marks>, u64) {
         let sizes = self.sized(managed);
-        let lowmem = || sizes.iter().zip(0..).filter(|(z, _)| is_lowmem(z.0));
+        let lowmem = || sizes.iter().zip(0..).filter(|(z, _)| z.0.is_lowmem());
         let mut kbytes = calculate_min_free_kbytes(lowmem().map(|(z, _)| z.1).sum());
         let early = setup_per_zone_wmarks(&sizes, kbytes, SCALE_FACTOR);
         if managed.iter().sum::<u64>() >= THP_MIN_PAGES {
@@ -94,8 +98,8 @@ impl Case {
             for (other, &managed) in self.zones().iter().zip(boot).filter(|(o, _)| o.nid == zone.nid) {
                 node[usize::from(other.idx)] = managed;
             }
-            let reserve =
-                setup_per_zone_lowmem_reserve(node, LOWMEM_RESERVE_RATIO)[usize::from(zone.idx)].map(|r| r as i64);
+            let reserves = setup_per_zone_lowmem_reserve(&ZoneTypes::PC, &node);
+            let reserve: Vec<i64> = reserves[usize::from(zone.idx)].iter().map(|&r| r as i64).collect();
             if zone.lowmem_reserve != reserve {
                 return Some(format!("{name}: reserve {reserve:?}, recorded {:?}", zone.lowmem_reserve));
             }
@@ -153,7 +157,7 @@ impl Case {
     /// A distribution of the pages freed late over the zones above DMA that explains everything.
     fn explain(&self) -> Option<Vec<u64>> {
         let mut sizes: Vec<u64> = self.zones().iter().map(|z| z.managed).collect();
-        let above_dma: Vec<usize> = (0..sizes.len()).filter(|&i| self.zones()[i].idx != ZONE_DMA).collect();
+        let above_dma: Vec<usize> = (0..sizes.len()).filter(|&i| kind(&self.zones()[i]) != ZoneType::Dma).collect();
         self.distribute(&mut sizes, &above_dma, FREED_LATE)
     }
 
@@ -181,9 +185,9 @@ impl Case {
     }
 
     fn dma_fits(&self, sizes: &[u64]) -> bool {
-        let above = |(z, _): &(&ZoneState, &u64)| z.nid == 0 && z.idx != ZONE_DMA;
+        let above = |(z, _): &(&ZoneState, &u64)| z.nid == 0 && kind(z) != ZoneType::Dma;
         let sum: u64 = self.zones().iter().zip(sizes).filter(above).map(|(_, s)| s).sum();
-        (sum / LOWMEM_RESERVE_RATIO[0]) as i64 == self.zones()[0].lowmem_reserve[3]
+        (sum / ZoneType::Dma.lowmem_reserve_ratio()) as i64 == self.zones()[0].lowmem_reserve[3]
     }
 }
 
@@ -233,10 +237,10 @@ fn min_free_kbytes_of_boot_lies_in_the_set_that_the_marks_allow() {
     let mut booted = 0;
     for case in cases().iter().filter(|c| c.sysctl("min_free_kbytes").is_none()) {
         let sizes = case.explain().unwrap();
-        let lowmem: u64 = case.zones().iter().zip(&sizes).filter(|(z, _)| is_lowmem(z.idx)).map(|(_, s)| s).sum();
+        let lowmem: u64 = case.zones().iter().zip(&sizes).filter(|(z, _)| kind(z).is_lowmem()).map(|(_, s)| s).sum();
         // MIN = floor(pages_min * managed / lowmem), zone by zone, bounds pages_min from both sides.
         let (mut least, mut most) = (0, u64::MAX);
-        for (zone, managed) in case.zones().iter().zip(&sizes).filter(|(z, _)| is_lowmem(z.idx)) {
+        for (zone, managed) in case.zones().iter().zip(&sizes).filter(|(z, _)| kind(z).is_lowmem()) {
             least = least.max((zone.min as u64 * lowmem).div_ceil(*managed));
             most = most.min(((zone.min as u64 + 1) * lowmem - 1) / managed);
         }

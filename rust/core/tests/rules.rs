@@ -10,7 +10,8 @@ use bulkpages_core::probe::Event;
 use bulkpages_core::slowpath::Task;
 use bulkpages_core::snapshot::{Snapshot, ZoneState};
 use bulkpages_core::sync::Local;
-use bulkpages_core::watermark::{LOWMEM_RESERVE_RATIO, Marks, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks};
+use bulkpages_core::watermark::{Marks, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks};
+use bulkpages_core::zone_type::{MAX_NR_ZONES, ZoneType, ZoneTypes};
 use bulkpages_core::zonelist::build_zonelists;
 use bulkpages_core::{Machine, Pfn, Slot};
 use kit::{
@@ -315,23 +316,25 @@ fn a_task_that_frees_memory_does_not_reclaim() {
     m.set_task(Task { memalloc: true, ..Task::default() });
     let (page, events) = alloc(&m, KERNEL, 0);
     assert_eq!((page, count(&events, |e| matches!(e, Event::DirectReclaim { .. }))), (None, 0));
-    assert_eq!(m.vm_events().allocstall, [0; 4]);
+    assert_eq!(m.vm_events().allocstall, [0; MAX_NR_ZONES]);
 }
 
 #[test]
 fn fruitless_reclaim_counts_two_stalls_in_the_zone_of_the_request() {
     let dry = || machine(vec![with_marks(with_free(dma32(1024), 0), 10, 20, 30)]);
-    for (gfp, zone) in [(KERNEL.0, 2), (MOVABLE.0, 3), (KERNEL.0 | Gfp::DMA32.0, 1)] {
+    for (gfp, zone) in
+        [(KERNEL.0, ZoneType::Normal), (MOVABLE.0, ZoneType::Movable), (KERNEL.0 | Gfp::DMA32.0, ZoneType::Dma32)]
+    {
         let m = dry();
         let (page, events) = alloc(&m, Gfp(gfp | Gfp::NORETRY.0), 0);
         assert_eq!((page, count(&events, |e| matches!(e, Event::DirectReclaim { .. }))), (None, 1), "NORETRY: once");
-        let mut stalls = [0; 4];
-        stalls[zone] = 2;
+        let mut stalls = [0; MAX_NR_ZONES];
+        stalls[zone as usize] = 2;
         assert_eq!(m.vm_events().allocstall, stalls);
     }
     // Nobody else stalls.
     let m = dry();
-    assert_eq!((page(&m, ATOMIC), page(&m, NOWAIT), m.vm_events().allocstall), (None, None, [0; 4]));
+    assert_eq!((page(&m, ATOMIC), page(&m, NOWAIT), m.vm_events().allocstall), (None, None, [0; MAX_NR_ZONES]));
 }
 
 /// A zone of 200 pageblocks in which the slow path serves atomic requests: above 3/8 of MIN and below LOW.
@@ -570,12 +573,12 @@ fn node_order_weighs_cpus_and_load() {
 #[test]
 fn marks_and_reserves_of_odd_machines() {
     // MOVABLE has a clamped MIN, an unclamped step, and no part in what the others share.
-    let marks = setup_per_zone_wmarks(&[(1, 100_000), (3, 100_000)], 40_000, 10);
+    let marks = setup_per_zone_wmarks(&[(ZoneType::Dma32, 100_000), (ZoneType::Movable, 100_000)], 40_000, 10);
     assert_eq!(marks[0], Marks { min: 10_000, low: 12_500, high: 15_000, promo: 17_500 });
     assert_eq!(marks[1], Marks { min: 97, low: 2597, high: 5097, promo: 7597 });
     // A large scale factor outweighs the quarter.
-    assert_eq!(setup_per_zone_wmarks(&[(1, 100_000)], 4000, 3000)[0].low, 1000 + 30_000);
-    let reserve = setup_per_zone_lowmem_reserve([0, 256_000, 32_000, 32_000], LOWMEM_RESERVE_RATIO);
+    assert_eq!(setup_per_zone_wmarks(&[(ZoneType::Dma32, 100_000)], 4000, 3000)[0].low, 1000 + 30_000);
+    let reserve = setup_per_zone_lowmem_reserve(&ZoneTypes::PC, &[0, 256_000, 32_000, 32_000]);
     assert_eq!(reserve, [[0; 4], [0, 0, 125, 250], [0, 0, 0, 1000], [0; 4]]);
 }
 

@@ -10,6 +10,7 @@ use bulkpages_core::probe::{Event, SingleReason};
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::kernel_clamp;
+use bulkpages_core::zone_type::ZoneType;
 use bulkpages_core::{Machine, Pfn, Slot};
 use kit::{
     DMA32, MIB, booted, booted_as, count, failing, page, page_allocs, set_marks, set_pcp, single_reason, watched,
@@ -279,7 +280,11 @@ fn the_watermark_comparison_is_strict() {
 
 #[test]
 fn the_movable_zone_has_a_clamped_minimum_and_an_unclamped_step() {
-    let marks = bulkpages_core::watermark::setup_per_zone_wmarks(&[(1, 100_000), (3, 100_000)], 40_000, 10);
+    let marks = bulkpages_core::watermark::setup_per_zone_wmarks(
+        &[(ZoneType::Dma32, 100_000), (ZoneType::Movable, 100_000)],
+        40_000,
+        10,
+    );
     assert_eq!((marks[1].min, marks[1].low - marks[1].min), (97, 2500));
 }
 

@@ -8,21 +8,22 @@ use bulkpages_core::gfp::Gfp;
 use bulkpages_core::pcp::{zone_batchsize, zone_highsize};
 use bulkpages_core::probe::Event;
 use bulkpages_core::watermark::{
-    LOWMEM_RESERVE_RATIO, calculate_min_free_kbytes, calculate_normal_threshold, set_recommended_min_free_kbytes,
+    calculate_min_free_kbytes, calculate_normal_threshold, set_recommended_min_free_kbytes,
     setup_per_zone_lowmem_reserve, setup_per_zone_wmarks,
 };
+use bulkpages_core::zone_type::{ZoneType, ZoneTypes};
 use bulkpages_core::{Pfn, Slot};
 use kit::{DMA32, booted, drains, failing, page, pages, set_marks, set_pcp, watched};
 
-fn marks(zones: &[(u8, u64)], kbytes: u64) -> Vec<[u64; 4]> {
+fn marks(zones: &[(ZoneType, u64)], kbytes: u64) -> Vec<[u64; 4]> {
     setup_per_zone_wmarks(zones, kbytes, 10).into_iter().map(|m| [m.min, m.low, m.high, m.promo]).collect()
 }
 
-const TWO: [(u8, u64); 2] = [(0, 3840), (1, 500_000)];
-const THREE: [(u8, u64); 3] = [(0, 3840), (1, 765_000), (2, 240_000)];
+const TWO: [(ZoneType, u64); 2] = [(ZoneType::Dma, 3840), (ZoneType::Dma32, 500_000)];
+const THREE: [(ZoneType, u64); 3] = [(ZoneType::Dma, 3840), (ZoneType::Dma32, 765_000), (ZoneType::Normal, 240_000)];
 
 /// With huge pages: from the marks that the square root gives.
-fn with_thp(zones: &[(u8, u64)], kbytes: u64) -> u64 {
+fn with_thp(zones: &[(ZoneType, u64)], kbytes: u64) -> u64 {
     let high = marks(zones, kbytes);
     let above = zones.iter().zip(high).map(|(z, m)| z.1 - m[2]).sum();
     kbytes.max(set_recommended_min_free_kbytes(zones.len() as u64, above))
@@ -40,17 +41,21 @@ fn watermarks_of_known_zones() {
     assert_eq!(marks(&THREE, kbytes), [[7, 10, 13, 16], [1522, 2287, 3052, 3817], [477, 717, 957, 1197]]);
     assert_eq!(with_thp(&THREE, kbytes), 67584);
     assert_eq!(marks(&THREE, 67584), [[64, 80, 96, 112], [12812, 16015, 19218, 22421], [4019, 5023, 6027, 7031]]);
-    let reserve = setup_per_zone_lowmem_reserve([3840, 765_000, 240_000, 0], LOWMEM_RESERVE_RATIO);
+    let reserve = setup_per_zone_lowmem_reserve(&ZoneTypes::PC, &[3840, 765_000, 240_000, 0]);
     assert_eq!(reserve[0], [0, 2988, 3925, 3925]);
     assert_eq!(reserve[1], [0, 0, 937, 937]);
-    assert_eq!(setup_per_zone_lowmem_reserve([3840, 500_000, 0, 0], LOWMEM_RESERVE_RATIO)[0], [0, 1953, 1953, 1953]);
+    assert_eq!(setup_per_zone_lowmem_reserve(&ZoneTypes::PC, &[3840, 500_000, 0, 0])[0], [0, 1953, 1953, 1953]);
 }
 
 #[test]
 fn a_live_host() {
-    let zones = [(0, 3840), (1, 772_915), (2, 688_128)];
+    let zones = [(ZoneType::Dma, 3840), (ZoneType::Dma32, 772_915), (ZoneType::Normal, 688_128)];
     assert_eq!(marks(&zones, 67584), [[44, 55, 66, 77], [8914, 11142, 13370, 15598], [7936, 9920, 11904, 13888]]);
-    assert_eq!(marks(&[(0, 3840), (3, 0)], 67584)[1], [32; 4], "an unpopulated MOVABLE zone");
+    assert_eq!(
+        marks(&[(ZoneType::Dma, 3840), (ZoneType::Movable, 0)], 67584)[1],
+        [32; 4],
+        "an unpopulated MOVABLE zone"
+    );
 }
 
 #[test]

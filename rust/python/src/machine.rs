@@ -566,7 +566,7 @@ impl Machine {
         let d = PyDict::new(py);
         d.set_item("nid", z.nid)?;
         d.set_item("idx", z.idx)?;
-        d.set_item("name", bulkpages_core::gfp::ZONE_NAMES[usize::from(z.idx)])?;
+        d.set_item("name", with!(self, |m| m.zone_types().name(z.idx.into())))?;
         d.set_item("start", z.start)?;
         d.set_item("spanned", z.spanned)?;
         d.set_item("present", z.present)?;

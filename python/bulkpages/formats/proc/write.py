@@ -7,7 +7,7 @@ slab, writeback) prints as 0.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -17,7 +17,7 @@ from bulkpages.eras import ERAS
 from bulkpages.errors import InvalidArgument, SnapshotError
 from bulkpages.formats.state.place import BLOCK, ORDERS, TYPES
 from bulkpages.formats.state.zones import zones_of
-from bulkpages.kinds import need
+from bulkpages.kinds import each, need
 
 __all__ = ["buddyinfo", "pagetypeinfo", "vmstat", "zoneinfo"]
 
@@ -177,11 +177,24 @@ def buddyinfo(state: Mapping[str, Any]) -> str:
     )
 
 
+def _by_zone(events: Iterable[str], counters: Iterable[str]) -> Iterator[str]:
+    """The events of a kernel with the zones that the counters are of; a 64-bit PC's unless they name some."""
+    zones = [
+        name.removeprefix("pgalloc_") for name in each("a counter's name", counters, str) if name.startswith("pgalloc_")
+    ]
+    for name in events:
+        family, _, zone = name.rpartition("_")
+        if not zones or family not in ("pgalloc", "allocstall", "pgskip"):
+            yield name
+        elif zone == "dma":
+            yield from (f"{family}_{of}" for of in zones)
+
+
 def vmstat(counters: Mapping[str, int], kernel: str = "6.12") -> str:
     """`/proc/vmstat` of this kernel series with these counters; every other one is 0."""
     need("counters", counters, Mapping)
     items = items_of(kernel)
-    names = (*items.zone, *items.numa, *items.node, *items.event)
+    names = (*items.zone, *items.numa, *items.node, *_by_zone(items.event, counters))
     return "".join(f"{name} {counters.get(name, 0)}\n" for name in names)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from bulkpages.errors import SnapshotError
 from bulkpages.formats.state.place import BLOCK, ORDERS, TYPES, Layout
-from bulkpages.formats.state.zones import indices
+from bulkpages.formats.state.zones import ALWAYS, NAMES
 from bulkpages.kinds import each
 
 __all__ = ["MODELLED_ORDERS", "Told", "check_orders", "state_of"]
@@ -276,12 +276,13 @@ def state_of(
     Raises:
         SnapshotError: The zones cannot be.
     """
-    names = indices(list(each("a zone that the kernel has", build, str)), where)
+    has = {*each("a zone that the kernel has", build, str), *ALWAYS}
+    names = tuple(name for name in NAMES if name in has)
     for zone in each("what is told", zones, Told):
         _checked(zone)
         if zone.name not in names:
             raise SnapshotError(
-                f"{zone.where}: {zone.title} has memory: beside {' and '.join(filter(None, names))} it is not modelled"
+                f"{zone.where}: {zone.title} has memory: it is none of the kernel's zones {', '.join(names)}"
             )
         check_orders(len(zone.counts), zone.where)
     if not zones:
@@ -302,9 +303,9 @@ def state_of(
     zonelists = {}
     for nid in nodes:
         order = [n for n in (*range(nid, len(nodes)), *range(nid)) if n in with_memory]
-        zonelists[str(nid)] = [[n, idx] for n in order for idx in (3, 2, 1, 0) if (n, idx) in have]
+        zonelists[str(nid)] = [[n, idx] for n in order for idx in reversed(range(len(names))) if (n, idx) in have]
     facts: dict[str, Any] = {
-        "zone_count": 4,
+        "zone_count": len(names),
         "pageblock_order": 9,
         "nr_pcp_lists": 14,
         "mobility_disabled": 0,

@@ -7,21 +7,22 @@ only the zones that have some, so that the columns' names must be found.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 from bulkpages.errors import SnapshotError
 
-__all__ = ["NAMES", "USUAL", "columns", "indices", "zones_of"]
+__all__ = ["ALWAYS", "NAMES", "USUAL", "columns", "zones_of"]
 
 #: Every zone of any kernel, in the kernel's order.
 NAMES = ("DMA", "DMA32", "Normal", "HighMem", "Movable", "Device")
-#: The zones of a 64-bit PC, which are the emulator's own.
+#: The zones of a 64-bit PC, which a machine has unless it says otherwise.
 USUAL = ("DMA", "DMA32", "Normal", "Movable")
 #: Those of a 32-bit kernel with high memory.
 WITH_HIGHMEM = ("DMA", "Normal", "HighMem", "Movable")
-_ALWAYS = ("Normal", "Movable")
+#: Those of every kernel.
+ALWAYS = ("Normal", "Movable")
 
 # Builds that are met, the usual first: what a text leaves open is decided by them, and said.
 _BUILDS: tuple[tuple[str, ...], ...] = (
@@ -69,11 +70,11 @@ def columns(
         raise SnapshotError(f"{where}: {count} columns for the {len(seen)} zones {', '.join(sorted(seen))}")
     fitting = [build for build in _BUILDS if len(build) == count and seen <= set(build)]
     if not fitting:
-        others = [name for name in NAMES if name not in _ALWAYS]
+        others = [name for name in NAMES if name not in ALWAYS]
         fitting = [
-            tuple(name for name in NAMES if name in (*_ALWAYS, *some))
-            for some in combinations(others, max(count - len(_ALWAYS), 0))
-            if count >= len(_ALWAYS) and seen <= {*_ALWAYS, *some}
+            tuple(name for name in NAMES if name in (*ALWAYS, *some))
+            for some in combinations(others, max(count - len(ALWAYS), 0))
+            if count >= len(ALWAYS) and seen <= {*ALWAYS, *some}
         ]
     if not fitting:
         raise SnapshotError(f"{where}: no kernel has {count} zones that include {', '.join(sorted(seen))}")
@@ -86,20 +87,6 @@ def columns(
     return fitting[0]
 
 
-def indices(build: Collection[str], where: str) -> tuple[str, ...]:
-    """The names of the machine's zones by index; an empty one where the build has no such zone.
-
-    The emulator's highest zone is Movable or, in a build with high memory, HighMem: requests for either may use it.
-
-    Raises:
-        SnapshotError: The emulator has no machine with such zones.
-    """
-    if "HighMem" in build and "DMA32" in build:
-        raise SnapshotError(f"{where}: zones {', '.join(build)}: HighMem beside DMA32 is not modelled")
-    layout = ("DMA", "", "Normal", "HighMem") if "HighMem" in build else USUAL
-    return tuple(name if name in build else "" for name in layout)
-
-
 def zones_of(state: Mapping[str, Any]) -> tuple[str, ...]:
-    """The names of a snapshot's zones by index."""
+    """The names of a snapshot's zones by index; an empty one is an index that no zone has."""
     return tuple(state.get("facts", {}).get("zones") or USUAL)

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use bulkpages_core::gfp::{MAX_NR_ZONES, ZONE_NAMES};
 use bulkpages_core::snapshot::{Facts, PcpState, Snapshot, ZoneState};
 use bulkpages_core::sync::{Local, Locking};
+use bulkpages_core::zone_type::ZoneTypes;
 use bulkpages_core::zonelist::build_zonelists;
 use bulkpages_core::{Machine, Pfn};
 
@@ -30,7 +30,7 @@ pub(crate) fn zone(nid: usize, idx: u8, start: u64, pages: u64) -> ZoneState {
     let mut zone = ZoneState {
         nid,
         idx,
-        name: ZONE_NAMES[usize::from(idx)].into(),
+        name: ZoneTypes::PC.name(idx.into()).into(),
         start,
         spanned: pages,
         present: pages,
@@ -48,7 +48,7 @@ pub(crate) fn zone(nid: usize, idx: u8, start: u64, pages: u64) -> ZoneState {
         flags: 0,
         free: BTreeMap::new(),
         pcp: BTreeMap::from([(0, pcp())]),
-        lowmem_reserve: vec![0; MAX_NR_ZONES],
+        lowmem_reserve: vec![0; ZoneTypes::PC.len()],
         pageblocks: vec![(1, blocks)],
         ..ZoneState::default()
     };
