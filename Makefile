@@ -8,12 +8,15 @@ SRC    := pyproject.toml constraints.txt Cargo.toml Cargo.lock README.md LICENSE
           $(shell find rust python -type f -not -path '*/__pycache__/*' -not -name '*.so' 2>/dev/null)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-# No path of the machine in what is shipped.
+# No path of the machine in what is shipped. One set of flags for all release builds, so that each crate is compiled once.
 REMAP  := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
 
+$(STAMP) wheels instructions: export RUSTFLAGS = $(REMAP)
+$(STAMP) wheels: export CARGO_TARGET_DIR = $(CURDIR)/target
+
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-kernel test-rust test-python bench face figures instructions docs wheels lint format \
-        explore sanitize fuzz soak mutants clean
+.PHONY: help compare test test-kernel test-rust test-python bench face figures instructions docs wheels \
+        lint lint-rust lint-python format explore sanitize fuzz soak mutants clean
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -30,7 +33,7 @@ test-kernel: $(STAMP) ## Build a real kernel and try everything that needs one (
 	BULKPAGES_KERNEL_TREE=$(KERNEL) $(BIN)/python -m pytest -q -m kernel tests/kernel $(ARGS)
 
 test-python: $(STAMP)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=8 --dist=worksteal $(ARGS)
 
 bench: $(STAMP) ## Time the core (criterion), the Python face (pytest-benchmark) and every row of the kernel's timings.
 	cargo bench -p bulkpages-core --locked
@@ -50,9 +53,13 @@ instructions: ## Count instructions per page under valgrind and compare with the
 docs: $(DOCS) ## Build the documentation site into site/ (ARGS=external asks for the links to other sites).
 	$(BIN)/python docs/build.py $(ARGS)
 
-lint: $(TOOLS) ## Check formatting, lints and types.
+lint: lint-rust lint-python ## Check formatting, lints and types.
+
+lint-rust:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+lint-python: $(TOOLS)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -66,9 +73,8 @@ format: $(TOOLS) ## Format everything.
 wheels: $(STAMP) ## Build a wheel and an sdist into dist/, and try each in an environment of its own (ARGS="--zig ...").
 	$(PIP) 'maturin>=1.14,<2'
 	rm -rf dist
-	CARGO_TARGET_DIR=$(CURDIR)/target/wheels RUSTFLAGS="$(REMAP)" \
-		$(BIN)/maturin build --quiet --release --strip --sdist --out dist $(ARGS)
-	CARGO_TARGET_DIR=$(CURDIR)/target/wheels RUSTFLAGS="$(REMAP)" $(BIN)/python tests/packaging/try_dist.py dist
+	$(BIN)/maturin build --quiet --release --sdist --out dist $(ARGS)
+	$(BIN)/python tests/packaging/try_dist.py dist
 
 explore: ## Run the larger scenarios of locks and threads in every order too.
 	cargo test --release --locked --quiet -p bulkpages-explore --test schedules -- --include-ignored --nocapture
@@ -92,7 +98,7 @@ $(STAMP): $(SRC)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'bulkpages needs CPython 3.11 or newer: set PYTHON=...' >&2; exit 2; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	CARGO_TARGET_DIR=$(CURDIR)/target $(PIP) '.[test]'
+	$(PIP) '.[test]'
 	@touch $@
 
 $(TOOLS): $(STAMP)

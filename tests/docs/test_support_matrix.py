@@ -29,7 +29,7 @@ def proof(name: str) -> bool:
     file, colons, test = name.partition("::")
     if not colons:
         return name in RECORDINGS
-    places = (ROOT / "tests").rglob(file) if file.endswith(".py") else (ROOT / "rust").glob(f"*/tests/{file}")
+    places = (ROOT / "tests").rglob(file) if file.endswith(".py") else (ROOT / "rust").glob(f"*/tests/**/{file}")
     return any(re.search(rf"\b(def|fn) {re.escape(test)}\b", path.read_text()) for path in places)
 
 

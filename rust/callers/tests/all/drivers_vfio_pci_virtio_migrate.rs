@@ -1,12 +1,10 @@
 //! `drivers/vfio/pci/virtio/migrate.c`: the diff drops the clearing of the page list between rounds.
 
-mod common;
-
+use crate::common::*;
 use bulkpages_callers::ports::virtio_migrate::VirtiovfAddMigrationPages as Vfio;
 use bulkpages_callers::{Form, Ret};
 use bulkpages_core::Slot;
 use bulkpages_core::probe::{Event, SingleReason};
-use common::*;
 
 const FORMS: [Form; 3] = [Form::Before, Form::After, Form::V3];
 

@@ -1,7 +1,8 @@
 //! Traps: rules that a first implementation gets wrong.
 
-mod kit;
-
+use crate::kit::{
+    DMA32, MIB, booted, booted_as, count, failing, page, page_allocs, set_marks, set_pcp, single_reason, watched,
+};
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, FaultPlan};
@@ -12,9 +13,6 @@ use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::kernel_clamp;
 use bulkpages_core::zone_type::ZoneType;
 use bulkpages_core::{Machine, Pfn, Slot};
-use kit::{
-    DMA32, MIB, booted, booted_as, count, failing, page, page_allocs, set_marks, set_pcp, single_reason, watched,
-};
 
 const GFP: Gfp = Gfp::KERNEL;
 

@@ -1,7 +1,6 @@
 //! `net/sunrpc/svc_xprt.c`: the diff makes `svc_alloc_arg()` compact its array and count its pages itself.
 
-mod common;
-
+use crate::common::*;
 use bulkpages_callers::holes::{Request, Shape};
 use bulkpages_callers::ports::Input;
 use bulkpages_callers::ports::run_on;
@@ -10,7 +9,6 @@ use bulkpages_callers::{CallerResult, Env, Form, Ret};
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::SingleReason;
 use bulkpages_core::{Machine, Result, Slot};
-use common::*;
 
 fn filled(env: &mut TestEnv<'_>, rqst: &mut Rqst<'_>, form: Form) -> Result<CallerResult> {
     let input = Input::of(rqst.pages);

@@ -1,7 +1,6 @@
 //! Number vectors: watermarks, limits, the first refill, refill sizes, the benchmark's steady state, the bulk gate.
 
-mod kit;
-
+use crate::kit::{DMA32, booted, drains, failing, page, pages, set_marks, set_pcp, watched};
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, FaultPlan};
 use bulkpages_core::gfp::Gfp;
@@ -13,7 +12,6 @@ use bulkpages_core::watermark::{
 };
 use bulkpages_core::zone_type::{ZoneType, ZoneTypes};
 use bulkpages_core::{Pfn, Slot};
-use kit::{DMA32, booted, drains, failing, page, pages, set_marks, set_pcp, watched};
 
 fn marks(zones: &[(ZoneType, u64)], kbytes: u64) -> Vec<[u64; 4]> {
     setup_per_zone_wmarks(zones, kbytes, 10).into_iter().map(|m| [m.min, m.low, m.high, m.promo]).collect()
@@ -271,12 +269,12 @@ fn calls_in_the_band() {
             };
         }
         let found = (
-            kit::count(&cx.probe, |e| matches!(e, Event::BulkSingle { .. })),
-            kit::count(&cx.probe, |e| matches!(e, Event::BulkZone { .. })),
+            crate::kit::count(&cx.probe, |e| matches!(e, Event::BulkSingle { .. })),
+            crate::kit::count(&cx.probe, |e| matches!(e, Event::BulkZone { .. })),
         );
         assert_eq!(found, (singles, bulks), "v1: {v1}");
         assert_eq!(
-            kit::count(&cx.probe, |e| matches!(e, Event::WakeKswapd { .. })),
+            crate::kit::count(&cx.probe, |e| matches!(e, Event::WakeKswapd { .. })),
             0,
             "nobody wakes kswapd in the band"
         );
@@ -287,7 +285,7 @@ fn calls_in_the_band() {
 fn the_return_value_of_v1_depends_on_the_layout() {
     for (picture, v1) in [("x..xx.x.", 5), ("x.xx.x..", 6), ("x..x.x", 4)] {
         let m = booted(64, |_| {});
-        let slots = kit::array(&m, picture);
+        let slots = crate::kit::array(&m, picture);
         let mut cx = failing(pages(2));
         assert_eq!(m.alloc_pages_bulk::<NullOnly>(&mut cx, Gfp::KERNEL, None, &slots).unwrap(), v1, "{picture}");
     }

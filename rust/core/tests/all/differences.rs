@@ -1,17 +1,15 @@
 //! Every difference between v1 and v2 that a caller can observe, one test for each, and what does not differ. Differences
 //! of the callers are tested with the callers.
 
-mod kit;
-
+use crate::kit::{
+    DMA32, array, booted, compact, count, failing, page, page_allocs, pages, set_marks, shape, single_reason, watched,
+};
 use bulkpages_core::bulk::{NullOnly, OutputOnly, Semantics};
 use bulkpages_core::fault::{Fault, FaultPlan};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, SingleReason};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Context, Ctx, Machine, Pfn, Slot};
-use kit::{
-    DMA32, array, booted, compact, count, failing, page, page_allocs, pages, set_marks, shape, single_reason, watched,
-};
 
 const GFP: Gfp = Gfp::KERNEL;
 
@@ -52,7 +50,7 @@ fn slot_tests<F: Fault>(cx: &Ctx<Vec<Event>, F>) -> (usize, usize) {
 fn near_low(free_above_low: i64) -> Machine<Local> {
     let m = booted(64, |s| {
         set_marks(&mut s.zones[DMA32], 1, 2, 3);
-        kit::set_pcp(&mut s.zones[DMA32], 63, 300, 300);
+        crate::kit::set_pcp(&mut s.zones[DMA32], 63, 300, 300);
         s.zonelists.insert(0, vec![(0, 1)]);
     });
     let held: Vec<Pfn> = (0..60).map(|_| page(&m, GFP).unwrap()).collect();

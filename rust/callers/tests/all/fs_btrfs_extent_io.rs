@@ -1,11 +1,9 @@
 //! `fs/btrfs/extent_io.c`: the diff makes `btrfs_alloc_page_array()` compact its array and pass the rest.
 
-mod common;
-
+use crate::common::*;
 use bulkpages_callers::holes::BtrfsShape;
 use bulkpages_callers::ports::btrfs::{BtrfsAllocPageArray as Btrfs, NOFAIL};
 use bulkpages_callers::{CallerResult, Form, Ret};
-use common::*;
 
 const FORMS: [Form; 3] = [Form::Before, Form::After, Form::V3];
 

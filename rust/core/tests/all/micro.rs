@@ -1,8 +1,11 @@
 //! Micro-examples, each on a machine of a few pageblocks: what the bulk call does with small arrays, row by row for both
 //! versions; splitting, merging and falling back; how far each kind of request may go.
 
-mod kit;
-
+use crate::kit::{
+    ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, array, block_type, bulk, compact, count, dma32, failing,
+    frames, free_list, free_lists, machine, no_free, on_pcp, page, shape, slot_tests, slot_writes, watched, with_free,
+    with_marks, zone,
+};
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, FaultPlan, NoFault};
 use bulkpages_core::gfp::{Gfp, Migratetype};
@@ -16,11 +19,6 @@ use bulkpages_core::watermark::{
     set_recommended_min_free_kbytes,
 };
 use bulkpages_core::{Machine, Pfn, Slot};
-use kit::{
-    ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, array, block_type, bulk, compact, count, dma32, failing,
-    frames, free_list, free_lists, machine, no_free, on_pcp, page, shape, slot_tests, slot_writes, watched, with_free,
-    with_marks, zone,
-};
 
 #[test]
 fn bounds_of_min_free_kbytes() {

@@ -4,8 +4,6 @@
 //! everything was computed. The boot log of the recorded kernel says 705 pages. In which zones they lay is not
 //! recorded, so the tests look for a distribution over zones that explains every number, to the last unit.
 
-mod kit;
-
 use std::collections::BTreeMap;
 
 use bulkpages_core::pcp::{zone_batchsize, zone_highsize};
@@ -35,14 +33,14 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let files = kit::recordings();
+    let files = crate::kit::recordings();
     assert_eq!(files.len(), 28);
     files
         .iter()
         .map(|file| {
-            let text = kit::text(file);
+            let text = crate::kit::text(file);
             let header = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-            Case { header, before: kit::load(file).before }
+            Case { header, before: crate::kit::load(file).before }
         })
         .collect()
 }

@@ -1,8 +1,7 @@
 //! Spec 8.9: what each caller asks the watermark gate for. Free pages are brought to `LOW + n` or little below, so that a call of
 //! n slots is refused and one of less is not.
 
-mod common;
-
+use crate::common::*;
 use bulkpages_callers::Form;
 use bulkpages_callers::ports::btrfs::BtrfsAllocPageArray;
 use bulkpages_callers::ports::erofs;
@@ -14,7 +13,6 @@ use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::SingleReason::{self, OnePage, Watermark};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, Slot};
-use common::*;
 
 /// Zone indices.
 const ZONE_DMA: u8 = 0;

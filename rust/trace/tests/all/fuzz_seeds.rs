@@ -4,13 +4,13 @@ use std::fs;
 use std::panic;
 use std::path::{Path, PathBuf};
 
-#[path = "../../../fuzz/src/operations.rs"]
+#[path = "../../../../fuzz/src/operations.rs"]
 mod operations;
-#[path = "../../../fuzz/src/recording.rs"]
+#[path = "../../../../fuzz/src/recording.rs"]
 mod recording;
-#[path = "../../../fuzz/src/snapshot.rs"]
+#[path = "../../../../fuzz/src/snapshot.rs"]
 mod snapshot;
-#[path = "../../../fuzz/src/trace.rs"]
+#[path = "../../../../fuzz/src/trace.rs"]
 mod trace;
 
 fn each_seed(target: &str, one: fn(&[u8])) {

@@ -1,14 +1,12 @@
 //! Arrays that somebody writes to while a call works on them: odd results, and nothing worse.
 
-mod kit;
-
+use crate::kit::booted;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, PageState, Pfn, Slot};
-use kit::booted;
 
 /// Writes `garbage` to every slot whenever the allocator tells something.
 struct Scribbler<'a> {

@@ -1,14 +1,12 @@
 //! The slow path with something to reclaim: what each flag makes of it, and that no page is lost.
 
-mod kit;
-
+use crate::kit::{count, watched};
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{DeadEnd, Event};
 use bulkpages_core::reclaim::{ReclaimModel, SWAP_CLUSTER_MAX};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, Pfn};
-use kit::{count, watched};
 
 /// A machine of 32 MiB with this model.
 fn machine(model: ReclaimModel) -> Machine<Local> {

@@ -1,7 +1,6 @@
 //! Random machines and random operations: what must hold of all of them.
 
-mod kit;
-
+use crate::kit::MIB;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, FaultPlan};
@@ -9,7 +8,6 @@ use bulkpages_core::gfp::Gfp;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::{Atomic, Local, Locking};
 use bulkpages_core::{Machine, Pfn, Slot};
-use kit::MIB;
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -53,7 +51,7 @@ prop_compose! {
         snapshot.facts.watermark_boost_factor = Some(boost);
         for zone in &mut snapshot.zones {
             (zone.min, zone.low, zone.high, zone.promo) = (low, low + low / 4, low + low / 2, low + low);
-            kit::set_pcp(zone, batch, high, high * 4);
+            crate::kit::set_pcp(zone, batch, high, high * 4);
         }
         snapshot
     }
@@ -212,7 +210,7 @@ proptest! {
         for (cpu, nr, gfp) in calls {
             let (s1, s2) = (Slot::array(nr), Slot::array(nr));
             let cpu = cpu % a.m.cpus();
-            let (mut one, mut two) = (kit::watched(), kit::watched());
+            let (mut one, mut two) = (crate::kit::watched(), crate::kit::watched());
             (one.cpu, two.cpu) = (cpu, cpu);
             let n1 = a.m.alloc_pages_bulk::<NullOnly>(&mut one, Gfp(gfp), None, &s1).unwrap();
             let n2 = b.m.alloc_pages_bulk::<OutputOnly>(&mut two, Gfp(gfp), None, &s2).unwrap();

@@ -1,12 +1,10 @@
 //! `fs/xfs/xfs_buf.c`: the diff makes `xfs_buf_alloc_pages()` pass the rest of its array after each call.
 
-mod common;
-
+use crate::common::*;
 use bulkpages_callers::ports::Flags;
 use bulkpages_callers::ports::xfs::{READ_AHEAD, XfsBufAllocPages as Xfs, ZEROED, gfp};
 use bulkpages_callers::{Form, Ret};
 use bulkpages_core::gfp::Gfp;
-use common::*;
 
 const READ: Flags = Flags::NONE;
 

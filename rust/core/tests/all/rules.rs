@@ -1,7 +1,9 @@
 //! Rules that no recording shows, each on a machine made to show it.
 
-mod kit;
-
+use crate::kit::{
+    ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, failing, frames, free_list,
+    kswapd_wakes, machine, no_free, on_pcp, page, refills, snapshot, watched, with_free, with_marks, zone,
+};
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::fault::{Ctx, FaultPlan};
@@ -14,10 +16,6 @@ use bulkpages_core::watermark::{Marks, setup_per_zone_lowmem_reserve, setup_per_
 use bulkpages_core::zone_type::{MAX_NR_ZONES, ZoneType, ZoneTypes};
 use bulkpages_core::zonelist::build_zonelists;
 use bulkpages_core::{Machine, Pfn, Slot};
-use kit::{
-    ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, failing, frames, free_list,
-    kswapd_wakes, machine, no_free, on_pcp, page, refills, snapshot, watched, with_free, with_marks, zone,
-};
 
 fn load(snapshot: &Snapshot) -> Machine<Local> {
     Machine::from_snapshot(snapshot).unwrap()
@@ -158,7 +156,7 @@ fn a_disabled_pageset_moves_one_page_at_a_time() {
     assert_eq!(refills(&events), [1]);
     let mut cx = watched();
     m.free_pages(&mut cx, page.unwrap(), 0).unwrap();
-    assert_eq!((kit::drains(&cx.probe), m.pcp_info(0, 0).unwrap().count), (vec![1], 0));
+    assert_eq!((crate::kit::drains(&cx.probe), m.pcp_info(0, 0).unwrap().count), (vec![1], 0));
     // With pages left over from before it was disabled, a free drains one.
     let mut zone = with_free(dma32(1024), 512);
     let pcp = zone.pcp.get_mut(&0).unwrap();
@@ -168,7 +166,7 @@ fn a_disabled_pageset_moves_one_page_at_a_time() {
     let page = alloc(&m, KERNEL, 0).0.unwrap();
     let mut cx = watched();
     m.free_pages(&mut cx, page, 0).unwrap();
-    assert_eq!((kit::drains(&cx.probe), m.pcp_info(0, 0).unwrap().count), (vec![1], 9));
+    assert_eq!((crate::kit::drains(&cx.probe), m.pcp_info(0, 0).unwrap().count), (vec![1], 9));
 }
 
 #[test]
@@ -559,7 +557,7 @@ fn a_memory_cgroup_is_asked_only_for_accounted_pages() {
         bulk::<NullOnly>(&m, &mut cx, gfp, &Slot::array(8));
         count(&cx.probe, |e| matches!(e, Event::BulkSingle { .. }))
     };
-    assert_eq!((alone(kit::KERNEL_ACCOUNT), alone(KERNEL)), (1, 0));
+    assert_eq!((alone(crate::kit::KERNEL_ACCOUNT), alone(KERNEL)), (1, 0));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The rules in which kernels differ, each alone: examples worked out by hand, and every mixture of them kept sound.
 
-mod kit;
-
+use crate::kit::{
+    ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, drains, failing, free_list,
+    kswapd_wakes, no_free, on_pcp, page, refills, snapshot, watched, with_free, with_marks, zone,
+};
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::era::{Era, Rules};
@@ -13,10 +15,6 @@ use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::{setup_per_zone_wmarks, setup_per_zone_wmarks_movable_alike};
 use bulkpages_core::zone_type::ZoneType;
 use bulkpages_core::{Ctx, Machine, Pfn, Slot};
-use kit::{
-    ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, drains, failing, free_list,
-    kswapd_wakes, no_free, on_pcp, page, refills, snapshot, watched, with_free, with_marks, zone,
-};
 use proptest::prelude::*;
 
 /// A machine of these zones on the default kernel, one rule set.

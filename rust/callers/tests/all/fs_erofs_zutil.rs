@@ -1,10 +1,8 @@
 //! `fs/erofs/zutil.c`: the diff makes `z_erofs_gbuf_growsize()` pass the rest of its array; nothing else changes.
 
-mod common;
-
+use crate::common::*;
 use bulkpages_callers::ports::erofs::{Gbufs, ZErofsGbufGrowsize as Erofs, z_erofs_gbuf_growsize};
 use bulkpages_callers::{Form, Ret};
-use common::*;
 
 const FORMS: [Form; 3] = [Form::Before, Form::After, Form::V3];
 
