@@ -156,8 +156,42 @@ def test_how_the_functions_are_called(tree: Path, version: str, bulk: str, singl
     assert facts.defines["BULKPAGES_BULK(gfp, nid, n, array)"] == bulk
     assert facts.defines["BULKPAGES_ALLOC(gfp, order, nid)"] == single
     assert not facts.records
-    assert "other rules" in facts.why_not
+    assert "in another way" in facts.why_not
     assert facts.absent["svc_alloc_arg"] == "this tree has no net/sunrpc/svc_xprt.c"
+
+
+LISTS = "struct per_cpu_pages {\n\tspinlock_t lock;\n\tint high;\n%s};\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "others", "expected"),
+    [
+        ("\tshort free_factor;\n", "", {"BULKPAGES_FREE_HIGHATOMIC(zone)": "0UL"}),
+        (
+            "\tint high_min;\n\tu8 alloc_factor;\n\tshort free_count;\n",
+            "unsigned long nr_free_highatomic;\natomic_t kswapd_failures;\nNR_FREE_PAGES_BLOCKS,\n",
+            {
+                "BULKPAGES_LIMITS_MOVE": "",
+                "BULKPAGES_BLOCKS_COUNTED": "",
+                "BULKPAGES_FREE_HIGHATOMIC(zone)": "(zone)->nr_free_highatomic",
+                "BULKPAGES_FAILURES(node)": "atomic_read(&(node)->kswapd_failures)",
+            },
+        ),
+    ],
+)
+def test_what_the_recorder_is_told_of_the_structures(
+    tree: Path, fields: str, others: str, expected: dict[str, str]
+) -> None:
+    texts = {"include/linux/gfp.h": GFP["6.12"], "include/linux/mmzone.h": LISTS % fields + others}
+    facts = read_facts(tree, texts.get)
+    assert facts.records
+    assert expected.items() <= facts.defines.items()
+    assert ("BULKPAGES_LIMITS_MOVE" in facts.defines) == ("high_min" in fields)
+
+
+def test_lists_of_another_kind_are_not_recorded(tree: Path) -> None:
+    texts = {"include/linux/gfp.h": GFP["6.12"], "include/linux/mmzone.h": LISTS % "\tint other;\n"}
+    assert not read_facts(tree, texts.get).records
 
 
 def test_a_tree_without_the_function(tree: Path) -> None:

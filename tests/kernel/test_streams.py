@@ -44,3 +44,11 @@ def test_what_is_left_out_leaves_no_lock_held() -> None:
     for part in (stream.operations[: first + 1], stream.operations[first + 1 :]):
         kinds = [op.kind for op in _without_dangling(part)]
         assert kinds.count("h") == kinds.count("u")
+
+
+def test_atomic_requests_have_a_flag_of_their_own_before_6_3() -> None:
+    stream = next(s for s in map(random_stream, range(100)) if any(op.gfp & 0x820 == 0x820 for op in s.operations))
+    old = stream.before_6_3()
+    changed = [(a, b) for a, b in zip(stream.operations, old.operations, strict=True) if a != b]
+    assert changed
+    assert all(b.gfp == a.gfp | 0x200 and a.gfp & 0x20 and a.kind in "ab" for a, b in changed)

@@ -70,7 +70,11 @@ def kernel() -> None:
     help="Folder of the copy and the object files; in the cache when left out.",
 )
 @click.option("--debug-info", is_flag=True, help="With debugging information, for drgn.")
-@click.option("--jobs", type=click.IntRange(1), help="Compilers at once; one per processor when left out.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Compilers at once for each of the two kernels; one per processor when left out.",
+)
 def build_(
     tree: str | None, patches: tuple[str, ...], output: str | None, work: str | None, debug_info: bool, jobs: int | None
 ) -> None:

@@ -63,7 +63,11 @@ def _patch_text(patch: str, tree: Path | None) -> tuple[bytes, str | None]:
     show_default=True,
     help="Random machines on which behaviour is compared; 0 for none.",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Compilers at once; one per processor when left out.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Compilers at once for each of the two kernels; one per processor when left out.",
+)
 @click.option(
     "--b4", is_flag=True, help="For b4: the patch on stdin, the tree in the working directory, JSON on stdout."
 )

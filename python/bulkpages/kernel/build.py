@@ -7,18 +7,23 @@ import hashlib
 import json
 import os
 import re
+import selectors
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from bulkpages.eras.rules import DEFAULT as DEFAULT_ERA
+from bulkpages.eras.rules import ERAS
 from bulkpages.errors import KernelError
 from bulkpages.files import write_whole
 from bulkpages.kernel.locks import folder_lock, one_at_a_time
+from bulkpages.kernel.parts import part_changes
 from bulkpages.kernel.patches import Patch, apply
 from bulkpages.kernel.source import SourceCopy, left_out
 from bulkpages.kernel.tools import need_tools
@@ -32,7 +37,7 @@ SCHEMA = "bulkpages-kernel-1"
 NATIVE, EMULATED, INIT, ABOUT, LOG = "native", "emulated", "init", "kernel.json", "build.log"
 SYMBOLS = "vmlinux"
 # Lines that make prints while it builds, before a build of this copy has shown the true number.
-_STEPS = {"native": 1150, "emulated": 1350}
+_STEPS = {"native": 700, "emulated": 900}
 _TARGETS = {"native": ("um", "vmlinux", "vmlinux"), "emulated": ("x86_64", "bzImage", "arch/x86/boot/bzImage")}
 
 Say = Callable[[str, float], None]
@@ -54,6 +59,8 @@ class Kernel:
         key: Names what was built: the sources, the configuration, the compiler.
         compiler: Its version.
         not_built: Files of the patches that neither kernel is compiled from: not in the copy, or not configured.
+        era: The kernel of the emulator that its tree is like, as in `Machine(kernel=...)`.
+        rules: Where the tree differs from it, as in `Machine(rules=...)`; patches are left out.
     """
 
     folder: Path
@@ -67,6 +74,18 @@ class Kernel:
     key: str
     compiler: str
     not_built: tuple[str, ...] = ()
+    era: str = DEFAULT_ERA
+    rules: Mapping[str, bool] = field(default_factory=dict)
+
+    def holds(self, rule: str) -> bool:
+        """Whether a rule of the emulator holds in the tree."""
+        return self.rules.get(rule, ERAS[self.era].rules[rule])
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a state says about its kernel; nothing for the kernel that states mean by default."""
+        facts: dict[str, Any] = {} if self.era == DEFAULT_ERA else {"kernel": self.era}
+        return facts | ({"rules": dict(self.rules)} if self.rules else {})
 
     @property
     def form(self) -> str:
@@ -128,7 +147,7 @@ def build(
         output: Folder of the result; `linux-VERSION` (with `-patched`) in the working directory when None.
         work: Folder of the copy and the object files; kept in the user's cache when None.
         debug_info: With debugging information for drgn, as `vmlinux`.
-        jobs: Compilers at once; one per processor when None.
+        jobs: Compilers at once for each of the two; as many as there are processors when None.
         say: Told what is being done, and the share of it that is done.
 
     Raises:
@@ -136,7 +155,8 @@ def build(
     """
     need_tools("build")
     tree = find_tree(tree)
-    place = Path(work) if work else default_work(tree)
+    # make is started elsewhere.
+    place = Path(work).absolute() if work else default_work(tree)
     with termination_raises(), folder_lock(place, "a kernel is being built there"):
         copy = SourceCopy(place, tree)
         copy.update(say)
@@ -154,9 +174,10 @@ def build(
         copy.change(changes)
         log = place / LOG
         with log.open("wb") as stream:
-            for kind in ("native", "emulated"):
+            for kind in _TARGETS:
+                say(f"configuring {kind}", 0.0)
                 _configure(copy, kind, debug_info, stream)
-                _make(copy, kind, jobs or os.cpu_count() or 1, stream, say)
+            _make(copy, tuple(_TARGETS), jobs or os.cpu_count() or 1, stream, say)
         return _publish(copy, folder, facts, patches, key, debug_info)
 
 
@@ -204,11 +225,7 @@ def _changes(copy: SourceCopy, patches: Sequence[Patch]) -> tuple[Facts, dict[st
     for path, ours in {"mm/page_alloc.c": "allocator.c", **facts.callers}.items():
         up = "../" * path.count("/")
         changes[path] = (read(path) or "").encode() + f'\n#include "{up}bulkpages/{ours}"\n'.encode()
-    # Options that only another option can choose are made ones that a configuration can.
-    for path, option, kind in (("net/Kconfig", "PAGE_POOL", "bool"), ("net/sunrpc/Kconfig", "SUNRPC", "tristate")):
-        kconfig = read(path)
-        if kconfig is not None:
-            changes[path] = re.sub(rf"(?m)^(config {option}\n)\t{kind}$", rf"\1\tdef_{kind} y", kconfig).encode()
+    changes |= part_changes(facts.callers, read)
     return facts, changes
 
 
@@ -223,7 +240,12 @@ def _compiler() -> str:
     return subprocess.run(["gcc", "--version"], capture_output=True, check=True).stdout.decode().splitlines()[0]
 
 
-_DEBUG = "CONFIG_DEBUG_KERNEL=y\nCONFIG_DEBUG_INFO=y\nCONFIG_DEBUG_INFO_NONE=n\nCONFIG_DEBUG_INFO_DWARF5=y\n"
+_DEBUG = """CONFIG_KALLSYMS=y
+CONFIG_DEBUG_KERNEL=y
+CONFIG_DEBUG_INFO=y
+CONFIG_DEBUG_INFO_NONE=n
+CONFIG_DEBUG_INFO_DWARF5=y
+"""
 
 
 def _configure(copy: SourceCopy, kind: str, debug_info: bool, log: Any) -> None:
@@ -266,44 +288,89 @@ def _run_make(copy: SourceCopy, kind: str, targets: Sequence[str], log: Any) -> 
         raise KernelError(f"make {' '.join(targets)} failed: {done.stderr.decode(errors='replace').strip()[-400:]}")
 
 
-def _make(copy: SourceCopy, kind: str, jobs: int, log: Any, say: Say) -> None:
-    """Compiles; Ctrl-C stops the compilers, and what they finished is kept."""
-    objects = copy.folder / kind
-    record = objects / "steps.json"
-    expected = json.loads(record.read_text()) if record.exists() else _STEPS[kind]
-    fresh = not record.exists()
-    process = subprocess.Popen(
-        _command(copy, kind, [f"-j{jobs}", _TARGETS[kind][1]]),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=_environment(),
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    steps = 0
-    seen: list[str] = []
-    try:
-        for raw in process.stdout:
-            log.write(raw)
-            line = raw.decode(errors="replace").rstrip()
-            seen.append(line)
-            if re.match(r"  [A-Z]{2,} ", line):
-                steps += 1
-                if fresh:
-                    say(f"building {kind}", min(0.99, steps / expected))
-                else:
-                    say(f"building {kind} again: {steps} files", -1.0)
-        process.wait()
-    except BaseException:
+class _Compiling:
+    """One kernel's make: what it has said, and how far it is."""
+
+    def __init__(self, copy: SourceCopy, kind: str, jobs: int) -> None:
+        self.kind = kind
+        self.record = copy.folder / kind / "steps.json"
+        self.fresh = not self.record.exists()
+        self.expected = _STEPS[kind] if self.fresh else json.loads(self.record.read_text())
+        self.steps = 0
+        self.lines: list[str] = []
+        self._rest = b""
+        self.process = subprocess.Popen(
+            _command(copy, kind, [f"-j{jobs}", _TARGETS[kind][1]]),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=_environment(),
+            start_new_session=True,
+        )
+
+    def read(self) -> bytes | None:
+        """The whole lines that have come; None at the end."""
+        assert self.process.stdout is not None
+        came = os.read(self.process.stdout.fileno(), 1 << 16)
+        text, mark, self._rest = (self._rest + came).rpartition(b"\n")
+        if not came:
+            text, self._rest = self._rest, b""
+            mark = b"\n" if text else b""
+        for raw in text.split(b"\n") if text else ():
+            self.lines.append(raw.decode(errors="replace").rstrip())
+            self.steps += bool(re.match(r"  [A-Z]{2,} ", self.lines[-1]))
+        return text + mark if came or text else None
+
+    @property
+    def share(self) -> float:
+        """Of it that is done; an earlier build's number of files says nothing about what is left of this one."""
+        return min(0.99, self.steps / self.expected) if self.fresh else -1.0
+
+    def stop(self) -> None:
+        """Ends the compilers; what they finished is kept."""
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
-        raise
-    if process.returncode:
-        raise KernelError(_first_error(seen, Path(log.name)))
-    if fresh and steps > _STEPS[kind] // 2:
-        write_whole(record, json.dumps(steps))
+            os.killpg(self.process.pid, signal.SIGTERM)
+        self.process.wait()
+
+
+def _make(copy: SourceCopy, kinds: Sequence[str], jobs: int, log: Any, say: Say) -> None:
+    """Compiles kernels side by side: while one is linked, the other has the processors. Ctrl-C stops the compilers."""
+    running: list[_Compiling] = []
+    try:
+        with selectors.DefaultSelector() as selector:
+            for kind in kinds:
+                running.append(_Compiling(copy, kind, jobs))
+                assert running[-1].process.stdout is not None
+                selector.register(running[-1].process.stdout, selectors.EVENT_READ, running[-1])
+            while selector.get_map():
+                for key, _ in selector.select():
+                    one: _Compiling = key.data
+                    if (came := one.read()) is None:
+                        selector.unregister(key.fileobj)
+                        _finish(one, log)
+                        continue
+                    log.write(came)
+                    log.flush()
+                    shares = [each.share for each in running]
+                    steps = sum(each.steps for each in running)
+                    if min(shares) < 0:
+                        say(f"building: {steps} files", -1.0)
+                    else:
+                        say("building", steps / sum(each.expected for each in running))
+    finally:
+        for one in running:
+            if one.process.poll() is None:
+                one.stop()
+            if one.process.stdout:
+                one.process.stdout.close()
+
+
+def _finish(one: _Compiling, log: Any) -> None:
+    one.process.wait()
+    if one.process.returncode:
+        raise KernelError(_first_error(one.lines, Path(log.name)))
+    if one.fresh and one.steps > _STEPS[one.kind] // 2:
+        write_whole(one.record, json.dumps(one.steps))
 
 
 def _first_error(lines: list[str], log: Path) -> str:
@@ -343,6 +410,7 @@ def _publish(
             "key": key,
             "compiler": _compiler(),
             "not_built": not_built(copy, patches),
+            **_rules(copy),
         }
         write_whole(fresh / ABOUT, json.dumps({"schema": SCHEMA, **about}, indent=1) + "\n")
         old = folder.parent / f".{folder.name}.{os.getpid()}.old"
@@ -354,6 +422,20 @@ def _publish(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return open_kernel(folder)
+
+
+def _rules(copy: SourceCopy) -> dict[str, Any]:
+    """The emulator's kernel that the tree without patches is like, and the rules in which it differs."""
+    from bulkpages.eras.functions import FUNCTIONS
+    from bulkpages.eras.identification import identify
+
+    with tempfile.TemporaryDirectory(prefix="bulkpages-") as place:
+        for path in {"Makefile", "Kbuild", *(file for function in FUNCTIONS for file in function.files)}:
+            if (content := copy.read(path)) is not None:
+                (Path(place) / path).parent.mkdir(parents=True, exist_ok=True)
+                (Path(place) / path).write_bytes(content)
+        found = identify(place)
+    return {"era": found.kernel, "rules": dict(found.differences)}
 
 
 def _build_init(folder: Path) -> None:

@@ -150,7 +150,7 @@ def _ask(kernel: Kernel, asked: Sequence[Question]) -> tuple[dict[str, float], d
         before, mark, text = text.partition("endstate\n")
         if not mark:
             raise KernelError(f"{kernel.folder} did not say its state")
-        state = read_state(before.splitlines())
+        state = read_state(before.splitlines(), kernel)
     found, none = answers(text)
     return {name: each[0].mean for name, each in found.items()}, none, state
 

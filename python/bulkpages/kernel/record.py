@@ -23,7 +23,7 @@ _EVENTS = ("pgalloc_dma", "pgalloc_dma32", "pgalloc_normal", "pgalloc_movable", 
            "numa_hit", "numa_miss", "numa_foreign", "numa_interleave", "numa_local", "numa_other")  # fmt: skip
 _OPERATION = re.compile(
     r"op \d+ (.) cpu=(\d+) gfp=([0-9a-f]+) nid=(-?\d+) n=(\d+) slot=(\d+) ret=(\d+) ev=([-\d,]+)"
-    r"((?: z\d+\.\d+=[-\d,a-f]+)*)(?: pfns=(.*))?$"
+    r"((?: z\d+\.\d+=[-\d,a-f]+)*)(?: kswapd=([\d:,]*))?(?: pfns=(.*))?$"
 )
 
 
@@ -31,9 +31,16 @@ def _pairs(words: Iterable[str], separator: str = ":") -> list[list[int]]:
     return [[int(number) for number in word.split(separator)] for word in words]
 
 
-def read_state(lines: Iterable[str]) -> dict[str, Any]:
-    """The allocator's state, from the recorder's lines to the schema of recordings."""
+def read_state(lines: Iterable[str], kernel: Kernel) -> dict[str, Any]:
+    """The allocator's state, from the recorder's lines to the schema of recordings.
+
+    Args:
+        lines: Of one state.
+        kernel: Whose; its rules decide what is in a state.
+    """
     state: dict[str, Any] = {"zones": [], "zonelists": {}, "cpu_node": {}}
+    if kernel.holds("first_pass_skips_awake_kswapd"):
+        state["nodes"] = []
     zone: dict[str, Any] = {}
     for line in lines:
         words = line.split()
@@ -42,7 +49,9 @@ def read_state(lines: Iterable[str]) -> dict[str, Any]:
         values = dict(word.split("=", 1) for word in words[1:] if "=" in word)
         match words[0]:
             case "state":
-                state["facts"] = {k: int(v, 16) if k == "gfp_allowed" else int(v) for k, v in values.items()}
+                facts: dict[str, Any] = {k: int(v, 16 if k == "gfp_allowed" else 10) for k, v in values.items()}
+                facts |= {name: bool(facts[name]) for name in ("realtime_task", "defrag_mode") if name in facts}
+                state["facts"] = kernel.facts | facts
             case "zone":
                 zone = {k: v if k == "name" else int(v, 16 if k == "flags" else 10) for k, v in values.items()}
                 zone |= {"free": {}, "pcp": {}}
@@ -63,17 +72,19 @@ def read_state(lines: Iterable[str]) -> dict[str, Any]:
                 zone["pcp"][values["cpu"]]["lists"][values["i"]] = _pairs(words[3:])
             case "zonelist":
                 state["zonelists"][values["nid"]] = _pairs(words[2:])
+            case "node" if "nodes" in state:
+                state["nodes"].append({k: int(v) for k, v in values.items()})
             case "cpu":
                 state["cpu_node"][words[1]] = int(words[3])
     return state
 
 
-def _read_operation(line: str, form: str) -> dict[str, Any]:
+def _read_operation(line: str, kernel: Kernel) -> dict[str, Any]:
     found = _OPERATION.match(line)
     if not found:
         raise KernelError(f"the recorder wrote a line that it never writes: {line[:120]!r}")
     kind, gfp, nid, n, slot = found[1], int(found[3], 16), int(found[4]), int(found[5]), int(found[6])
-    name = f"bulk_{form}" if kind == "b" else _KINDS[kind]
+    name = f"bulk_{kernel.form}" if kind == "b" else _KINDS[kind]
     what: dict[str, Any] = {"op": name, "cpu": int(found[2])}
     match kind:
         case "b":
@@ -95,7 +106,9 @@ def _read_operation(line: str, form: str) -> dict[str, Any]:
         *numbers, flags = values.split(",")
         zones[where] = [*(int(number) for number in numbers), int(flags, 16)]
     what |= {"ret": int(found[7]), "events": {k: int(v) for k, v in counts if int(v)}, "zones": zones}
-    if pages := _pairs((found[10] or "").split()):
+    if kernel.holds("first_pass_skips_awake_kswapd"):
+        what["kswapd"] = {str(nid): waiting for nid, waiting in _pairs((found[10] or "").split(","))}
+    if pages := _pairs((found[11] or "").split()):
         what["pages"] = pages
     return what
 
@@ -126,7 +139,7 @@ def record(
     middle, mark, after = rest.partition("state zone_count")
     if not mark or "endstate" not in after:
         raise KernelError(f"the recording of seed {stream.seed} broke off after {len(text)} bytes of text")
-    recorded = [_read_operation(line, kernel.form) for line in middle.splitlines() if line]
+    recorded = [_read_operation(line, kernel) for line in middle.splitlines() if line]
     if len(recorded) != len(done):
         raise KernelError(f"seed {stream.seed}: {len(recorded)} of {len(done)} operations were recorded")
     header = {
@@ -140,8 +153,8 @@ def record(
         "sysctl": stream.settings,
         "patches": list(kernel.patches),
     }
-    end = read_state((mark + after.partition("endstate")[0]).splitlines())
-    return [header, {"before": read_state(before.splitlines())}, *recorded, {"after": end}, {"proc": {}}]
+    end = read_state((mark + after.partition("endstate")[0]).splitlines(), kernel)
+    return [header, {"before": read_state(before.splitlines(), kernel)}, *recorded, {"after": end}, {"proc": {}}]
 
 
 def write_recording(path: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -225,7 +225,7 @@ def review(
         work: Folder of copies, object files and the two kernels; in the cache when None.
         rounds: Of the comparison of cycles; 0 for none.
         machines: Random machines on which behaviour is compared, in each kernel; 0 for none.
-        jobs: Compilers at once.
+        jobs: Compilers at once for each of the two kernels.
         output: Folder where the recording of a difference is left; the working directory when None.
         say: Told what is being done, and the share that is done.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bulkpages.kernel.run import Shape
 
@@ -14,6 +14,8 @@ __all__ = ["FAMILIES", "Operation", "Stream", "random_stream"]
 KERNEL, NOFS, ATOMIC, NOWAIT, USER, MOVABLE = 0xCC0, 0xC40, 0x820, 0x2800, 0x100CCA, 0x10280A | 0x2000
 QUIET, RECLAIMABLE, DMA, DMA32, THIS_NODE, HIGH = 0x2000, 0x10, 0x1, 0x4, 0x200000, 0x20
 NO_RESERVE, DIRECT_RECLAIM, COMPOUND = 0x20000, 0x400, 0x42000
+# __GFP_ATOMIC of kernels before 6.3.
+ATOMIC_FLAG = 0x200
 FAMILIES = ("plain", "pressure", "exhaust")
 RANGE = 512
 _SIZES = (1, 2, 3, 8, 16, 32, 64, 64, 64, 128, 256, 259, 512)
@@ -53,6 +55,14 @@ class Stream:
     shape: Shape
     settings: dict[str, int]
     operations: tuple[Operation, ...]
+
+    def before_6_3(self) -> Stream:
+        """The same with GFP_ATOMIC as kernels before 6.3 have it: with a flag of its own."""
+        changed = (
+            replace(op, gfp=op.gfp | ATOMIC_FLAG) if op.kind in "ab" and op.gfp & ATOMIC == ATOMIC else op
+            for op in self.operations
+        )
+        return replace(self, operations=tuple(changed))
 
 
 class _Generator:

@@ -33,7 +33,7 @@ class Facts:
         defines: The harness's tree.h: name and value.
         callers: Files behind which the harness goes, and its file.
         absent: Functions that this tree does not have, and why a cell of theirs cannot be measured.
-        records: Whether operations can be recorded: the per-CPU lists are those that the emulator knows.
+        records: Whether operations can be recorded: the per-CPU lists are of a kind that the emulator knows.
         why_not: Why they cannot.
     """
 
@@ -131,12 +131,12 @@ def read_facts(top: Path, read: Callable[[str], str | None]) -> Facts:
     page_flags = read("include/linux/page-flags.h") or ""
     movable = "__PageMovable(page)" if re.search(r"\b__PageMovable\(", page_flags) else "page_has_movable_ops(page)"
     defines["BULKPAGES_MOVABLE(page)"] = movable
-    records = all(name in mmzone for name in ("high_min", "alloc_factor", "free_count", "nr_free_highatomic"))
+    recorded = _recorded(mmzone, read("mm/page_alloc.c") or "")
     why_not = ""
-    if records:
-        defines["BULKPAGES_RECORDS"] = ""
+    if recorded:
+        defines |= recorded
     else:
-        why_not = f"Linux {version} sizes its per-CPU lists by other rules than the emulator, which follows 6.12"
+        why_not = f"Linux {version} locks its per-CPU lists in another way than the kernels that the emulator knows"
     callers: dict[str, str] = {}
     absent: dict[str, str] = {}
     for file, (ours, function, pattern) in CALLERS.items():
@@ -155,4 +155,29 @@ def read_facts(top: Path, read: Callable[[str], str | None]) -> Facts:
         )
     if "rq_pages_nfree" in (read("include/linux/sunrpc/svc.h") or ""):
         defines["BULKPAGES_SVC_COUNTS_HOLES"] = ""
-    return Facts(version, defines, callers, absent, records, why_not)
+    return Facts(version, defines, callers, absent, bool(recorded), why_not)
+
+
+def _recorded(mmzone: str, allocator: str) -> dict[str, str]:
+    """What the recorder must know about the allocator's structures; nothing where it cannot record."""
+    lists = re.search(r"^struct per_cpu_pages \{.*?^\}", mmzone, re.S | re.M)
+    if not lists or "spinlock_t lock" not in lists[0]:
+        return {}
+    defines = {"BULKPAGES_RECORDS": ""}
+    if all(name in lists[0] for name in ("high_min", "alloc_factor", "free_count")):
+        defines["BULKPAGES_LIMITS_MOVE"] = ""
+    elif "free_factor" not in lists[0]:
+        return {}
+    counted = "nr_free_highatomic" in mmzone
+    defines["BULKPAGES_FREE_HIGHATOMIC(zone)"] = "(zone)->nr_free_highatomic" if counted else "0UL"
+    atomic = re.search(r"\batomic_t\s+kswapd_failures", mmzone)
+    failures = "(node)->kswapd_failures"
+    defines["BULKPAGES_FAILURES(node)"] = f"atomic_read(&{failures})" if atomic else failures
+    for name, there in (
+        ("BULKPAGES_TYPE_IN_PAGE", "get_pcppage_migratetype(" in allocator),
+        ("BULKPAGES_BLOCKS_COUNTED", "NR_FREE_PAGES_BLOCKS" in mmzone),
+        ("BULKPAGES_DEFRAG_MODE", re.search(r"^int defrag_mode;", allocator, re.M)),
+    ):
+        if there:
+            defines[name] = ""
+    return defines

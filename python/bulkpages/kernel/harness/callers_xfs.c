@@ -14,6 +14,11 @@ static struct page **bulkpages_xfs_setup(unsigned int n)
 	bulkpages_xfs_mount = kvzalloc(sizeof(*bulkpages_xfs_mount), GFP_KERNEL);
 	if (!bulkpages_xfs_buf || !bulkpages_xfs_mount)
 		return ERR_PTR(-ENOMEM);
+	/* What xfs counts in is made when xfs starts, which it does not here. */
+	if (!xfsstats.xs_stats)
+		xfsstats.xs_stats = alloc_percpu(struct xfsstats);
+	if (!xfsstats.xs_stats)
+		return ERR_PTR(-ENOMEM);
 	bulkpages_xfs_mount->m_stats.xs_stats = xfsstats.xs_stats;
 	bulkpages_xfs_buf->b_mount = bulkpages_xfs_mount;
 	bulkpages_xfs_buf->b_length = BTOBB(n * PAGE_SIZE);

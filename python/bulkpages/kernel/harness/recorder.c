@@ -66,15 +66,28 @@ static void bulkpages_say_lists(struct zone *zone, int cpu)
 	struct page *page;
 	int i;
 
-	bulkpages_say("pcp cpu=%d count=%d high=%d high_min=%d high_max=%d batch=%d flags=%u alloc_factor=%u expire=%u free_count=%d diff_free=%d thresh=%d\n",
-		      cpu, pcp->count, pcp->high, pcp->high_min, pcp->high_max, pcp->batch, pcp->flags, pcp->alloc_factor,
-		      pcp->expire, pcp->free_count, stat->vm_stat_diff[NR_FREE_PAGES], stat->stat_threshold);
+	bulkpages_say("pcp cpu=%d count=%d high=%d batch=%d expire=%d diff_free=%d thresh=%d", cpu, pcp->count, pcp->high, pcp->batch,
+		      pcp->expire, stat->vm_stat_diff[NR_FREE_PAGES], stat->stat_threshold);
+#ifdef BULKPAGES_LIMITS_MOVE
+	bulkpages_say(" high_min=%d high_max=%d flags=%u alloc_factor=%u free_count=%d", pcp->high_min, pcp->high_max, pcp->flags,
+		      pcp->alloc_factor, pcp->free_count);
+#else
+	bulkpages_say(" free_factor=%d", pcp->free_factor);
+#endif
+#ifdef BULKPAGES_BLOCKS_COUNTED
+	bulkpages_say(" diff_free_blocks=%d", stat->vm_stat_diff[NR_FREE_PAGES_BLOCKS]);
+#endif
+	bulkpages_say("\n");
 	for (i = 0; i < NR_PCP_LISTS; i++) {
 		if (list_empty(&pcp->lists[i]))
 			continue;
 		bulkpages_say("plist cpu=%d i=%d", cpu, i);
-		list_for_each_entry(page, &pcp->lists[i], pcp_list)
+		list_for_each_entry(page, &pcp->lists[i], pcp_list) {
 			bulkpages_say(" %lu:%d", page_to_pfn(page), get_pageblock_migratetype(page));
+#ifdef BULKPAGES_TYPE_IN_PAGE
+			bulkpages_say(":%d", get_pcppage_migratetype(page));
+#endif
+		}
 		bulkpages_say("\n");
 	}
 }
@@ -84,18 +97,22 @@ static void bulkpages_say_zone(struct zone *zone)
 	struct page *page;
 	int i, order, type, cpu;
 
-	bulkpages_say("zone nid=%d idx=%d name=%s start=%lu spanned=%lu present=%lu managed=%lu min=%lu low=%lu high=%lu promo=%lu boost=%lu nr_free=%ld reserved_highatomic=%lu free_highatomic=%lu thresh=%d drift_mark=%lu flags=%lx\n",
+	bulkpages_say("zone nid=%d idx=%d name=%s start=%lu spanned=%lu present=%lu managed=%lu min=%lu low=%lu high=%lu promo=%lu boost=%lu nr_free=%ld reserved_highatomic=%lu free_highatomic=%lu thresh=%d drift_mark=%lu flags=%lx",
 		      zone_to_nid(zone), zone_idx(zone), zone->name, zone->zone_start_pfn, zone->spanned_pages,
 		      zone->present_pages, zone_managed_pages(zone), zone->_watermark[0], zone->_watermark[1],
 		      zone->_watermark[2], zone->_watermark[3], zone->watermark_boost,
-		      atomic_long_read(&zone->vm_stat[NR_FREE_PAGES]), zone->nr_reserved_highatomic, zone->nr_free_highatomic,
+		      atomic_long_read(&zone->vm_stat[NR_FREE_PAGES]), zone->nr_reserved_highatomic, BULKPAGES_FREE_HIGHATOMIC(zone),
 		      per_cpu_ptr(zone->per_cpu_zonestats, 0)->stat_threshold, zone->percpu_drift_mark, zone->flags);
+#ifdef BULKPAGES_BLOCKS_COUNTED
+	bulkpages_say(" nr_free_blocks=%ld trylock_free=0", atomic_long_read(&zone->vm_stat[NR_FREE_PAGES_BLOCKS]));
+#endif
+	bulkpages_say("\n");
 	bulkpages_say("lowmem_reserve");
 	for (i = 0; i < MAX_NR_ZONES; i++)
 		bulkpages_say(" %ld", zone->lowmem_reserve[i]);
 	bulkpages_say("\n");
 	bulkpages_say_blocks(zone);
-	for (order = 0; order < NR_PAGE_ORDERS; order++)
+	for (order = 0; order < ARRAY_SIZE(zone->free_area); order++)
 		for (type = 0; type < MIGRATE_TYPES; type++) {
 			if (list_empty(&zone->free_area[order].free_list[type]))
 				continue;
@@ -113,9 +130,13 @@ static void bulkpages_say_state(void)
 	struct zone *zone;
 	int cpu, nid;
 
-	bulkpages_say("state zone_count=%d pageblock_order=%d nr_pcp_lists=%d mobility_disabled=%d gfp_allowed=%x zonelists_nodes=%d watermark_boost_factor=%d\n",
+	bulkpages_say("state zone_count=%d pageblock_order=%d nr_pcp_lists=%d mobility_disabled=%d gfp_allowed=%x zonelists_nodes=%d watermark_boost_factor=%d realtime_task=%d",
 		      MAX_NR_ZONES, (int)pageblock_order, NR_PCP_LISTS, page_group_by_mobility_disabled, gfp_allowed_mask, nr_online_nodes,
-		      watermark_boost_factor);
+		      watermark_boost_factor, rt_task(current));
+#ifdef BULKPAGES_DEFRAG_MODE
+	bulkpages_say(" defrag_mode=%d", !!defrag_mode);
+#endif
+	bulkpages_say("\n");
 	for_each_populated_zone(zone)
 		bulkpages_say_zone(zone);
 	for_each_online_node(nid) {
@@ -126,6 +147,9 @@ static void bulkpages_say_state(void)
 		for_each_zone_zonelist(listed, ref, NODE_DATA(nid)->node_zonelists, MAX_NR_ZONES - 1)
 			bulkpages_say(" %d:%d", zone_to_nid(listed), zone_idx(listed));
 		bulkpages_say("\n");
+		bulkpages_say("node nid=%d kswapd_waiting=%d kswapd_failures=%d kswapd_order=%d kswapd_highest_zoneidx=%d\n", nid,
+			      waitqueue_active(&NODE_DATA(nid)->kswapd_wait), BULKPAGES_FAILURES(NODE_DATA(nid)),
+			      NODE_DATA(nid)->kswapd_order, NODE_DATA(nid)->kswapd_highest_zoneidx);
 	}
 	for_each_online_cpu(cpu)
 		bulkpages_say("cpu %d node %d\n", cpu, cpu_to_node(cpu));
@@ -214,7 +238,7 @@ static void bulkpages_operate(const struct bulkpages_operation *op, int number)
 	struct page **slots = bulkpages_slots + op->slot;
 	unsigned long result;
 	struct zone *zone;
-	int i;
+	int i, nid;
 
 	if (op->kind == 'S')
 		return bulkpages_say_state();
@@ -229,9 +253,17 @@ static void bulkpages_operate(const struct bulkpages_operation *op, int number)
 	for_each_populated_zone(zone) {
 		struct per_cpu_pages *pcp = this_cpu_ptr(zone->per_cpu_pageset);
 
-		bulkpages_say(" z%d.%d=%d,%d,%u,%u,%d,%ld,%lx", zone_to_nid(zone), zone_idx(zone), pcp->count, pcp->high, pcp->flags,
-			      pcp->alloc_factor, pcp->free_count, zone_page_state_snapshot(zone, NR_FREE_PAGES), zone->flags);
+		bulkpages_say(" z%d.%d=%d,%d", zone_to_nid(zone), zone_idx(zone), pcp->count, pcp->high);
+#ifdef BULKPAGES_LIMITS_MOVE
+		bulkpages_say(",%u,%u,%d", pcp->flags, pcp->alloc_factor, pcp->free_count);
+#else
+		bulkpages_say(",0,0,%d", pcp->free_factor);
+#endif
+		bulkpages_say(",%ld,%lx", zone_page_state_snapshot(zone, NR_FREE_PAGES), zone->flags);
 	}
+	bulkpages_say(" kswapd=");
+	for_each_online_node(nid)
+		bulkpages_say("%s%d:%d", nid ? "," : "", nid, waitqueue_active(&NODE_DATA(nid)->kswapd_wait));
 	if (op->kind == 'b') {
 		bulkpages_say(" pfns=");
 		for (i = 0; i < op->n; i++)
