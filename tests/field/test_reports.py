@@ -109,9 +109,16 @@ def test_free_cma_and_high_atomic_decide_the_split() -> None:
     assert (normal.free_pages, normal.reserved_highatomic, normal.free_highatomic) == (26, 512, 16)
     assert any("6 free pages of type CMA" in note and "as Movable" in note for note in notes)
     assert not any("split evenly" in note for note in notes)
-    # A request that may not have them.
-    without = read_report(text, cma=False)
-    assert bp.Machine.from_snapshot(without.snapshot).zones[0].free_pages == 20
+    assert read_report(text).snapshot["facts"]["free_cma"].keys() == {"0.0"}
+
+
+def test_free_cma_without_its_letter_is_in_the_largest_blocks() -> None:
+    zone = Zone("Normal", 1, 8192, (10, 12, 15), (0, 0), [5, 0, 3, 2, *[0] * 7])
+    found = read_report(report([zone], LogShape(FAILURE), {"free_cma": 21}))
+    assert {order: len(at) for order, at in found.snapshot["facts"]["free_cma"]["0.0"].items()} == {
+        "3": 2, "2": 1, "0": 1,
+    }  # fmt: skip
+    assert any("the largest are taken" in note for note in found.notes)
 
 
 def test_several_nodes() -> None:

@@ -28,9 +28,9 @@ GFPS = {
 }
 
 
-def machine(zones: Sequence[Zone]) -> bp.Machine:
+def machine(zones: Sequence[Zone], types: Sequence[str] = TYPES) -> bp.Machine:
     texts = {"zoneinfo": zoneinfo(zones, Shape()), "buddyinfo": buddyinfo(zones)}
-    texts["pagetypeinfo"] = pagetypeinfo(zones, TYPES)
+    texts["pagetypeinfo"] = pagetypeinfo(zones, types)
     return bp.Machine.from_snapshot(read_proc(texts).snapshot)
 
 
@@ -180,6 +180,29 @@ def test_cma_counts_for_movable_requests() -> None:
     path = str(REPORTS / "cma.txt")
     assert why(path)[0] == 1
     assert why(path, "--gfp", "GFP_HIGHUSER_MOVABLE")[0] == 0
+
+
+@pytest.mark.parametrize(("cma", "first"), [(600, False), (1400, True)])
+def test_cma_is_out_of_reach_for_pages_that_stay(cma: int, first: bool) -> None:
+    typed = {"CMA": blocks_of(cma), "Movable": blocks_of(2048 - cma)}
+    counts = [sum(of_type[order] for of_type in typed.values()) for order in range(len(blocks_of(0)))]
+    zones = [zone("Normal", 4096, counts, types=typed)]
+    m = machine(zones, (*TYPES, "CMA"))
+    stays, moves = (m.explain(gfp).tests[0][1][0] for gfp in (bp.GFP_KERNEL, bp.GFP_HIGHUSER_MOVABLE))
+    assert (stays.free, stays.cma, stays.may_use_cma) == (2048, cma, False)
+    assert (moves.free, moves.cma, moves.may_use_cma, moves.cma_first) == (2048, cma, True, first)
+    assert stays.largest["CMA"] == max(o for o, n in enumerate(blocks_of(cma)) if n)
+    failing = m.explain(bp.GFP_KERNEL, bulk=2048 - cma)
+    assert failing.gates[0].usable == 2048 - cma
+    assert "CMA" in str(m.explain(bp.GFP_KERNEL))
+    # What the machine itself has is not changed.
+    assert m.zones[0].free_pages == 2048
+
+
+def test_a_movable_page_may_be_the_way_out() -> None:
+    remedies = bp.Machine.from_report(REPORTS / "cma.txt").explain(bp.GFP_KERNEL).remedies
+    (remedy,) = (r for r in remedies if "movable" in r.what)
+    assert remedy.works
 
 
 def test_options(tmp_path: Path) -> None:

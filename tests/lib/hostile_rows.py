@@ -486,11 +486,11 @@ ROWS: dict[str, Row] = {
     f"{B}formats.proc.parse_vmstat": lambda w: (proc.parse_vmstat, [w.m.vmstat_text()], {}),
     f"{B}formats.proc.parse_zoneinfo": lambda w: (proc.parse_zoneinfo, [w.m.zoneinfo(), []], {}),
     f"{B}formats.proc.read_proc": lambda w: (proc.read_proc, [_proc_files(w)], {}),
-    f"{B}formats.report.read_report": lambda w: (read_report, [_report(w)], {"nth": 1, "cma": False}),
+    f"{B}formats.report.read_report": lambda w: (read_report, [_report(w)], {"nth": 1}),
     f"{B}formats.state.state_of": lambda w: (
         state_of,
         [[_told(w)], ("Normal", "Movable"), "a text", []],
-        {"cma": True},
+        {},
     ),
     f"{B}formats.recording.load_snapshot": lambda w: (recording.load_snapshot, [RECORDING, "before"], {}),
     f"{B}formats.recording.read_recording": lambda w: (recording.read_recording, [RECORDING], {}),

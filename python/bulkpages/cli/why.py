@@ -12,7 +12,6 @@ from bulkpages.errors import BulkpagesError
 from bulkpages.formats.proc import read_proc
 from bulkpages.formats.report import read_report
 from bulkpages.formats.report.request import gfp_of_names
-from bulkpages.gfp import __GFP_MOVABLE
 from bulkpages.machine import Machine
 
 
@@ -36,9 +35,6 @@ def _of_report(
     if found.request is not None:
         gfp = found.request.gfp if gfp is None else gfp
         order = found.request.order if order is None else order
-    if gfp is not None and not gfp & __GFP_MOVABLE:
-        # CMA blocks serve movable pages only.
-        found = read_report(Path(path), nth, cma=False)
     return Machine.from_snapshot(found.snapshot), gfp, order, found.notes
 
 
@@ -87,7 +83,7 @@ def why(
             machine, gfp, order, said = _of_report(report, nth, gfp, order)
             notes += said
         elif proc is not None:
-            state = read_proc(proc, cma=gfp is None or bool(gfp & __GFP_MOVABLE))
+            state = read_proc(proc)
             machine, notes = Machine.from_snapshot(state.snapshot), notes + state.notes
         else:
             machine = Machine.from_snapshot(snapshot or "")

@@ -116,6 +116,7 @@ def _attempt_line(attempt: Attempt) -> str:
 
 def _test_line(of: Test, order: int) -> str:
     usable = f"{of.free}"
+    usable += f" - {of.cma} CMA" if of.cma and not of.may_use_cma else ""
     usable += f" - {of.highatomic} high-atomic" if of.highatomic else ""
     usable += f" - {of.block} of the block" if of.block else ""
     if of.mark is None:
@@ -129,6 +130,9 @@ def _test_line(of: Test, order: int) -> str:
         line += f"; no free block of order {order}"
         largest = ", ".join(f"{kind} {found}" for kind, found in sorted(of.largest.items()))
         line += f" (largest: {largest})" if largest else " (nothing is free)"
+    if of.cma and of.may_use_cma:
+        when = "before others, being more than half" if of.cma_first else "when no Movable block is left"
+        line += f"; {of.cma} of the free pages are CMA, taken {when}"
     if of.lists:
         line += f"; {of.lists} page{'s' * (of.lists != 1)} on this CPU's lists"
     if of.held:
@@ -157,12 +161,15 @@ def _single_reason(served: str | None, tests: Sequence[tuple[Attempt, Sequence[T
         worst = max(blockless, key=lambda of_zone: of_zone.free)
         return (
             f"Fragmentation: {worst.zone} has {worst.free} free pages, enough for its marks, but no free block of "
-            f"order {order}."
+            f"order {order}{' that the request may use' if max(worst.largest.values(), default=-1) >= order else ''}."
         )
     nearest = min(last, key=lambda of_zone: of_zone.short)
     kept = f", of which {nearest.reserve} are a reserve (lowmem_reserve)" if nearest.reserve else ""
     mark = "" if nearest.mark is None else f" to keep {nearest.mark + nearest.reserve}{kept}"
-    return f"Too little is free: {nearest.zone} comes nearest, {nearest.short} pages short{mark}."
+    closed = ""
+    if nearest.cma and not nearest.may_use_cma:
+        closed = f" {nearest.cma} of its {nearest.free} free pages are CMA, which serves movable pages only."
+    return f"Too little is free: {nearest.zone} comes nearest, {nearest.short} pages short{mark}.{closed}"
 
 
 def _bulk_reason(works: bool, gates: Sequence[Gate], wanted: int, nodes: int) -> str:
@@ -207,7 +214,9 @@ def explain(
         need_within("bulk", bulk, 1, 1 << 20)
     if nid is not None:
         need_within("nid", nid, 0, machine.nodes - 1)
-    state = State.of(machine)
+    everything = State.of(machine)
+    may_use_cma = everything.may_use_cma(gfp)
+    state = everything if may_use_cma else everything.without_cma()
     ask = Ask(gfp, order if bulk is None else 0, nid, cpu, bulk)
     mine = state.copy()
     assert mine is not None, "a machine copies"
@@ -219,7 +228,11 @@ def explain(
     if gfp & __GFP_THISNODE:
         zones = [z for z in zones if z["nid"] == node]
     walks = attempts(gfp, ask.order)
-    tests = [(walk, [test(machine, zone, walk, ask.order, highest, cpu) for zone in zones]) for walk in walks]
+    cma = {z["index"]: everything.free_cma(z) for z in everything.zonelist(node)}
+    tests = [
+        (walk, [test(machine, z, walk, ask.order, highest, cpu, cma[z["index"]], may_use_cma) for z in zones])
+        for walk in walks
+    ]
     text = _core.gfp_text(gfp)
     where = f" on node {node}, CPU {cpu}" if machine.nodes > 1 or machine.cpus > 1 else ""
     if bulk is None:
@@ -243,5 +256,5 @@ def explain(
         wanted_type=migratetype(gfp),
         tests=tests,
         gates=gates,
-        remedies=() if works or not zones else remedies(state, ask, zones),
+        remedies=() if works or not zones else remedies(state, everything, ask, zones),
     )

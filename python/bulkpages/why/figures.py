@@ -86,6 +86,8 @@ class Test:
         zone: "node.name".
         free: Free counter.
         highatomic: Free pages of high-atomic blocks that the request may not use.
+        cma: Free pages of CMA blocks, which serve movable pages only.
+        may_use_cma: Whether the request may use them; they are not counted as free otherwise.
         block: 2^order - 1, which the block itself does not count.
         mark: The mark with its boost, less what the flags let the request use.
         full_mark: The mark with its boost.
@@ -101,6 +103,8 @@ class Test:
     zone: str
     free: int
     highatomic: int
+    cma: int
+    may_use_cma: bool
     block: int
     mark: int | None
     full_mark: int | None
@@ -111,6 +115,11 @@ class Test:
     has_block: bool
     lists: int
     held: bool
+
+    @property
+    def cma_first(self) -> bool:
+        """`__rmqueue()`: blocks of CMA are taken before others when they are more than half of what is free."""
+        return self.may_use_cma and self.cma > self.free // 2
 
     @property
     def passes(self) -> bool:
@@ -130,8 +139,8 @@ def _lowered(mark: int, attempt: Attempt) -> int:
     return mark
 
 
-def _largest(zone: Mapping[str, Any]) -> dict[str, int]:
-    largest: dict[str, int] = {}
+def _largest(zone: Mapping[str, Any], cma: Mapping[int, int]) -> dict[str, int]:
+    largest: dict[str, int] = {"CMA": max(cma)} if cma else {}
     for order in range(ORDERS):
         for kind, heads in zone["free"].get(str(order), {}).items():
             if heads:
@@ -139,9 +148,31 @@ def _largest(zone: Mapping[str, Any]) -> dict[str, int]:
     return largest
 
 
-def test(machine: _core.Machine, zone: Mapping[str, Any], attempt: Attempt, order: int, highest: int, cpu: int) -> Test:
-    """The figures of one zone."""
-    free = max(zone["nr_free"], 0)
+def test(
+    machine: _core.Machine,
+    zone: Mapping[str, Any],
+    attempt: Attempt,
+    order: int,
+    highest: int,
+    cpu: int,
+    free_cma: Mapping[int, int],
+    may_use_cma: bool,
+) -> Test:
+    """The figures of one zone.
+
+    Args:
+        machine: Has the per-CPU lists.
+        zone: The zone as the snapshot has it, without free blocks of CMA if they may not be used.
+        attempt: The walk.
+        order: What is asked for.
+        highest: The highest zone that may serve.
+        cpu: Who asks.
+        free_cma: Free blocks of CMA by order.
+        may_use_cma: Whether they may be used.
+    """
+    cma = sum(number << size for size, number in free_cma.items())
+    unusable = 0 if may_use_cma else cma
+    free = max(zone["nr_free"] + unusable, 0)
     highatomic = 0 if attempt.reserves else zone["free_highatomic"]
     block = (1 << order) - 1
     reserve = zone["lowmem_reserve"][highest]
@@ -149,14 +180,17 @@ def test(machine: _core.Machine, zone: Mapping[str, Any], attempt: Attempt, orde
     boost = 0 if attempt.high and order == 0 else zone["boost"]
     full = None if attempt.mark is None else zone[attempt.mark] + boost
     mark = None if full is None else _lowered(full, attempt)
-    short = 0 if mark is None else max(mark + reserve + 1 - (free - highatomic - block), 0)
-    largest = _largest(zone)
-    usable = [found for kind, found in largest.items() if kind != "HighAtomic" or attempt.highatomic]
+    short = 0 if mark is None else max(mark + reserve + 1 - (free - unusable - highatomic - block), 0)
+    largest = _largest(zone, free_cma)
+    closed = {"HighAtomic": not attempt.highatomic, "CMA": not may_use_cma}
+    usable = [found for kind, found in largest.items() if not closed.get(kind)]
     pcp = machine._pcp(zone["index"], cpu)
     return Test(
         zone=f"{zone['nid']}.{zone['name']}",
         free=free,
         highatomic=highatomic,
+        cma=cma,
+        may_use_cma=may_use_cma,
         block=block,
         mark=mark,
         full_mark=full,
@@ -176,7 +210,7 @@ class Gate:
 
     Attributes:
         zone: "node.name".
-        usable: Free pages without high-atomic ones.
+        usable: Free pages without high-atomic ones, and without those of CMA that the call may not use.
         low: LOW with its boost.
         pages: Pages that are asked for.
         reserve: What the zone keeps from requests whose best zone is the preferred one.

@@ -68,8 +68,8 @@ def _with(ask: Ask, **changes: Any) -> Ask:
     return Ask(**(asdict(ask) | changes))
 
 
-def _other_flags(gfp: int, highest: bool) -> dict[str, int]:
-    """Flags that go further, by what is different; `highest`: there is a zone above Normal."""
+def _other_flags(gfp: int, movable: bool) -> dict[str, int]:
+    """Flags that go further, by what is different; `movable`: there is memory that serves movable pages only."""
     others = {
         "without __GFP_THISNODE": gfp & ~flags.__GFP_THISNODE,
         "without __GFP_DMA": gfp & ~flags.__GFP_DMA,
@@ -78,7 +78,7 @@ def _other_flags(gfp: int, highest: bool) -> dict[str, int]:
         "as GFP_ATOMIC": (gfp & ~flags.__GFP_DIRECT_RECLAIM) | flags.GFP_ATOMIC,
         "with __GFP_MEMALLOC": gfp | flags.__GFP_MEMALLOC,
     }
-    if not gfp & flags.__GFP_RECLAIMABLE and highest:
+    if not gfp & flags.__GFP_RECLAIMABLE and movable:
         others["as a movable user page (__GFP_HIGHMEM | __GFP_MOVABLE)"] = (
             gfp & ~(flags.__GFP_DMA | flags.__GFP_DMA32) | flags.__GFP_HIGHMEM | flags.__GFP_MOVABLE
         )
@@ -88,15 +88,17 @@ def _other_flags(gfp: int, highest: bool) -> dict[str, int]:
 class _Tries:
     """Tries of one request on one state."""
 
-    def __init__(self, state: State, ask: Ask, zones: Sequence[Mapping[str, Any]]) -> None:
-        self.state, self.ask, self.zones = state, ask, zones
+    def __init__(self, state: State, everything: State, ask: Ask, zones: Sequence[Mapping[str, Any]]) -> None:
+        self.state, self.everything, self.ask, self.zones = state, everything, ask, zones
 
     def attempt(self, kind: str, what: str, *changes: Change, ask: Ask | None = None) -> Remedy | None:
         """One change, tried; None where it cannot be made."""
-        machine = self.state.copy(*changes)
+        ask = ask or self.ask
+        state = self.everything if self.everything.may_use_cma(ask.gfp) else self.state
+        machine = state.copy(*changes)
         if machine is None:
             return None
-        works, got = (ask or self.ask).make(machine)
+        works, got = ask.make(machine)
         return Remedy(kind, what, works, got)
 
     def least(self, most: int, change: Callable[[int], Change]) -> int | None:
@@ -168,8 +170,10 @@ class _Tries:
 
     def flags(self) -> Iterator[Remedy | None]:
         """Other flags."""
-        highest = any(zone["idx"] > self.state.names.index("Normal") for zone in self.state.snapshot["zones"])
-        for name, other in _other_flags(self.ask.gfp, highest).items():
+        normal = self.state.names.index("Normal")
+        all_zones = self.everything.snapshot["zones"]
+        movable = any(zone["idx"] > normal or self.everything.free_cma(zone) for zone in all_zones)
+        for name, other in _other_flags(self.ask.gfp, movable).items():
             if other != self.ask.gfp:
                 yield self.attempt("flag", name, ask=_with(self.ask, gfp=other))
 
@@ -206,15 +210,16 @@ def _title(zone: Mapping[str, Any]) -> str:
     return f"{zone['nid']}.{zone['name']}"
 
 
-def remedies(state: State, ask: Ask, zones: Sequence[Mapping[str, Any]]) -> list[Remedy]:
+def remedies(state: State, everything: State, ask: Ask, zones: Sequence[Mapping[str, Any]]) -> list[Remedy]:
     """The changes that were tried, those that work first.
 
     Args:
-        state: The state.
+        state: The state, without what the request may not use.
+        everything: The state with it, for requests of other kinds.
         ask: The request.
         zones: The zones that may serve it, in order.
     """
-    tries = _Tries(state, ask, zones)
+    tries = _Tries(state, everything, ask, zones)
     found: list[Remedy] = []
     for kind in (tries.drained, tries.blocks, tries.pages, tries.sysctls, tries.flags, tries.smaller):
         found += [remedy for remedy in kind() if remedy is not None]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bulkpages import _core
+from bulkpages import gfp as flags
 from bulkpages.errors import BulkpagesError
 from bulkpages.formats.state.place import BLOCK, ORDERS
 from bulkpages.formats.state.zones import zones_of
@@ -20,6 +21,10 @@ __all__ = ["State", "lend", "lower_min_free", "lower_reserve", "merge", "without
 
 #: A change of a saved machine; False when it cannot be made.
 Change = Callable[[dict[str, Any]], bool]
+
+
+def _movable(gfp: int) -> bool:
+    return bool(gfp & flags.__GFP_MOVABLE)
 
 
 @dataclass
@@ -56,6 +61,31 @@ class State:
     def names(self) -> tuple[str, ...]:
         """Zone names by index."""
         return zones_of(self.snapshot)
+
+    def may_use_cma(self, gfp: int) -> bool:
+        """`gfp_to_alloc_flags_cma()`: only movable pages may lie in CMA blocks."""
+        return _movable(gfp) and not self.snapshot["facts"].get("mobility_disabled")
+
+    def free_cma(self, zone: Mapping[str, Any]) -> dict[int, int]:
+        """Free blocks of CMA in a zone, by order, that nobody took since the zone was read."""
+        told = self.snapshot["facts"].get("free_cma", {}).get(f"{zone['nid']}.{zone['idx']}", {})
+        found = {}
+        for order, heads in told.items():
+            free = {at for of_type in zone["free"].get(order, {}).values() for at in of_type}
+            if left := len(free.intersection(heads)):
+                found[int(order)] = left
+        return found
+
+    def without_cma(self) -> State:
+        """The same, but free blocks of CMA are in use: how it is for a request that may not have them."""
+        saved = copy.deepcopy(self.saved)
+        for zone in saved["snapshot"]["zones"]:
+            told = saved["snapshot"]["facts"].get("free_cma", {}).get(f"{zone['nid']}.{zone['idx']}", {})
+            zone["nr_free"] -= sum(number << order for order, number in self.free_cma(zone).items())
+            for order, heads in told.items():
+                for of_type in zone["free"].get(order, {}).values():
+                    of_type[:] = [at for at in of_type if at not in heads]
+        return State(self.machine, saved, self.slots)
 
     def zonelist(self, nid: int) -> list[dict[str, Any]]:
         """The zones of a node's zonelist, in order, with the place of each in the machine as "index"."""

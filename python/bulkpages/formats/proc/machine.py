@@ -11,7 +11,7 @@ from bulkpages.errors import SnapshotError
 from bulkpages.formats.proc.read import Key, PageTypes, read_buddyinfo, read_pagetypeinfo, read_zoneinfo
 from bulkpages.formats.proc.texts import FILES, Lines, sort_lines
 from bulkpages.formats.state.place import BLOCK, ORDERS
-from bulkpages.formats.state.told import Told, state_of
+from bulkpages.formats.state.told import Told, largest_as_cma, state_of
 from bulkpages.formats.state.zones import NAMES, columns
 from bulkpages.kinds import need
 
@@ -105,10 +105,8 @@ class _Counts:
             if by_type != pages:
                 self.odd.append(f"{title}: buddyinfo has {pages} free pages, pagetypeinfo {by_type}")
         if not typed and (cma := zone.get("nr_free_cma", 0)):
-            self.notes.append(
-                f"{title}: {cma} of its free pages are CMA, which is not modelled; which blocks is not told: "
-                "taken as Movable"
-            )
+            self.notes.append(f"{title}: {cma} of its free pages are CMA; which is not told: the largest blocks")
+            typed = {"CMA": largest_as_cma(counts, cma)}
         return counts, {name: of_type for name, of_type in typed.items() if name != "Movable"}
 
     def _uncapped(self, key: Key, title: str, counts: list[int], typed: dict[str, list[int]]) -> dict[str, list[int]]:
@@ -177,13 +175,11 @@ def _managed(zones: Mapping[Key, dict[str, Any]], notes: list[str]) -> None:
         notes.append(f"zoneinfo has no 'managed' line for {named}{more} (kernels before 3.9): 'present' is taken")
 
 
-def read_proc(source: str | Path | Mapping[str, str], *, cma: bool = True) -> ProcState:
+def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
     """The machine that `zoneinfo`, `buddyinfo` and, if they can be read, `pagetypeinfo` tell of.
 
     Args:
         source: A directory ("/proc"), a file that holds several texts, or the texts by file name.
-        cma: Whether free blocks of CMA, as pagetypeinfo tells them, count as free ones (Movable) or as in use, as they
-            are for a request that may not have them.
 
     Raises:
         SnapshotError: A file is missing or cannot be read; names it and the line.
@@ -220,4 +216,4 @@ def read_proc(source: str | Path | Mapping[str, str], *, cma: bool = True) -> Pr
             f"{'; '.join(counts.odd[:4])}{more}. Free blocks are taken from "
             f"{'buddyinfo' if counts.buddy else 'pagetypeinfo'}"
         )
-    return ProcState(state_of(told, build, "zoneinfo", notes, cma=cma), notes)
+    return ProcState(state_of(told, build, "zoneinfo", notes), notes)

@@ -13,7 +13,7 @@ from bulkpages.formats.report.lines import Line, log_lines
 from bulkpages.formats.report.meminfo import ZoneReport, parse_meminfo
 from bulkpages.formats.report.request import Request, request_of
 from bulkpages.formats.state.place import BLOCK, ORDERS
-from bulkpages.formats.state.told import Told, state_of
+from bulkpages.formats.state.told import Told, largest_as_cma, state_of
 from bulkpages.formats.state.zones import NAMES, columns
 from bulkpages.kinds import need, need_within
 
@@ -106,6 +106,10 @@ def _typed(zone: ZoneReport, notes: set[str]) -> dict[str, list[int]]:
             shares[first] += left
         for name, number in shares.items():
             typed.setdefault(name, [0] * ORDERS)[order] = number
+    free_cma = zone.values.get("free_cma", 0)
+    if free_cma and "CMA" not in typed:
+        notes.add("free_cma without a letter C: which blocks are CMA is not told, the largest are taken")
+        typed["CMA"] = largest_as_cma(zone.counts, free_cma)
     return {name: counts for name, counts in typed.items() if name != "Movable"}
 
 
@@ -190,7 +194,7 @@ def _request(lines: Sequence[Line], notes: list[str]) -> Request | None:
     return found
 
 
-def read_report(source: str | Path, nth: int = 1, *, cma: bool = True) -> Report:
+def read_report(source: str | Path, nth: int = 1) -> Report:
     """The machine that a report of the kernel log tells of, and the request that it is about.
 
     Read are reports of the OOM killer, of failed allocations, and of sysrq-m, of kernels from 3.x to 7.x, with whatever
@@ -199,8 +203,6 @@ def read_report(source: str | Path, nth: int = 1, *, cma: bool = True) -> Report
     Args:
         source: The text, or the path of a file with it.
         nth: Which report, where a log has several; from 1.
-        cma: Whether free blocks of CMA count as free ones (Movable) or as in use, as they are for a request that may
-            not have them.
 
     Raises:
         SnapshotError: There is no report, or it cannot be read; names the line.
@@ -230,4 +232,4 @@ def read_report(source: str | Path, nth: int = 1, *, cma: bool = True) -> Report
     if odd:
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
         notes.append(f"free counters and blocks are of different moments: {'; '.join(odd[:3])}{more}. Blocks are taken")
-    return Report(state_of(told, build, "report", notes, cma=cma), request, notes)
+    return Report(state_of(told, build, "report", notes), request, notes)

@@ -4,6 +4,7 @@ Texts do not say where anything is, so a machine is built by a rule:
 
 * The managed frames of a zone are its last ones; what is in front is the kernel's.
 * Free blocks lie where `bulkpages.formats.state.place` puts them. Blocks whose type is not told are Movable.
+* Free blocks of CMA are Movable ones, and the snapshot's `facts.free_cma` says which, by "node.index" and order.
 * Pages on per-CPU lists are Movable ones of order 0. A CPU's limits are those of the text, or follow from the marks.
 * CPUs are spread over the nodes in order. Nodes come nearest first: itself, the ones above, the ones below.
 """
@@ -20,12 +21,14 @@ from bulkpages.formats.state.place import BLOCK, ORDERS, TYPES, Layout
 from bulkpages.formats.state.zones import ALWAYS, NAMES
 from bulkpages.kinds import each
 
-__all__ = ["MODELLED_ORDERS", "Told", "check_orders", "state_of"]
+__all__ = ["MODELLED_ORDERS", "Told", "check_orders", "largest_as_cma", "state_of"]
 
 #: Most frames that a machine numbers.
 MAX_FRAMES = 1 << 32
 #: What an emulated machine has, for messages.
 MODELLED_ORDERS = f"only orders 0 to {ORDERS - 1} are modelled (11 columns)"
+#: Stands for the type of CMA's blocks, which the emulator takes as Movable ones.
+CMA = -1
 # Where a zone goes whose first frame is not told: frames up to the next multiple of the largest block.
 LARGEST = 1 << (ORDERS - 1)
 
@@ -131,7 +134,7 @@ def _placed(zones: Sequence[Told], notes: list[str]) -> list[int]:
 
 
 def _wanted(zone: Told) -> Iterator[tuple[int, int, int]]:
-    """(order, type, number) of the free blocks, largest first; `counts` decides how many."""
+    """(order, type or CMA, number) of the free blocks, largest first; `counts` decides how many."""
     for order in reversed(range(min(len(zone.counts), ORDERS))):
         left = zone.counts[order]
         for migratetype in (0, 2, 3):
@@ -139,7 +142,10 @@ def _wanted(zone: Told) -> Iterator[tuple[int, int, int]]:
             number = min(of_type[order] if order < len(of_type) else 0, left)
             left -= number
             yield order, migratetype, number
-        yield order, 1, left
+        cma = zone.typed.get("CMA", ())
+        number = min(cma[order] if order < len(cma) else 0, left)
+        yield order, CMA, number
+        yield order, 1, left - number
 
 
 def _pcp_limits(zone: Told, cpu: Mapping[str, int], cpus: int) -> tuple[int, int]:
@@ -149,23 +155,26 @@ def _pcp_limits(zone: Told, cpu: Mapping[str, int], cpus: int) -> tuple[int, int
     return cpu.get("high_min", low), cpu.get("high_max", high)
 
 
-def _free_lists(zone: Told, layout: Layout) -> tuple[dict[str, dict[str, list[int]]], int]:
-    """Frames of free blocks by order and type, and the pages that found no room."""
+def _free_lists(zone: Told, layout: Layout) -> tuple[dict[str, dict[str, list[int]]], dict[str, list[int]], int]:
+    """Frames of free blocks by order and type, those of CMA among them by order, and the pages that found no room."""
     free: dict[str, dict[str, list[int]]] = {}
+    cma: dict[str, list[int]] = {}
     lost = 0
     for order, migratetype, number in _wanted(zone):
         for done in range(number):
-            found = layout.place_anyhow(order, migratetype)
+            found = layout.place_anyhow(order, 1 if migratetype == CMA else migratetype)
             if found is None:
                 # Nor is there room for the next one.
                 lost += number - done << order
                 break
             kind, at = found
             free.setdefault(str(order), {}).setdefault(str(kind), []).append(at)
+            if migratetype == CMA:
+                cma.setdefault(str(order), []).append(at)
     for lists in free.values():
         for frames in lists.values():
             frames.sort()
-    return free, lost
+    return free, cma, lost
 
 
 def _per_cpu_lists(zone: Told, layout: Layout, cpus: Sequence[int], of_node: int) -> tuple[dict[str, Any], int]:
@@ -205,13 +214,13 @@ def _per_cpu_lists(zone: Told, layout: Layout, cpus: Sequence[int], of_node: int
 
 def _zone(
     zone: Told, start: int, names: Sequence[str], cpus: Sequence[int], of_node: int, notes: list[str]
-) -> dict[str, Any]:
-    """The zone as a snapshot has it."""
+) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """The zone as a snapshot has it, and its free blocks of CMA by order."""
     sizes = zone.sizes
     layout = Layout(start, start + sizes["spanned"], sizes["managed"])
     if start % BLOCK:
         layout.types[start // BLOCK] = 0
-    free, lost = _free_lists(zone, layout)
+    free, cma, lost = _free_lists(zone, layout)
     pcp, short = _per_cpu_lists(zone, layout, cpus, of_node)
     if lost or short:
         notes.append(f"{zone.title}: no room for {lost} free pages and {short} on per-CPU lists")
@@ -220,7 +229,7 @@ def _zone(
     drift = thresh * len(cpus)
     pageblocks = layout.pageblocks({t: zone.blocks.get(TYPES[t], 0) for t in range(len(TYPES))})
     below = 1 if start == 0 else 0
-    return {
+    state = {
         "nid": zone.nid,
         "idx": names.index(zone.name),
         "name": zone.name,
@@ -245,25 +254,36 @@ def _zone(
         "pageblocks": pageblocks,
         "movable": [],
     }
+    return state, cma
 
 
-def _not_modelled(zones: Sequence[Told], cma: bool, notes: list[str]) -> None:
+def _not_modelled(zones: Sequence[Told], notes: list[str]) -> None:
     """Takes free blocks of types that the emulator does not have as Movable or as in use, and says so."""
     for zone in zones:
         for name, counts in zone.typed.items():
             pages = sum(count << order for order, count in enumerate(counts))
             if name in TYPES or not pages:
                 continue
-            in_use = name == "Isolate" or (name == "CMA" and not cma)
-            if in_use:
+            what = f"{zone.title}: {pages} free pages of type {name}, which is not modelled, are taken as"
+            if name == "Isolate":
                 zone.counts = [a - b for a, b in zip(zone.counts, counts, strict=True)]
-            how = "in use" if in_use else "Movable"
-            notes.append(f"{zone.title}: {pages} free pages of type {name}, which is not modelled, are taken as {how}")
+                notes.append(f"{what} in use")
+            elif name == "CMA":
+                notes.append(f"{what} Movable; an explanation keeps them from requests that may not use CMA")
+            else:
+                notes.append(f"{what} Movable")
 
 
-def state_of(
-    zones: Sequence[Told], build: Sequence[str], where: str, notes: list[str], *, cma: bool = True
-) -> dict[str, Any]:
+def largest_as_cma(counts: Sequence[int], pages: int) -> list[int]:
+    """Free blocks by order that make up so many pages of CMA, where a text does not say which they are: the largest."""
+    cma = [0] * len(counts)
+    for order in reversed(range(len(counts))):
+        cma[order] = min(counts[order], pages >> order)
+        pages -= cma[order] << order
+    return cma
+
+
+def state_of(zones: Sequence[Told], build: Sequence[str], where: str, notes: list[str]) -> dict[str, Any]:
     """The snapshot of a machine with these zones.
 
     Args:
@@ -271,7 +291,6 @@ def state_of(
         build: The zones that the kernel was built with, populated or not.
         where: Names the text in an error.
         notes: What was chosen or left out is added here.
-        cma: Whether free blocks of CMA are Movable ones; they are in use otherwise.
 
     Raises:
         SnapshotError: The zones cannot be.
@@ -287,18 +306,19 @@ def state_of(
         check_orders(len(zone.counts), zone.where)
     if not zones:
         raise SnapshotError(f"{where}: no zone has memory: at least one zone must")
-    _not_modelled(zones, cma, notes)
+    _not_modelled(zones, notes)
     cpus = sorted({cpu for zone in zones for cpu in zone.cpus}) or [0]
     with_memory = sorted({zone.nid for zone in zones})
     nodes = range(with_memory[-1] + 1)
     per_node = -(-len(cpus) // len(with_memory))
     cpu_node = {str(i): with_memory[min(i // per_node, len(with_memory) - 1)] for i in range(len(cpus))}
     of_nodes = list(cpu_node.values())
-    out = [
+    pairs = [
         _zone(zone, start, names, cpus, of_nodes.count(zone.nid) or len(cpus), notes)
         for zone, start in zip(zones, _placed(zones, notes), strict=True)
     ]
-    out.sort(key=lambda z: (z["nid"], z["idx"]))
+    out = sorted((state for state, _ in pairs), key=lambda z: (z["nid"], z["idx"]))
+    free_cma = {f"{state['nid']}.{state['idx']}": cma for state, cma in pairs if cma}
     have = {(z["nid"], z["idx"]) for z in out}
     zonelists = {}
     for nid in nodes:
@@ -312,4 +332,6 @@ def state_of(
         "gfp_allowed": 0xFFFFFF,
         "zones": list(names),
     }
+    if free_cma:
+        facts["free_cma"] = free_cma
     return {"zones": out, "zonelists": zonelists, "cpu_node": cpu_node, "facts": facts}
