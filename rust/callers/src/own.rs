@@ -14,7 +14,7 @@ use crate::ports::compact::compact;
 /// A step. Arrays and registers, which hold one page each, go by their numbers; `base` and `n` are slots of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs)]
-pub enum Step {
+pub enum OwnStep {
     /// `alloc_pages_bulk()`: what it returns.
     Bulk { api: Api, gfp: Gfp, array: usize, base: usize, n: usize },
     /// `alloc_pages_bulk_refill()` of the proposal v3: 0 or a negative error number.
@@ -35,26 +35,26 @@ pub enum Step {
     Free { from: usize },
 }
 
-impl Step {
+impl OwnStep {
     /// The slots that it names: array, first, number.
     pub const fn slots(&self) -> Option<(usize, usize, usize)> {
         match *self {
-            Step::Bulk { array, base, n, .. }
-            | Step::Refill { array, base, n, .. }
-            | Step::Test { array, base, n }
-            | Step::Clear { array, base, n }
-            | Step::Compact { array, base, n } => Some((array, base, n)),
-            Step::Read { array, index, .. } | Step::Write { array, index, .. } => Some((array, index, 1)),
-            Step::Single { .. } | Step::Free { .. } => None,
+            OwnStep::Bulk { array, base, n, .. }
+            | OwnStep::Refill { array, base, n, .. }
+            | OwnStep::Test { array, base, n }
+            | OwnStep::Clear { array, base, n }
+            | OwnStep::Compact { array, base, n } => Some((array, base, n)),
+            OwnStep::Read { array, index, .. } | OwnStep::Write { array, index, .. } => Some((array, index, 1)),
+            OwnStep::Single { .. } | OwnStep::Free { .. } => None,
         }
     }
 
     /// The registers that it names: the one that it writes, the one that it reads.
     pub const fn registers(&self) -> (Option<usize>, Option<usize>) {
         match *self {
-            Step::Single { to, .. } | Step::Read { to, .. } => (Some(to), None),
-            Step::Write { from, .. } => (None, from),
-            Step::Free { from } => (None, Some(from)),
+            OwnStep::Single { to, .. } | OwnStep::Read { to, .. } => (Some(to), None),
+            OwnStep::Write { from, .. } => (None, from),
+            OwnStep::Free { from } => (None, Some(from)),
             _ => (None, None),
         }
     }
@@ -75,41 +75,41 @@ impl Step {
     ) -> Result<i64> {
         let part = |array: usize, base: usize, n: usize| -> &[Slot] { &arrays[array].as_ref()[base..base + n] };
         Ok(match *self {
-            Step::Bulk { api: Api::V1, gfp, array, base, n } => {
+            OwnStep::Bulk { api: Api::V1, gfp, array, base, n } => {
                 machine.bulk::<NullOnly>(cx, gfp, nid, part(array, base, n)) as i64
             }
-            Step::Bulk { api: Api::V2, gfp, array, base, n } => {
+            OwnStep::Bulk { api: Api::V2, gfp, array, base, n } => {
                 machine.bulk::<OutputOnly>(cx, gfp, nid, part(array, base, n)) as i64
             }
-            Step::Refill { gfp, array, base, n } => {
+            OwnStep::Refill { gfp, array, base, n } => {
                 machine.alloc_pages_bulk_refill(cx, gfp, part(array, base, n))?.errno().into()
             }
-            Step::Single { gfp, to } => {
+            OwnStep::Single { gfp, to } => {
                 let page = machine.alloc_pages(cx, gfp, 0, Some(nid))?;
                 registers[to] = page.unwrap_or(Pfn::NULL);
                 page.is_some().into()
             }
-            Step::Read { array, index, to } => {
+            OwnStep::Read { array, index, to } => {
                 let page = arrays[array].as_ref()[index].look(cx, index);
                 registers[to] = page.unwrap_or(Pfn::NULL);
                 page.is_some().into()
             }
-            Step::Test { array, base, n } => {
+            OwnStep::Test { array, base, n } => {
                 let slots = part(array, base, n).iter().enumerate();
                 slots.map(|(i, slot)| i64::from(slot.test(cx, base + i))).sum()
             }
-            Step::Write { array, index, from } => {
+            OwnStep::Write { array, index, from } => {
                 arrays[array].as_ref()[index].write(cx, index, from.map_or(Pfn::NULL, |from| registers[from]));
                 0
             }
-            Step::Clear { array, base, n } => {
+            OwnStep::Clear { array, base, n } => {
                 for slot in part(array, base, n) {
                     slot.set(Pfn::NULL);
                 }
                 0
             }
-            Step::Compact { array, base, n } => compact(cx, part(array, base, n)) as i64,
-            Step::Free { from } => {
+            OwnStep::Compact { array, base, n } => compact(cx, part(array, base, n)) as i64,
+            OwnStep::Free { from } => {
                 let page = registers[from];
                 if page.is_null() {
                     return Err(Error::ApiMisuse("the caller frees a NULL page".into()));

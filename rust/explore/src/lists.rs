@@ -8,7 +8,7 @@ use crate::{Choices, Kind, Outcome, Rule, Run, Step, Stop, Which, explore};
 
 /// What runs first, or as a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum Action {
     /// `drain_pages_zone()`: takes the lock with `spin_lock()`.
     Drain,
     /// A bulk call for three pages.
@@ -19,17 +19,17 @@ pub enum Call {
     Free,
 }
 
-impl Call {
+impl Action {
     /// All of them.
-    pub const ALL: [Call; 4] = [Call::Drain, Call::Bulk, Call::Alloc, Call::Free];
+    pub const ALL: [Action; 4] = [Action::Drain, Action::Bulk, Action::Alloc, Action::Free];
 
     /// Name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
-            Call::Drain => "drain",
-            Call::Bulk => "bulk",
-            Call::Alloc => "alloc",
-            Call::Free => "free",
+            Action::Drain => "drain",
+            Action::Bulk => "bulk",
+            Action::Alloc => "alloc",
+            Action::Free => "free",
         }
     }
 }
@@ -51,11 +51,11 @@ enum At {
 
 struct World<'a> {
     rule: Rule,
-    handlers: &'a [Call],
+    handlers: &'a [Action],
     left: usize,
     came: u64,
     /// Handlers that wait for the lock of the lists, on RT.
-    asleep: Vec<Call>,
+    asleep: Vec<Action>,
     depth: usize,
     irqs_off: u32,
     locked_at: Option<usize>,
@@ -102,7 +102,7 @@ impl World<'_> {
         let handler = self.handlers[choice - 1];
         self.left -= 1;
         self.came += 1;
-        if self.rule == Rule::Rt && handler == Call::Drain && self.locked_at.is_some() {
+        if self.rule == Rule::Rt && handler == Action::Drain && self.locked_at.is_some() {
             self.say("a handler that waits for pcp->lock sleeps: drain");
             self.asleep.push(handler);
             return Ok(());
@@ -110,7 +110,7 @@ impl World<'_> {
         self.interrupt(handler)
     }
 
-    fn interrupt(&mut self, handler: Call) -> Go {
+    fn interrupt(&mut self, handler: Action) -> Go {
         self.depth += 1;
         self.note(Kind::Interrupt, format!("--- interrupt: {} ---", handler.name()));
         self.call(handler)?;
@@ -119,12 +119,12 @@ impl World<'_> {
         Ok(())
     }
 
-    fn call(&mut self, call: Call) -> Go {
+    fn call(&mut self, call: Action) -> Go {
         match call {
-            Call::Drain => self.drain(),
-            Call::Bulk => self.alloc(3),
-            Call::Alloc => self.alloc(1),
-            Call::Free => self.free(),
+            Action::Drain => self.drain(),
+            Action::Bulk => self.alloc(3),
+            Action::Alloc => self.alloc(1),
+            Action::Free => self.free(),
         }
     }
 
@@ -382,8 +382,8 @@ impl World<'_> {
 /// Explores `task` with up to `bound` handlers out of `handlers` in each execution, as long as `go_on` says so.
 pub fn run(
     rule: Rule,
-    task: Call,
-    handlers: &[Call],
+    task: Action,
+    handlers: &[Action],
     bound: usize,
     which: Which<'_>,
     go_on: &mut dyn FnMut() -> bool,
@@ -431,28 +431,28 @@ impl World<'_> {
 mod tests {
     use super::*;
 
-    const HANDLERS: [Call; 3] = [Call::Alloc, Call::Free, Call::Bulk];
+    const HANDLERS: [Action; 3] = [Action::Alloc, Action::Free, Action::Bulk];
 
     #[test]
     fn the_rule_before_the_fix_breaks_a_drain() {
-        let found = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::UpTo(u64::MAX), &mut || true);
+        let found = run(Rule::UpBeforeFix, Action::Drain, &HANDLERS, 2, Which::UpTo(u64::MAX), &mut || true);
         let failure = found.failure.clone().expect("038a102535eb fixed something");
         assert!(failure.error.contains("for ever"), "{}", failure.error);
         assert!(!failure.deadlock);
         let came = |what: &str| found.steps.iter().any(|s| s.kind == Kind::Interrupt && s.text.contains(what));
         assert!(came("alloc") || came("bulk"));
         // The list of choices is the execution.
-        let again = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::Only(&failure.choices), &mut || true);
+        let again = run(Rule::UpBeforeFix, Action::Drain, &HANDLERS, 2, Which::Only(&failure.choices), &mut || true);
         assert!(again.fits && !again.complete);
         assert_eq!((again.failure, again.steps), (Some(failure), found.steps));
-        let other = run(Rule::UpBeforeFix, Call::Drain, &HANDLERS, 2, Which::Only(&[4]), &mut || true);
+        let other = run(Rule::UpBeforeFix, Action::Drain, &HANDLERS, 2, Which::Only(&[4]), &mut || true);
         assert!(!other.fits, "there are three handlers");
     }
 
     #[test]
     fn the_fixed_rules_hold_up_to_two_handlers() {
         for rule in [Rule::Up, Rule::Smp, Rule::Rt] {
-            for task in Call::ALL {
+            for task in Action::ALL {
                 let found = run(rule, task, &HANDLERS, 2, Which::UpTo(u64::MAX), &mut || true);
                 assert_eq!(found.failure, None, "{} {}", rule.name(), task.name());
                 assert!(found.complete && found.handlers > 0, "{} {}", rule.name(), task.name());
@@ -462,14 +462,14 @@ mod tests {
 
     #[test]
     fn on_rt_a_handler_that_waits_only_sleeps() {
-        let found = run(Rule::Rt, Call::Alloc, &[Call::Drain], 2, Which::UpTo(u64::MAX), &mut || true);
+        let found = run(Rule::Rt, Action::Alloc, &[Action::Drain], 2, Which::UpTo(u64::MAX), &mut || true);
         assert_eq!(found.failure, None);
         assert!(found.complete && found.handlers > 0);
     }
 
     #[test]
     fn a_handler_that_waits_for_what_it_interrupted_is_a_deadlock_by_design() {
-        let found = run(Rule::Smp, Call::Alloc, &[Call::Drain], 1, Which::UpTo(u64::MAX), &mut || true);
+        let found = run(Rule::Smp, Action::Alloc, &[Action::Drain], 1, Which::UpTo(u64::MAX), &mut || true);
         let failure = found.failure.unwrap();
         assert!(failure.deadlock && failure.error.contains("held by the task"), "{}", failure.error);
     }

@@ -24,7 +24,7 @@ use crate::{Choices, Kind, Outcome, Rule, Run, Step, Stop, Which, explore};
 
 /// What a handler does, and what it can interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum Work {
     /// v1 on four slots, the second of which holds a page.
     V1,
     /// v2 on four slots.
@@ -39,19 +39,19 @@ pub enum Call {
     Drain,
 }
 
-impl Call {
+impl Work {
     /// All of them.
-    pub const ALL: [Call; 6] = [Call::V1, Call::V2, Call::V3, Call::Alloc, Call::Free, Call::Drain];
+    pub const ALL: [Work; 6] = [Work::V1, Work::V2, Work::V3, Work::Alloc, Work::Free, Work::Drain];
 
     /// Name in reports and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
-            Call::V1 => "v1",
-            Call::V2 => "v2",
-            Call::V3 => "v3",
-            Call::Alloc => "alloc",
-            Call::Free => "free",
-            Call::Drain => "drain",
+            Work::V1 => "v1",
+            Work::V2 => "v2",
+            Work::V3 => "v3",
+            Work::Alloc => "alloc",
+            Work::Free => "free",
+            Work::Drain => "drain",
         }
     }
 }
@@ -60,7 +60,7 @@ impl Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Task {
     /// A call of the allocator.
-    Call(Call),
+    Call(Work),
     /// A kernel function that makes bulk calls, on a small array.
     Caller(Target, Form),
 }
@@ -73,7 +73,7 @@ impl Task {
             let target = Target::new(caller, shape);
             caller.info().forms.iter().map(move |&form| Task::Caller(target.clone(), form))
         });
-        Call::ALL.into_iter().map(Task::Call).chain(callers).collect()
+        Work::ALL.into_iter().map(Task::Call).chain(callers).collect()
     }
 
     /// Name in reports and on the command line: of a caller, its function and form.
@@ -90,7 +90,7 @@ struct State {
     left: usize,
     came: u64,
     /// Handlers that wait for the lock of the lists, on RT.
-    asleep: Vec<Call>,
+    asleep: Vec<Work>,
     depth: usize,
     /// Depths that hold the lock of the per-CPU lists.
     pcp: Vec<usize>,
@@ -103,7 +103,7 @@ struct State {
 struct Shared<'a> {
     machine: &'a Machine<Atomic>,
     rule: Rule,
-    handlers: &'a [Call],
+    handlers: &'a [Work],
     state: RefCell<State>,
 }
 
@@ -176,7 +176,7 @@ impl Shared<'_> {
             state.came += 1;
             self.handlers[choice - 1]
         };
-        if self.rule == Rule::Rt && handler == Call::Drain && !self.state.borrow().pcp.is_empty() {
+        if self.rule == Rule::Rt && handler == Work::Drain && !self.state.borrow().pcp.is_empty() {
             self.note(Kind::Do, "a handler that waits for pcp->lock sleeps: drain".into());
             self.state.borrow_mut().asleep.push(handler);
             return;
@@ -184,10 +184,10 @@ impl Shared<'_> {
         self.interrupt(handler);
     }
 
-    fn interrupt(&self, handler: Call) {
+    fn interrupt(&self, handler: Work) {
         self.state.borrow_mut().depth += 1;
         self.note(Kind::Interrupt, format!("--- interrupt: {} ---", handler.name()));
-        if handler == Call::Drain && !self.state.borrow().pcp.is_empty() {
+        if handler == Work::Drain && !self.state.borrow().pcp.is_empty() {
             let error = "deadlock by design: the handler waits for pcp->lock, held by what it interrupted; that waits \
                          for the handler to return";
             self.wrong(error.into(), true);
@@ -211,20 +211,20 @@ impl Shared<'_> {
         self.state.borrow_mut().owned.pop_first()
     }
 
-    fn call(&self, call: Call) -> Result<()> {
+    fn call(&self, call: Work) -> Result<()> {
         let cx = &mut Ctx { cpu: 0, probe: Nest(self), fault: NoFault };
         match call {
-            Call::Alloc => match self.machine.alloc_pages(cx, Gfp::ATOMIC, 0, None)? {
+            Work::Alloc => match self.machine.alloc_pages(cx, Gfp::ATOMIC, 0, None)? {
                 Some(page) => self.got(page),
                 None => self.wrong("a machine with free pages had none".into(), false),
             },
-            Call::Free => {
+            Work::Free => {
                 if let Some(page) = self.give() {
                     self.machine.free_pages(cx, page, 0)?;
                 }
             }
-            Call::Drain => self.machine.drain_local_pages(cx)?,
-            Call::V1 | Call::V2 | Call::V3 => self.bulk(cx, call)?,
+            Work::Drain => self.machine.drain_local_pages(cx)?,
+            Work::V1 | Work::V2 | Work::V3 => self.bulk(cx, call)?,
         }
         Ok(())
     }
@@ -248,17 +248,17 @@ impl Shared<'_> {
         Ok(())
     }
 
-    fn bulk(&self, cx: &mut Ctx<Nest<'_>, NoFault>, call: Call) -> Result<()> {
+    fn bulk(&self, cx: &mut Ctx<Nest<'_>, NoFault>, call: Work) -> Result<()> {
         let slots = Slot::array(4);
-        let kept = if call == Call::V2 { None } else { self.give() };
+        let kept = if call == Work::V2 { None } else { self.give() };
         if let Some(page) = kept {
             slots[1].set(page);
         }
         let held = usize::from(kept.is_some());
         let gfp = Gfp::ATOMIC;
         let ret = match call {
-            Call::V1 => self.machine.alloc_pages_bulk::<NullOnly>(cx, gfp, None, &slots)?,
-            Call::V2 => self.machine.alloc_pages_bulk::<OutputOnly>(cx, gfp, None, &slots)?,
+            Work::V1 => self.machine.alloc_pages_bulk::<NullOnly>(cx, gfp, None, &slots)?,
+            Work::V2 => self.machine.alloc_pages_bulk::<OutputOnly>(cx, gfp, None, &slots)?,
             _ => {
                 self.machine.alloc_pages_bulk_refill(cx, gfp, &slots)?;
                 slots.iter().take_while(|s| !s.get().is_null()).count()
@@ -271,7 +271,7 @@ impl Shared<'_> {
         if ret > prefix || populated <= held || kept.is_some_and(|page| slots.iter().all(|s| s.get() != page)) {
             self.wrong(format!("{} returned {ret} with {populated} of 4 slots populated", call.name()), false);
         }
-        if call == Call::V2 && ret != populated {
+        if call == Work::V2 && ret != populated {
             self.wrong(format!("v2 returned {ret} and took {populated} pages"), false);
         }
         for slot in &slots {
@@ -291,7 +291,7 @@ impl Shared<'_> {
 pub fn run(
     rule: Rule,
     task: &Task,
-    handlers: &[Call],
+    handlers: &[Work],
     bound: usize,
     which: Which<'_>,
     go_on: &mut dyn FnMut() -> bool,
@@ -361,7 +361,7 @@ mod tests {
     fn handlers_at_every_point_of_every_call_break_nothing() {
         for rule in [Rule::Up, Rule::Smp, Rule::Rt] {
             for task in Task::all() {
-                let handlers = [Call::Alloc, Call::Free, Call::V1, Call::V2];
+                let handlers = [Work::Alloc, Work::Free, Work::V1, Work::V2];
                 let found = run(rule, &task, &handlers, 1, Which::UpTo(u64::MAX), &mut || true).unwrap();
                 assert_eq!(found.failure, None, "{} {}", rule.name(), task.name());
                 assert!(found.complete && found.handlers > 0, "{} {}", rule.name(), task.name());
@@ -373,7 +373,7 @@ mod tests {
     fn a_drain_in_a_handler_is_a_deadlock_by_design_on_smp_only() {
         for task in Task::all() {
             let found =
-                |rule| run(rule, &task, &[Call::Drain], 1, Which::UpTo(u64::MAX), &mut || true).unwrap().failure;
+                |rule| run(rule, &task, &[Work::Drain], 1, Which::UpTo(u64::MAX), &mut || true).unwrap().failure;
             assert!(found(Rule::Smp).is_some_and(|f| f.deadlock), "{}", task.name());
             assert_eq!((found(Rule::Up), found(Rule::Rt)), (None, None), "{}", task.name());
         }
@@ -382,11 +382,11 @@ mod tests {
     #[test]
     fn an_interrupt_inside_a_batch_loop_makes_the_handler_take_from_the_buddy_lists() {
         // The first point at which v2 holds the lock of the lists.
-        let task = Task::Call(Call::V2);
-        let quiet = run(Rule::Smp, &task, &[Call::Alloc], 1, Which::Only(&[]), &mut || true).unwrap();
+        let task = Task::Call(Work::V2);
+        let quiet = run(Rule::Smp, &task, &[Work::Alloc], 1, Which::Only(&[]), &mut || true).unwrap();
         let at = quiet.steps.iter().position(|s| s.kind == Kind::Lock("pcp->lock")).unwrap() + 1;
         let choices: Vec<usize> = (0..=at).map(|i| usize::from(i == at)).collect();
-        let found = run(Rule::Smp, &task, &[Call::Alloc], 1, Which::Only(&choices), &mut || true).unwrap();
+        let found = run(Rule::Smp, &task, &[Work::Alloc], 1, Which::Only(&choices), &mut || true).unwrap();
         assert!(found.fits && found.failure.is_none());
         let handler: Vec<&str> = found.steps.iter().filter(|s| s.depth == 1).map(|s| s.text.as_str()).collect();
         assert!(handler.iter().any(|s| s.contains("locked: false")), "{handler:?}");
@@ -396,7 +396,7 @@ mod tests {
     #[test]
     fn the_broken_rule_is_refused() {
         assert!(
-            run(Rule::UpBeforeFix, &Task::Call(Call::V1), &[Call::Alloc], 1, Which::UpTo(1), &mut || true).is_err()
+            run(Rule::UpBeforeFix, &Task::Call(Work::V1), &[Work::Alloc], 1, Which::UpTo(1), &mut || true).is_err()
         );
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use bulkpages_callers::holes::Shape;
-use bulkpages_callers::own::Step;
+use bulkpages_callers::own::OwnStep;
 use bulkpages_core::fault::{Ctx, Fault, NoFault};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{NoProbe, Probe};
@@ -31,7 +31,7 @@ pub struct Stream {
     /// Slots of the arrays that the caller makes; they are numbers 1 and up.
     made: Vec<usize>,
     registers: usize,
-    steps: Vec<(Step, i64)>,
+    steps: Vec<(OwnStep, i64)>,
 }
 
 impl Stream {
@@ -40,7 +40,7 @@ impl Stream {
     /// # Errors
     ///
     /// For a step outside its array, a register that was not written before, and for too much of anything.
-    pub fn new(shape: Shape, made: Vec<usize>, steps: Vec<(Step, i64)>) -> Result<Stream> {
+    pub fn new(shape: Shape, made: Vec<usize>, steps: Vec<(OwnStep, i64)>) -> Result<Stream> {
         let slots = made.iter().try_fold(shape.len(), |sum, &n| sum.checked_add(n)).unwrap_or(usize::MAX);
         if slots > MAX_SLOTS || steps.len() > MAX_STEPS {
             return Err(Error::invalid(format!(
@@ -102,8 +102,8 @@ impl Stream {
         let sample = self.run_with(machine, &mut counts, iterations, cold)?;
         for (step, _) in &self.steps {
             match *step {
-                Step::Bulk { .. } | Step::Refill { .. } => counts.bulk_calls += iterations,
-                Step::Clear { n, .. } => counts.slot_clears += n as u64 * iterations,
+                OwnStep::Bulk { .. } | OwnStep::Refill { .. } => counts.bulk_calls += iterations,
+                OwnStep::Clear { n, .. } => counts.slot_clears += n as u64 * iterations,
                 _ => {}
             }
         }
@@ -201,24 +201,24 @@ fn forget_copies<L: Locking>(machine: &Machine<L>, arrays: &[Box<[Slot]>]) {
 }
 
 /// Turns reads whose pages no later step uses into tests, and tests of neighbours into one step.
-fn merge(steps: Vec<(Step, i64)>) -> Vec<(Step, i64)> {
+fn merge(steps: Vec<(OwnStep, i64)>) -> Vec<(OwnStep, i64)> {
     let mut used = std::collections::HashSet::new();
-    let mut kept: Vec<(Step, i64)> = Vec::with_capacity(steps.len());
+    let mut kept: Vec<(OwnStep, i64)> = Vec::with_capacity(steps.len());
     // From the end, so that a register counts as used until the step that writes it.
     for (step, was) in steps.into_iter().rev() {
         let (writes, reads) = step.registers();
         let wanted = writes.is_some_and(|r| used.remove(&r));
         used.extend(reads);
         match (step, kept.last_mut()) {
-            (Step::Read { array, index, .. }, Some((Step::Test { array: a, base, n }, sum)))
+            (OwnStep::Read { array, index, .. }, Some((OwnStep::Test { array: a, base, n }, sum)))
                 if !wanted && *a == array && *base == index + 1 =>
             {
                 *base = index;
                 *n += 1;
                 *sum += was;
             }
-            (Step::Read { array, index, .. }, _) if !wanted => {
-                kept.push((Step::Test { array, base: index, n: 1 }, was));
+            (OwnStep::Read { array, index, .. }, _) if !wanted => {
+                kept.push((OwnStep::Test { array, base: index, n: 1 }, was));
             }
             _ => kept.push((step, was)),
         }
@@ -240,8 +240,8 @@ mod tests {
         Machine::boot(&BootSpec::new(16384, 1, 1)).unwrap()
     }
 
-    fn bulk(api: Api, base: usize, n: usize, ret: i64) -> (Step, i64) {
-        (Step::Bulk { api, gfp: GFP, array: 0, base, n }, ret)
+    fn bulk(api: Api, base: usize, n: usize, ret: i64) -> (OwnStep, i64) {
+        (OwnStep::Bulk { api, gfp: GFP, array: 0, base, n }, ret)
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(sample.pages, 100);
         let (counts, pages) = stream.count(&machine, 10, true).unwrap();
         assert_eq!((pages, counts.slot_writes, counts.bulk_calls), (20, 20, 10));
-        let compacting = vec![(Step::Compact { array: 0, base: 0, n: 4 }, 2), bulk(Api::V2, 2, 2, 2)];
+        let compacting = vec![(OwnStep::Compact { array: 0, base: 0, n: 4 }, 2), bulk(Api::V2, 2, 2, 2)];
         let (counts, pages) = Stream::new(shape, vec![], compacting).unwrap().count(&machine, 10, false).unwrap();
         assert_eq!((pages, counts.slot_tests), (20, 40));
         assert_eq!(machine.audit().unwrap().allocated, 0);
@@ -263,12 +263,15 @@ mod tests {
     fn a_page_may_stand_in_two_arrays_or_be_freed_and_forgotten() {
         let machine = machine();
         let copy = |index| {
-            [(Step::Read { array: 1, index, to: index }, 1), (Step::Write { array: 0, index, from: Some(index) }, 0)]
+            [
+                (OwnStep::Read { array: 1, index, to: index }, 1),
+                (OwnStep::Write { array: 0, index, from: Some(index) }, 0),
+            ]
         };
-        let mut steps = vec![(Step::Bulk { api: Api::V2, gfp: GFP, array: 1, base: 0, n: 3 }, 3)];
+        let mut steps = vec![(OwnStep::Bulk { api: Api::V2, gfp: GFP, array: 1, base: 0, n: 3 }, 3)];
         steps.extend(copy(0));
         steps.extend(copy(1));
-        steps.extend([(Step::Read { array: 1, index: 2, to: 2 }, 1), (Step::Free { from: 2 }, 0)]);
+        steps.extend([(OwnStep::Read { array: 1, index: 2, to: 2 }, 1), (OwnStep::Free { from: 2 }, 0)]);
         let stream = Stream::new(Shape::empty(2), vec![3], steps).unwrap();
         assert_eq!(stream.count(&machine, 10, false).unwrap().1, 20);
         assert_eq!(machine.audit().unwrap().allocated, 0);
@@ -285,21 +288,21 @@ mod tests {
 
     #[test]
     fn reads_of_neighbours_become_one_test_unless_somebody_uses_the_page() {
-        let read = |index, to, was| (Step::Read { array: 0, index, to }, was);
-        let steps = vec![read(0, 0, 1), read(1, 1, 0), read(2, 2, 1), (Step::Free { from: 2 }, 0)];
+        let read = |index, to, was| (OwnStep::Read { array: 0, index, to }, was);
+        let steps = vec![read(0, 0, 1), read(1, 1, 0), read(2, 2, 1), (OwnStep::Free { from: 2 }, 0)];
         let stream = Stream::new(Shape::parse("x.x").unwrap(), vec![], steps).unwrap();
-        assert_eq!(stream.steps[0], (Step::Test { array: 0, base: 0, n: 2 }, 1));
+        assert_eq!(stream.steps[0], (OwnStep::Test { array: 0, base: 0, n: 2 }, 1));
         assert_eq!(stream.len(), 3);
     }
 
     #[test]
     fn steps_outside_their_arrays_are_refused() {
         for (step, text) in [
-            (Step::Clear { array: 0, base: 2, n: 2 }, "outside its array"),
-            (Step::Clear { array: 1, base: 0, n: 0 }, "outside its array"),
-            (Step::Clear { array: 0, base: usize::MAX, n: 2 }, "outside its array"),
-            (Step::Free { from: 0 }, "no step wrote"),
-            (Step::Single { gfp: GFP, to: 9 }, "register 9"),
+            (OwnStep::Clear { array: 0, base: 2, n: 2 }, "outside its array"),
+            (OwnStep::Clear { array: 1, base: 0, n: 0 }, "outside its array"),
+            (OwnStep::Clear { array: 0, base: usize::MAX, n: 2 }, "outside its array"),
+            (OwnStep::Free { from: 0 }, "no step wrote"),
+            (OwnStep::Single { gfp: GFP, to: 9 }, "register 9"),
         ] {
             let error = Stream::new(Shape::empty(3), vec![], vec![(step, 0)]).unwrap_err().to_string();
             assert!(error.contains(text), "{error}");

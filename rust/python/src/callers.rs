@@ -7,6 +7,7 @@ use bulkpages_callers::env::{Counting, Env, HookPlan, MAX_POINTERS};
 use bulkpages_callers::holes::Shape;
 use bulkpages_callers::ports::{Array, Caller, Input};
 use bulkpages_callers::result::Ret;
+use bulkpages_callers::study::harness::FailurePlan;
 use bulkpages_callers::{CallerResult, Form};
 use bulkpages_core::fault::{Ctx, FaultPlan};
 use bulkpages_core::sync::Locking;
@@ -17,7 +18,6 @@ use pyo3::types::{PyDict, PyList};
 use crate::args::Int;
 use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
-use crate::faults::Plan;
 use crate::machine::{Machine, with};
 use crate::measure::{allocator_counts, steps};
 use crate::page_array::PageArray;
@@ -32,7 +32,7 @@ pub(crate) struct Setting {
     pub(crate) explain: bool,
     /// Whether what it does goes into the machine's trace.
     pub(crate) traced: bool,
-    pub(crate) plan: Arc<Plan>,
+    pub(crate) plan: Arc<FailurePlan>,
 }
 
 impl Setting {

@@ -83,13 +83,13 @@ pub(crate) fn explore_interrupts<'py>(
     let mut go_on = || go_on(&mut raised);
     let outcome = match model {
         "lists" => {
-            let call = |what: &str, name: &str| pick(what, name, &lists::Call::ALL, lists::Call::name);
+            let call = |what: &str, name: &str| pick(what, name, &lists::Action::ALL, lists::Action::name);
             let task = call("task", task)?;
             let handlers = handlers.iter().map(|h| call("handler", h)).collect::<PyResult<Vec<_>>>()?;
             py.detach(|| lists::run(rule, task, &handlers, bound, which, &mut go_on))
         }
         "core" => {
-            let call = |what: &str, name: &str| pick(what, name, &nested::Call::ALL, nested::Call::name);
+            let call = |what: &str, name: &str| pick(what, name, &nested::Work::ALL, nested::Work::name);
             let task = nested::Task::all()
                 .into_iter()
                 .find(|t| t.name() == task)

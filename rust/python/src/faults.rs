@@ -3,20 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bulkpages_callers::env::HookPlan;
-use bulkpages_core::fault::{FaultPlan, When};
+use bulkpages_callers::study::harness::FailurePlan;
+use bulkpages_core::fault::When;
 use pyo3::prelude::*;
 use pyo3::types::PyBool;
 
 use crate::args::Int;
 use crate::errors::invalid;
-
-/// What fails: in the allocator, and in what callers use beside it.
-#[derive(Debug, Default)]
-pub(crate) struct Plan {
-    pub(crate) fault: FaultPlan,
-    pub(crate) hooks: HookPlan,
-}
 
 /// Plans in force; the innermost, which was put in force last, holds alone.
 #[derive(Debug, Default)]
@@ -24,11 +17,11 @@ pub(crate) struct FaultStack {
     /// Whether any plan is in force: read on every call, so that plain calls pay one load.
     active: AtomicBool,
     next: AtomicU64,
-    plans: Mutex<Vec<(u64, Arc<Plan>)>>,
+    plans: Mutex<Vec<(u64, Arc<FailurePlan>)>>,
 }
 
 impl FaultStack {
-    pub(crate) fn push(&self, plan: Plan) -> u64 {
+    pub(crate) fn push(&self, plan: FailurePlan) -> u64 {
         let ticket = self.next.fetch_add(1, Relaxed);
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         plans.push((ticket, Arc::new(plan)));
@@ -44,7 +37,7 @@ impl FaultStack {
 
     /// The plan in force.
     #[inline]
-    pub(crate) fn innermost(&self) -> Option<Arc<Plan>> {
+    pub(crate) fn innermost(&self) -> Option<Arc<FailurePlan>> {
         if !self.active.load(Relaxed) {
             return None;
         }
@@ -62,8 +55,8 @@ fn when(what: &str, value: &Bound<'_, PyAny>) -> PyResult<When> {
 }
 
 /// A plan from the keyword arguments of `Machine.faults()`.
-pub(crate) fn plan(pages: Option<Int>, steps: Vec<(String, Bound<'_, PyAny>)>) -> PyResult<Plan> {
-    let mut plan = Plan::default();
+pub(crate) fn plan(pages: Option<Int>, steps: Vec<(String, Bound<'_, PyAny>)>) -> PyResult<FailurePlan> {
+    let mut plan = FailurePlan::default();
     plan.fault.pages = pages.map(|n| n.within("pages", 0..=i64::MAX)).transpose()?.map(AtomicI64::new);
     for (name, value) in steps {
         let when = when(&name, &value)?;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bulkpages_callers::env::{Counting, Hooks};
 use bulkpages_callers::holes::Shape;
-use bulkpages_callers::own::Step;
+use bulkpages_callers::own::OwnStep;
 use bulkpages_callers::result::Ret;
 use bulkpages_callers::study::account::Account;
-use bulkpages_callers::study::harness::{Outcome, Plan as SweepPlan, Run};
+use bulkpages_callers::study::harness::{FailurePlan, Outcome, Run};
 use bulkpages_callers::study::score::Verdict;
 use bulkpages_callers::study::stops::{Branch, Lasting, Stop, plan};
 use bulkpages_core::fault::Ctx;
@@ -23,7 +23,6 @@ use crate::args::{Flags, Int};
 use crate::callers::check_owned;
 use crate::errors::{ApiMisuse, invalid, to_py};
 use crate::events::{Recorder, to_dict};
-use crate::faults::Plan;
 use crate::machine::{Machine, bulk_api, with};
 use crate::measure::{allocator_counts, count_dict, steps, times};
 use crate::page_array::PageArray;
@@ -60,7 +59,7 @@ struct State {
 #[derive(Debug)]
 pub struct OwnRun {
     machine: Py<Machine>,
-    plan: Arc<Plan>,
+    plan: Arc<FailurePlan>,
     cpu: usize,
     state: Mutex<State>,
 }
@@ -93,10 +92,10 @@ impl OwnRun {
     }
 
     /// One step, told to the account.
-    fn step(&self, step: Step, slots: &[Slot], register: Pfn) -> PyResult<(i64, Pfn)> {
+    fn step(&self, step: OwnStep, slots: &[Slot], register: Pfn) -> PyResult<(i64, Pfn)> {
         let mut state = self.state()?;
         let State { account, recorder, slot_tests, slot_writes, .. } = &mut *state;
-        let called = matches!(step, Step::Bulk { .. } | Step::Refill { .. });
+        let called = matches!(step, OwnStep::Bulk { .. } | OwnStep::Refill { .. });
         if let (true, Some((_, base, nr_pages))) = (called, step.slots()) {
             recorder.event(Event::BulkCall { base, nr_pages });
         }
@@ -135,8 +134,7 @@ impl OwnRun {
             None => m.faults.innermost().unwrap_or_default(),
             Some(stops) => {
                 let stops = stops.iter().map(|(b, i, l)| stop(b, *i, l)).collect::<PyResult<Vec<_>>>()?;
-                let SweepPlan { fault, hooks } = plan(&stops);
-                Arc::new(Plan { fault, hooks })
+                Arc::new(plan(&stops))
             }
         };
         let frames = with!(m, |m| m.pages().end().0 as usize);
@@ -164,38 +162,38 @@ impl OwnRun {
     fn bulk(&self, api: &str, gfp: Flags, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<i64> {
         let (gfp, (slots, base, n)) = (gfp.gfp()?, part(array, &base, &n)?);
         let api = bulk_api(api)?;
-        Ok(self.step(Step::Bulk { api, gfp, array: 0, base, n }, slots, Pfn::NULL)?.0)
+        Ok(self.step(OwnStep::Bulk { api, gfp, array: 0, base, n }, slots, Pfn::NULL)?.0)
     }
 
     /// `alloc_pages_bulk_refill()`.
     fn refill(&self, gfp: Flags, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<i64> {
         let (gfp, (slots, base, n)) = (gfp.gfp()?, part(array, &base, &n)?);
-        Ok(self.step(Step::Refill { gfp, array: 0, base, n }, slots, Pfn::NULL)?.0)
+        Ok(self.step(OwnStep::Refill { gfp, array: 0, base, n }, slots, Pfn::NULL)?.0)
     }
 
     /// One page by the single-page path, 0 when there is none.
     fn single(&self, gfp: Flags) -> PyResult<u32> {
-        Ok(self.step(Step::Single { gfp: gfp.gfp()?, to: 0 }, &[], Pfn::NULL)?.1.0)
+        Ok(self.step(OwnStep::Single { gfp: gfp.gfp()?, to: 0 }, &[], Pfn::NULL)?.1.0)
     }
 
     /// The page in a slot, which counts as a slot test.
     fn read(&self, array: &Bound<'_, PageArray>, index: Int) -> PyResult<u32> {
         let slots = array.get().slots();
         let index = index.below("slot", slots.len())?;
-        Ok(self.step(Step::Read { array: 0, index, to: 0 }, slots, Pfn::NULL)?.1.0)
+        Ok(self.step(OwnStep::Read { array: 0, index, to: 0 }, slots, Pfn::NULL)?.1.0)
     }
 
     /// Stores a page, or NULL.
     fn write(&self, array: &Bound<'_, PageArray>, index: Int, page: Int) -> PyResult<()> {
         let (slots, page) = (array.get().slots(), Pfn(page.pfn("frame number")?));
         let index = index.below("slot", slots.len())?;
-        self.step(Step::Write { array: 0, index, from: Some(0) }, slots, page).map(|_| ())
+        self.step(OwnStep::Write { array: 0, index, from: Some(0) }, slots, page).map(|_| ())
     }
 
     /// `memset()` of `n` slots from `base` on.
     fn clear(&self, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<()> {
         let (slots, base, n) = part(array, &base, &n)?;
-        self.step(Step::Clear { array: 0, base, n }, slots, Pfn::NULL)?;
+        self.step(OwnStep::Clear { array: 0, base, n }, slots, Pfn::NULL)?;
         self.state()?.slot_clears += n as u64;
         Ok(())
     }
@@ -203,14 +201,14 @@ impl OwnRun {
     /// Moves the pages of `n` slots from `base` on to their front: how many there are.
     fn compact(&self, array: &Bound<'_, PageArray>, base: Int, n: Int) -> PyResult<i64> {
         let (slots, base, n) = part(array, &base, &n)?;
-        Ok(self.step(Step::Compact { array: 0, base, n }, slots, Pfn::NULL)?.0)
+        Ok(self.step(OwnStep::Compact { array: 0, base, n }, slots, Pfn::NULL)?.0)
     }
 
     /// `__free_page()`.
     fn free(&self, page: Int) -> PyResult<()> {
         let page = Pfn(page.pfn("pfn")?);
         self.machine.get().not_in_a_pool(page)?;
-        self.step(Step::Free { from: 0 }, &[], page).map(|_| ())
+        self.step(OwnStep::Free { from: 0 }, &[], page).map(|_| ())
     }
 
     /// Virtual time passes.
@@ -278,7 +276,7 @@ impl OwnRun {
         };
         let mut state = self.state()?;
         state.over = true;
-        let Plan { fault, hooks } = &*self.plan;
+        let FailurePlan { fault, hooks } = &*self.plan;
         let asked = bulkpages_callers::study::harness::asked(fault, hooks);
         let left: Vec<u64> = array.get().slots().iter().map(Slot::raw).collect();
         let outcome = match crash {
@@ -363,20 +361,20 @@ pub struct Stream {
     rows: Vec<Row>,
 }
 
-fn step(row: &Row) -> PyResult<(Step, i64)> {
+fn step(row: &Row) -> PyResult<(OwnStep, i64)> {
     let &(ref name, array, a, b, c, was) = row;
     let gfp = || Gfp::new(c).map_err(to_py);
     let step = match name.as_str() {
-        "bulk_v1" => Step::Bulk { api: Api::V1, gfp: gfp()?, array, base: a, n: b },
-        "bulk_v2" => Step::Bulk { api: Api::V2, gfp: gfp()?, array, base: a, n: b },
-        "refill" => Step::Refill { gfp: gfp()?, array, base: a, n: b },
-        "single" => Step::Single { gfp: gfp()?, to: a },
-        "read" => Step::Read { array, index: a, to: b },
-        "write" => Step::Write { array, index: a, from: Some(b) },
-        "null" => Step::Write { array, index: a, from: None },
-        "clear" => Step::Clear { array, base: a, n: b },
-        "compact" => Step::Compact { array, base: a, n: b },
-        "free" => Step::Free { from: a },
+        "bulk_v1" => OwnStep::Bulk { api: Api::V1, gfp: gfp()?, array, base: a, n: b },
+        "bulk_v2" => OwnStep::Bulk { api: Api::V2, gfp: gfp()?, array, base: a, n: b },
+        "refill" => OwnStep::Refill { gfp: gfp()?, array, base: a, n: b },
+        "single" => OwnStep::Single { gfp: gfp()?, to: a },
+        "read" => OwnStep::Read { array, index: a, to: b },
+        "write" => OwnStep::Write { array, index: a, from: Some(b) },
+        "null" => OwnStep::Write { array, index: a, from: None },
+        "clear" => OwnStep::Clear { array, base: a, n: b },
+        "compact" => OwnStep::Compact { array, base: a, n: b },
+        "free" => OwnStep::Free { from: a },
         other => return Err(invalid(format!("no step is called {other:?}"))),
     };
     Ok((step, was))

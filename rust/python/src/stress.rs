@@ -5,7 +5,7 @@ use std::time::Duration;
 use bulkpages_core::Machine as CoreMachine;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::sync::Locking;
-use bulkpages_measure::stress::{self, Op, PRESETS, Plan, Report, SINGLE_REASONS};
+use bulkpages_measure::stress::{self, Op, PRESETS, Report, SINGLE_REASONS, StressPlan};
 use bulkpages_measure::timed::{Histogram, Kind, Seen, Side, Timed};
 use pyo3::exceptions::PyKeyboardInterrupt;
 use pyo3::prelude::*;
@@ -15,13 +15,20 @@ use crate::args::Int;
 use crate::errors::{ApiMisuse, go_on, invalid, to_py};
 use crate::machine::{Inner, Machine};
 
-fn plan(threads: &Int, mix: &str, seconds: Option<f64>, ops: Option<Int>, seed: &Int, slices: &Int) -> PyResult<Plan> {
+fn plan(
+    threads: &Int,
+    mix: &str,
+    seconds: Option<f64>,
+    ops: Option<Int>,
+    seed: &Int,
+    slices: &Int,
+) -> PyResult<StressPlan> {
     let time = match seconds {
         None => None,
         Some(s) if s > 0.0 && s <= 1e7 => Some(Duration::from_secs_f64(s)),
         Some(s) => return Err(invalid(format!("seconds {s} is outside 0 (not itself) to 10000000"))),
     };
-    Ok(Plan {
+    Ok(StressPlan {
         threads: threads.within("threads", 1..=1024)? as usize,
         time,
         ops: ops.map(|n| n.within("ops", 1..=i64::MAX)).transpose()?.map(|n| n as u64),
@@ -44,7 +51,7 @@ fn histogram<'py>(py: Python<'py>, h: &Histogram) -> PyResult<Bound<'py, PyDict>
 fn run<'py, L: Locking>(
     py: Python<'py>,
     machine: &CoreMachine<L>,
-    plan: &Plan,
+    plan: &StressPlan,
     timed: bool,
 ) -> PyResult<Bound<'py, PyDict>>
 where
@@ -61,7 +68,7 @@ where
     Ok(d)
 }
 
-fn to_dict<'py>(py: Python<'py>, report: &Report, plan: &Plan, timed: bool) -> PyResult<Bound<'py, PyDict>> {
+fn to_dict<'py>(py: Python<'py>, report: &Report, plan: &StressPlan, timed: bool) -> PyResult<Bound<'py, PyDict>> {
     let d = PyDict::new(py);
     let sum = |f: fn(&stress::Done) -> u64| report.threads.iter().map(f).sum::<u64>();
     d.set_item("threads", plan.threads)?;

@@ -239,7 +239,7 @@ pub struct Asked {
 
 /// A plan for one run; by default nothing fails, and every question is counted.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub struct FailurePlan {
     /// Failures of the allocator.
     pub fault: FaultPlan,
     /// Failures beside it, and the slip.
@@ -274,7 +274,7 @@ impl Bed {
     /// # Errors
     ///
     /// When the machine is too small for the target.
-    pub fn run(&mut self, target: &Target, form: Form, mut plan: Plan, slip: Option<Slip>) -> Result<Outcome> {
+    pub fn run(&mut self, target: &Target, form: Form, mut plan: FailurePlan, slip: Option<Slip>) -> Result<Outcome> {
         self.account.begin();
         plan.hooks.slip = slip;
         if slip == Some(Slip::ForgetsClear) {
@@ -343,7 +343,7 @@ impl Bed {
     }
 }
 
-impl Plan {
+impl FailurePlan {
     fn asked(&self) -> Asked {
         asked(&self.fault, &self.hooks)
     }

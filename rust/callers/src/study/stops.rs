@@ -2,7 +2,7 @@
 
 use bulkpages_core::fault::When;
 
-use super::harness::{Asked, Plan};
+use super::harness::{Asked, FailurePlan};
 
 /// A step at which the allocator, or what callers use beside it, can be stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -117,8 +117,8 @@ pub struct Stop {
 }
 
 /// A plan with these stops.
-pub fn plan(stops: &[Stop]) -> Plan {
-    let mut plan = Plan::default();
+pub fn plan(stops: &[Stop]) -> FailurePlan {
+    let mut plan = FailurePlan::default();
     for stop in stops {
         let failures = match stop.lasting {
             Lasting::Once => 1,

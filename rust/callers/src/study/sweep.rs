@@ -13,7 +13,7 @@ use bulkpages_core::era::{Era, Rules};
 use bulkpages_core::sync::Local;
 use bulkpages_core::{Machine, Result};
 
-use super::harness::{Bed, Outcome, Plan, Target};
+use super::harness::{Bed, FailurePlan, Outcome, Target};
 use super::stops::{Branch, Lasting, Stop, plan};
 use crate::ports::Caller;
 use crate::result::Form;
@@ -96,7 +96,7 @@ pub struct Row {
 
 /// All stops of one kind, singly.
 pub(super) fn single_rows(bed: &mut Bed, case: &Case, form: Form, rows: &mut Vec<Row>) -> Result<Vec<Stop>> {
-    let clean = bed.run(&case.target, form, Plan::default(), None)?;
+    let clean = bed.run(&case.target, form, FailurePlan::default(), None)?;
     let asked = clean.asked;
     let row = |stops, runs| Row { case: case.clone(), form, stops, runs };
     rows.push(row(Vec::new(), vec![(Vec::new(), clean)]));

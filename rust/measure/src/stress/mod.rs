@@ -25,7 +25,7 @@ const MAX_OWNED: u64 = 8192;
 
 /// What to run.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct StressPlan {
     /// Threads; thread `i` runs on CPU `i % cpus`.
     pub threads: usize,
     /// When to stop, at the latest.
@@ -98,7 +98,7 @@ impl Report {
 /// # Errors
 ///
 /// For a plan that cannot be run; nothing has changed then.
-pub fn run<L: Locking>(machine: &Machine<L>, plan: &Plan, mut keep_going: impl FnMut() -> bool) -> Result<Report>
+pub fn run<L: Locking>(machine: &Machine<L>, plan: &StressPlan, mut keep_going: impl FnMut() -> bool) -> Result<Report>
 where
     Machine<L>: Sync,
 {
@@ -183,8 +183,8 @@ mod tests {
     use bulkpages_core::boot::BootSpec;
     use bulkpages_core::sync::Atomic;
 
-    fn plan(threads: usize, ops: u64, mix: &str) -> Plan {
-        Plan { threads, time: None, ops: Some(ops), mix: parse_mix(mix).unwrap(), seed: 1, slices: 0 }
+    fn plan(threads: usize, ops: u64, mix: &str) -> StressPlan {
+        StressPlan { threads, time: None, ops: Some(ops), mix: parse_mix(mix).unwrap(), seed: 1, slices: 0 }
     }
 
     #[test]

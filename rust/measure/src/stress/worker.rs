@@ -15,7 +15,7 @@ use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 
 use super::mix::Op;
 use super::owners::{Owned, Owners};
-use super::{Done, Plan};
+use super::{Done, StressPlan};
 use crate::clock;
 use crate::timed::{self, Side};
 
@@ -263,7 +263,7 @@ impl<'a, L: Locking> Worker<'a, L> {
         passed.into_iter().try_for_each(|block| self.free_one(block))
     }
 
-    pub(super) fn run(&mut self, plan: &Plan, until: Option<Instant>) -> Result<()> {
+    pub(super) fn run(&mut self, plan: &StressPlan, until: Option<Instant>) -> Result<()> {
         let total: u32 = plan.mix.iter().sum();
         let mut left = plan.ops.unwrap_or(u64::MAX);
         let mut round = 0u32;
