@@ -391,6 +391,31 @@ class Machine(_core.Machine):
             notes += state.notes
         return cls.from_snapshot(state.snapshot)
 
+    @classmethod
+    def from_drgn(cls, prog: Any, *, movable: bool | None = None, notes: list[str] | None = None) -> Self:
+        """Builds a machine that is in the exact state of another one, which drgn reads.
+
+        Args:
+            prog: A `drgn.Program` of a kernel with its debugging information: a core, a guest of qemu, a live kernel.
+            movable: Whether the movable pages of each pageblock are counted, which takes the descriptors of all frames;
+                None: on machines of up to 16 GiB.
+            notes: What was left out, or is not of one moment, is added here; a warning each when left out.
+
+        Raises:
+            BulkpagesError: drgn is not installed.
+            SnapshotError: The debugging information is not there, the kernel is not modelled, memory is missing from
+                the core, or the lists change faster than they are read.
+        """
+        from bulkpages.running import read_state
+
+        state = read_state(prog, movable=movable)
+        for note in state.notes:
+            if notes is None:
+                warnings.warn(note, stacklevel=2)
+        if notes is not None:
+            notes += state.notes
+        return cls.from_snapshot(state.snapshot)
+
     def zoneinfo(self) -> str:
         """`/proc/zoneinfo` as Linux 6.12 prints it; what the emulator does not model is 0."""
         from bulkpages.formats import proc

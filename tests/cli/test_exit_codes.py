@@ -74,6 +74,7 @@ WRONG: dict[str, list[str]] = {
     "replay": ["missing.txt", "--snapshot", "missing.json"],
     "review": ["--rounds", "-1"],
     "show": ["--memory", "much"],
+    "snapshot": ["--vmcore", "missing"],
     "stress": ["--mix", "chaos"],
     "sweep": [],
     "trace": ["missing.txt"],
@@ -105,7 +106,7 @@ def test_every_command_is_tried() -> None:
     assert set(WRONG) == set(LEAVES)
     # claims has its test in tests/compare, trees theirs in tests/eras; a script is no data; a kernel takes minutes.
     elsewhere = {"claims", "completion", "cost fit", "cost rows", "kernel bench", "kernel build", "kernel check"}
-    elsewhere |= {"eras fingerprint", "eras identify"}
+    elsewhere |= {"eras fingerprint", "eras identify", "snapshot"}
     assert set(DONE) | elsewhere == set(LEAVES)
     assert sorted(COMMANDS) == main.list_commands(click.Context(main))
 

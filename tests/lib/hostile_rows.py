@@ -553,6 +553,7 @@ ROWS: dict[str, Row] = {
 
 #: Public callables without a row, and why.
 EXEMPT = {
+    f"{B}Machine.from_drgn": "takes a program of drgn; tests/running gives it wrong ones",
     f"{C}Env": "made by Own.run; nobody else makes one",
     f"{C}Slots": "made by Own.run; nobody else makes one",
     f"{C}Own.compare": "measures in processes of its own for seconds; what it is given are shapes, as Own.counts is",

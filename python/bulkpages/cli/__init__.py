@@ -33,6 +33,7 @@ COMMANDS = {
     "replay": ("bulkpages.cli.replay", "replay"),
     "review": ("bulkpages.cli.review", "review"),
     "show": ("bulkpages.cli.show", "show"),
+    "snapshot": ("bulkpages.cli.snapshot", "snapshot"),
     "stress": ("bulkpages.cli.stress", "stress"),
     "sweep": ("bulkpages.cli.sweep", "sweep"),
     "trace": ("bulkpages.cli.trace", "trace"),

@@ -240,11 +240,15 @@ def _compiler() -> str:
     return subprocess.run(["gcc", "--version"], capture_output=True, check=True).stdout.decode().splitlines()[0]
 
 
+# What drgn needs: the types, and where the kernel and its symbols are, in /proc/kcore and in a core that qemu writes.
 _DEBUG = """CONFIG_KALLSYMS=y
+CONFIG_KALLSYMS_ALL=y
 CONFIG_DEBUG_KERNEL=y
 CONFIG_DEBUG_INFO=y
 CONFIG_DEBUG_INFO_NONE=n
 CONFIG_DEBUG_INFO_DWARF5=y
+CONFIG_PROC_KCORE=y
+CONFIG_FW_CFG_SYSFS=y
 """
 
 

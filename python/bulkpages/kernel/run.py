@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +100,43 @@ def _run(command: Sequence[str], timeout: float, cwd: str) -> str:
     return console.decode(errors="replace")
 
 
+def _run_and_stop(command: Sequence[str], timeout: float, cwd: str, at_stop: Callable[[Path], None]) -> str:
+    """Runs a kernel that stands still at some point until it is told to go on; its console."""
+    monitor = Path(cwd) / "monitor"
+    # The note of the vmcoreinfo device is what says where the kernel is.
+    command = [*command, "-qmp", f"unix:{monitor},server=on,wait=off", "-device", "vmcoreinfo"]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        cwd=cwd,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    lines: list[bytes] = []
+    alarm = threading.Timer(timeout, _end, [process])
+    alarm.start()
+    try:
+        for line in process.stdout:
+            lines.append(line)
+            if b"bulkpages stands still" in line:
+                at_stop(monitor)
+                process.stdin.write(b"\n")
+                process.stdin.flush()
+        process.wait()
+    except BaseException:
+        _end(process)
+        process.wait()
+        raise
+    finally:
+        alarm.cancel()
+        process.stdin.close()
+        process.stdout.close()
+    return b"".join(lines).decode(errors="replace")
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -126,7 +164,13 @@ def run_native(folder: Path, job: str, *, megabytes: int = 512, timeout: float =
 
 
 def run_emulated(
-    folder: Path, job: str, shape: Shape | None = None, *, counted: bool = False, timeout: float = TIMEOUT
+    folder: Path,
+    job: str,
+    shape: Shape | None = None,
+    *,
+    counted: bool = False,
+    timeout: float = TIMEOUT,
+    at_stop: Callable[[Path], None] | None = None,
 ) -> str:
     """Runs the kernel for several CPUs under qemu with a job.
 
@@ -136,6 +180,8 @@ def run_emulated(
         shape: The machine.
         counted: The clock counts executed instructions; one CPU then.
         timeout: Seconds.
+        at_stop: Called when the kernel stands still at an operation of kind W, with every CPU stopped; given the socket
+            of qemu's monitor.
 
     Raises:
         KernelError: qemu is not here, or the kernel does not finish the job.
@@ -149,7 +195,8 @@ def run_emulated(
         start.write_bytes(initramfs((folder / "init").read_bytes(), job))
         with disk.open("wb") as file:
             file.truncate(128 << 20)
-        console = _run(_qemu(folder, shape, start, disk, counted), timeout, place)
+        command = _qemu(folder, shape, start, disk, counted)
+        console = _run(command, timeout, place) if at_stop is None else _run_and_stop(command, timeout, place, at_stop)
         text = disk.read_bytes().rstrip(b"\0").decode(errors="replace")
     return _result(text, console, "the kernel under qemu")
 

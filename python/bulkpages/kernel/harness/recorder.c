@@ -4,6 +4,7 @@
  * interrupts off, and writes down what each did and the whole state before and after. Included by allocator.c in kernels
  * for several CPUs.
  */
+#include <linux/io.h>
 #include <linux/stop_machine.h>
 
 #define BULKPAGES_PAGES 131072
@@ -232,6 +233,21 @@ static unsigned long bulkpages_do(const struct bulkpages_operation *op)
 	return 0;
 }
 
+/* Says so on the first serial port and stands still, with every CPU stopped, until a byte comes there. */
+static void bulkpages_wait(void)
+{
+	const char *text = "bulkpages stands still\n";
+
+	for (; *text; text++) {
+		while (!(inb(0x3fd) & 0x20))
+			cpu_relax();
+		outb(*text, 0x3f8);
+	}
+	while (!(inb(0x3fd) & 1))
+		cpu_relax();
+	inb(0x3f8);
+}
+
 static void bulkpages_operate(const struct bulkpages_operation *op, int number)
 {
 	static unsigned long before[BULKPAGES_EVENTS], after[BULKPAGES_EVENTS];
@@ -242,6 +258,8 @@ static void bulkpages_operate(const struct bulkpages_operation *op, int number)
 
 	if (op->kind == 'S')
 		return bulkpages_say_state();
+	if (op->kind == 'W')
+		return bulkpages_wait();
 	bulkpages_count_events(before);
 	memcpy(bulkpages_slots_before, slots, sizeof(*slots) * max(op->n, 1));
 	result = bulkpages_do(op);
