@@ -79,7 +79,10 @@ def read_state(prog: Program, *, movable: bool | None = None, say: Say = lambda 
             f"memory at {error.address:#x} is not there to read: the core is truncated, or it was filtered"
         ) from error
     except ListChanged as error:
-        raise SnapshotError(f"{error}; it changes faster than it is read: stop the machine, or take a core") from error
+        why = "it changes faster than it is read: stop the machine, or take a core"
+        if not reader.lives():
+            why = "the core was written while the kernel ran on, or its memory is corrupt"
+        raise SnapshotError(f"{error}; {why}") from error
     except (LookupError, AttributeError) as error:
         raise SnapshotError(f"the kernel's debugging information lacks what is needed: {_words(error)}") from error
     if state.moved:
