@@ -101,6 +101,30 @@ def test_a_tarball(tree: Path, tmp_path: Path) -> None:
     assert copy.read("mm/page_alloc.c") == b"int a;\n"
 
 
+def test_a_file_that_only_got_another_time_keeps_what_was_compiled_from_it(copy: SourceCopy, tree: Path) -> None:
+    before = times(copy)
+    os.utime(tree / "mm/slab.c")
+    copy.update(quiet)
+    assert times(copy) == before
+
+
+def test_the_old_files_of_another_tarball_are_new_where_they_differ(tree: Path, tmp_path: Path) -> None:
+    def pack(name: str, text: str) -> SourceCopy:
+        (tree / "mm/slab.c").write_text(text)
+        os.utime(tree / "mm/slab.c", (1000, 1000))
+        with tarfile.open(tmp_path / name, "w") as tar:
+            tar.add(tree, "linux")
+        made = SourceCopy(tmp_path / "other", tmp_path / name)
+        made.update(quiet)
+        return made
+
+    first = times(pack("a.tar", "int a;\n"))
+    copy = pack("b.tar", "int b;\n")
+    assert {path for path, time in times(copy).items() if first[path] != time} == {"mm/slab.c"}
+    assert times(copy)["mm/slab.c"] > first["mm/slab.c"]
+    assert (copy.top / "mm/slab.c").read_text() == "int b;\n"
+
+
 def test_a_tarball_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "other.tar"
     with tarfile.open(path, "w") as tar:

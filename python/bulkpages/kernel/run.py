@@ -19,6 +19,8 @@ from bulkpages.processes import termination_raises
 __all__ = ["Shape", "ask_semantics", "initramfs", "run_emulated", "run_native"]
 
 TIMEOUT = 600.0
+# The native kernel's processes give memory back in which the C library let the host's kernel keep accounts (rseq).
+_ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def _run(command: Sequence[str], timeout: float, cwd: str) -> str:
         stderr=subprocess.STDOUT,
         start_new_session=True,
         cwd=cwd,
+        env=os.environ | _ENVIRONMENT,
     )
     try:
         console, _ = process.communicate(timeout=timeout)

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from bulkpages.errors import KernelError
 from bulkpages.files import write_whole
@@ -102,18 +103,23 @@ class SourceCopy:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.tree.is_dir():
-            self._from_directory(say)
+            self._take(self.tree, None, say)
         else:
             self._from_tarball(say)
 
+    def _known(self) -> dict[str, Any]:
+        """What the copy was made from: the tarball, if it was one, and its files by size and time."""
+        try:
+            found = json.loads(self._files.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {"tarball": None, "files": {}}
+        return found if isinstance(found, dict) and "files" in found else {"tarball": None, "files": {}}
+
     def _from_tarball(self, say: Callable[[str, float], None]) -> None:
         stat = self.tree.stat()
-        sign = {"tarball": str(self.tree), "size": stat.st_size, "time": stat.st_mtime_ns}
-        try:
-            if json.loads(self._files.read_text(encoding="utf-8")) == sign and self.top.is_dir():
-                return
-        except FileNotFoundError:
-            pass
+        sign = [str(self.tree), stat.st_size, stat.st_mtime_ns]
+        if self._known()["tarball"] == sign and self.top.is_dir():
+            return
         say("unpacking", 0.0)
         fresh = self.folder / "unpacking"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -127,29 +133,27 @@ class SourceCopy:
         tops = [path for path in fresh.iterdir() if (path / "mm/page_alloc.c").is_file()]
         if not tops:
             raise KernelError(f"{self.tree} holds no tree of kernel sources: no mm/page_alloc.c in it")
-        self._forget()
-        tops[0].rename(self.top)
+        self._take(tops[0], sign, say)
         shutil.rmtree(fresh)
-        write_whole(self._files, json.dumps(sign))
 
-    def _forget(self) -> None:
-        for path in (self.top, self._originals):
-            shutil.rmtree(path, ignore_errors=True)
-        self._changed.unlink(missing_ok=True)
+    def _take(self, root: Path, tarball: list[Any] | None, say: Callable[[str, float], None]) -> None:
+        """Makes the copy what a directory is.
 
-    def _from_directory(self, say: Callable[[str, float], None]) -> None:
-        try:
-            known: dict[str, list[int]] = json.loads(self._files.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            known = {}
-        if known and known.get("Makefile") is None:
-            self._forget()
-            known = {}
+        A file with the content that it had keeps its time, whatever the directory says: nothing is compiled again for a
+        branch that was left and taken up again. One with another content gets the present time, whatever the directory
+        says: a tarball's files are older than what was compiled from those of an earlier one.
+
+        Args:
+            root: The directory; its files are moved when it was unpacked from a tarball.
+            tarball: What names that.
+            say: Told what is being done.
+        """
+        known = self._known()["files"]
         say("reading the tree", 0.0)
         found: dict[str, list[int]] = {}
         links: list[str] = []
-        for folder, folders, files in os.walk(self.tree):
-            inside = os.path.relpath(folder, self.tree)
+        for folder, folders, files in os.walk(root):
+            inside = os.path.relpath(folder, root)
             prefix = "" if inside == "." else inside + "/"
             folders[:] = [name for name in folders if not left_out(f"{prefix}{name}/Kconfig")]
             for name in files:
@@ -160,29 +164,18 @@ class SourceCopy:
                 found[path] = [stat.st_size, stat.st_mtime_ns]
             links += [prefix + name for name in folders if os.path.islink(os.path.join(folder, name))]
         changes = set(self._changes())
-        stale = [path for path, sign in found.items() if known.get(path) != sign]
+        stale = [path for path, sign in found.items() if known.get(path) != sign or tarball]
         for i, path in enumerate(stale):
             if i % 2000 == 0:
                 say("copying the tree", i / len(stale))
             # Where a patch or the harness changed a file, the copy of the original is the one that follows the tree.
-            place = (self._originals if path in changes else self.top) / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.unlink(missing_ok=True)
-            source = self.tree / path
-            if source.is_symlink():
-                place.symlink_to(os.readlink(source))
-            else:
-                shutil.copyfile(source, place)
-                shutil.copymode(source, place)
+            _copy(root / path, (self._originals if path in changes else self.top) / path, move=tarball is not None)
         for path in links:
-            place = self.top / path
-            if not place.is_symlink():
-                place.parent.mkdir(parents=True, exist_ok=True)
-                place.symlink_to(os.readlink(self.tree / path))
+            _copy(root / path, self.top / path, move=False)
         for path in known.keys() - found.keys():
             (self.top / path).unlink(missing_ok=True)
             (self._originals / path).unlink(missing_ok=True)
-        write_whole(self._files, json.dumps(found))
+        write_whole(self._files, json.dumps({"tarball": tarball, "files": found}))
 
     def change(self, files: Mapping[str, bytes | None]) -> list[str]:
         """Makes these files what they say (None: not there), and all others what the user's tree has.
@@ -233,3 +226,27 @@ class SourceCopy:
         for path, content in sorted(changed):
             digest.update(f"\0{path}\0".encode() + (content if content is not None else b"\1"))
         return digest.hexdigest()
+
+
+def _same(source: Path, place: Path) -> bool:
+    if source.is_symlink() or place.is_symlink():
+        return source.is_symlink() and place.is_symlink() and os.readlink(source) == os.readlink(place)
+    if not place.is_file() or source.stat().st_size != place.stat().st_size:
+        return False
+    return source.stat().st_mode == place.stat().st_mode and source.read_bytes() == place.read_bytes()
+
+
+def _copy(source: Path, place: Path, *, move: bool) -> None:
+    """Makes a file of the copy what the tree's is; its time is kept when its content is."""
+    if _same(source, place):
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)
+    if source.is_symlink():
+        place.symlink_to(os.readlink(source))
+    elif move:
+        source.rename(place)
+        os.utime(place)
+    else:
+        shutil.copyfile(source, place)
+        shutil.copymode(source, place)
