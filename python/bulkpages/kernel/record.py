@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,12 @@ def _read_operation(line: str, kernel: Kernel) -> dict[str, Any]:
 
 
 def record(
-    kernel: Kernel, stream: Stream, operations: Sequence[Operation] | None = None, *, counted: bool = False
+    kernel: Kernel,
+    stream: Stream,
+    operations: Sequence[Operation] | None = None,
+    *,
+    counted: bool = False,
+    at_stop: Callable[[Path], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Executes a stream in a kernel; the lines of the recording.
 
@@ -123,6 +128,7 @@ def record(
         stream: The machine, and what is done.
         operations: Instead of the stream's own.
         counted: With the counted clock, which makes the start of the kernel the same every time.
+        at_stop: Called when the state before is written and every CPU stands still; given the socket of qemu's monitor.
 
     Raises:
         KernelError: The kernel cannot be recorded, or does not finish.
@@ -132,9 +138,10 @@ def record(
     done = stream.operations if operations is None else operations
     lines = [f"!set /proc/sys/vm/{name} {value}" for name, value in stream.settings.items()]
     lines += [f"room {8 if stream.shape.megabytes < 200 else 16}", "op S 0 0 0 0 0"]
+    lines += ["op W 0 0 0 0 0"] if at_stop else []
     lines += [operation.line for operation in done]
     lines += ["op S 0 0 0 0 0", "run"]
-    text = run_emulated(kernel.folder, "\n".join(lines) + "\n", stream.shape, counted=counted)
+    text = run_emulated(kernel.folder, "\n".join(lines) + "\n", stream.shape, counted=counted, at_stop=at_stop)
     before, _, rest = text.partition("endstate\n")
     middle, mark, after = rest.partition("state zone_count")
     if not mark or "endstate" not in after:
