@@ -397,8 +397,8 @@ class Machine(_core.Machine):
 
         Args:
             prog: A `drgn.Program` of a kernel with its debugging information: a core, a guest of qemu, a live kernel.
-            movable: Whether the movable pages of each pageblock are counted, which takes the descriptors of all frames;
-                None: on machines of up to 16 GiB.
+            movable: Whether the movable pages of each pageblock are counted, which takes the descriptors of all used
+                frames; None: where up to 16 GiB are used.
             notes: What was left out, or is not of one moment, is added here; a warning each when left out.
 
         Raises:

@@ -26,7 +26,7 @@ from bulkpages.machine import Machine
 @click.option(
     "--movable/--no-movable",
     default=None,
-    help="Count each pageblock's movable pages, which reads every frame's descriptor; done up to 16 GiB when left out.",
+    help="Count each pageblock's movable pages, in the descriptors of used frames; up to 16 GiB used when left out.",
 )
 @click.option("--stay-stopped", is_flag=True, help="With --qemu: the guest stays stopped at the end.")
 def snapshot(

@@ -22,7 +22,7 @@ __all__ = ["MOVABLE_LIMIT", "RunningState", "read_state"]
 
 Say = Callable[[str, float], None]
 
-#: Frames of a machine whose movable pages are counted when nobody says otherwise: 16 GiB.
+#: Used frames of a machine whose movable pages are counted when nobody says otherwise: 16 GiB.
 MOVABLE_LIMIT = 4 << 20
 #: How often a zone is read whose lists change.
 ATTEMPTS = 10
@@ -59,8 +59,8 @@ def read_state(prog: Program, *, movable: bool | None = None, say: Say = lambda 
 
     Args:
         prog: A program of drgn, with the kernel's debugging information: a core, a guest of qemu, or this machine.
-        movable: Whether the movable pages of each pageblock are counted, which takes the descriptors of all frames;
-            None: on machines of up to 16 GiB.
+        movable: Whether the movable pages of each pageblock are counted, which takes the descriptors of all used
+            frames; None: where up to 16 GiB are used.
         say: Told what is being read, and the share of it that is done.
 
     Raises:
@@ -172,14 +172,14 @@ class _Reader:
         """All of it."""
         nodes = list(for_each_online_pgdat(self.prog))
         zones = [zone for node in nodes for zone in node.node_zones if int(zone.present_pages)]
-        frames = sum(int(zone.present_pages) for zone in zones)
+        used = sum(int(zone.present_pages) - int(zone.vm_stat[self.free_pages].counter) for zone in zones)
         state = RunningState({"zones": [], "zonelists": {}, "cpu_node": {}, "facts": self.facts()}, self.release)
         if movable is None:
-            movable = frames <= MOVABLE_LIMIT
+            movable = used <= MOVABLE_LIMIT
             if not movable:
                 state.notes.append(
-                    f"movable pages were not counted in {frames * 4096 / 2**30:.0f} GiB (--movable counts them): "
-                    "whether a request claims a pageblock of another type whole may be decided otherwise"
+                    f"movable pages were not counted in {used * 4096 / 2**30:.0f} GiB of used memory (--movable counts "
+                    "them): whether a request claims a pageblock of another type whole may be decided otherwise"
                 )
         for zone in zones:
             state.snapshot["zones"].append(self.whole_zone(zone, state, movable, say))
