@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def before(era: str) -> str | None:
 
 def origin(rule: Rule) -> str:
     """When a rule came, and with what, as far as it is known."""
-    commit = f"“{rule.commit}”" if rule.commit else ""
+    digest, _, subject = rule.commit.partition(" ")
+    known = re.fullmatch("[0-9a-f]{12}", digest)
+    commit = f"`{digest}` “{subject}”" if known else f"“{rule.commit}”" if rule.commit else ""
     return ", ".join(word for word in (rule.since, commit) if word) or "not known"
 
 

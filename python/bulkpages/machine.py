@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Self, SupportsIndex, cast
 
 from bulkpages import _core
-from bulkpages.eras.rules import rules_to_set
+from bulkpages.eras.rules import of_kernel, rules_to_set
 from bulkpages.errors import ApiMisuse, InvalidArgument, SnapshotError
 from bulkpages.formats.recording import load_snapshot
 from bulkpages.kinds import need, need_within
@@ -342,7 +342,9 @@ class Machine(_core.Machine):
         return MappingProxyType(dict(self._vmstat()))
 
     @classmethod
-    def from_proc(cls, directory: str | Path = "/proc", *, notes: list[str] | None = None) -> Self:
+    def from_proc(
+        cls, directory: str | Path = "/proc", *, notes: list[str] | None = None, kernel: str | None = None
+    ) -> Self:
         """Builds a machine from another machine's `zoneinfo`, `buddyinfo` and, if they can be read, `pagetypeinfo`.
 
         Zones, marks, reserves, per-CPU limits and free blocks by order and type are the files'. Where things are is
@@ -351,9 +353,12 @@ class Machine(_core.Machine):
         Args:
             directory: Where the files are, or a file that holds several of them one after the other.
             notes: What was skipped or chosen is added here; a warning each when left out.
+            kernel: The series that it works like; when left out, that of the file `version`, or 6.12 where there is
+                none or its series is not modelled.
 
         Raises:
             SnapshotError: A file is missing or cannot be read; names it and the line.
+            InvalidArgument: A kernel that is not known.
         """
         from bulkpages.formats.proc import read_proc
 
@@ -363,10 +368,12 @@ class Machine(_core.Machine):
                 warnings.warn(f"{directory}: {note}", stacklevel=2)
         if notes is not None:
             notes += state.notes
-        return cls.from_snapshot(state.snapshot)
+        return cls.from_snapshot(of_kernel(state.snapshot, kernel))
 
     @classmethod
-    def from_report(cls, report: str | Path, *, notes: list[str] | None = None, nth: int = 1) -> Self:
+    def from_report(
+        cls, report: str | Path, *, notes: list[str] | None = None, nth: int = 1, kernel: str | None = None
+    ) -> Self:
         """Builds a machine from a report of the kernel log: of the OOM killer, a failed allocation, or sysrq-m.
 
         Zones, marks, reserves and free blocks by order are the report's, and types where it has letters for them. What
@@ -376,6 +383,8 @@ class Machine(_core.Machine):
             report: The text, or the path of a file with it, as dmesg, syslog or journald have it.
             notes: What was not told or chosen is added here; a warning each when left out.
             nth: Which report, where the log has several; from 1.
+            kernel: The series that it works like; when left out, that of the report, or 6.12 where it names none or its
+                series is not modelled.
 
         Raises:
             SnapshotError: There is no report, or it cannot be read; names the line.
@@ -389,7 +398,7 @@ class Machine(_core.Machine):
                 warnings.warn(f"report: {note}", stacklevel=2)
         if notes is not None:
             notes += state.notes
-        return cls.from_snapshot(state.snapshot)
+        return cls.from_snapshot(of_kernel(state.snapshot, kernel))
 
     @classmethod
     def from_drgn(cls, prog: Any, *, movable: bool | None = None, notes: list[str] | None = None) -> Self:

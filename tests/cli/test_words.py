@@ -31,7 +31,32 @@ def test_a_mistyped_command_gets_a_suggestion(typed: str, word: str) -> None:
 
 
 def test_so_does_a_command_of_a_group() -> None:
-    assert "Did you mean 'sweep'?" in run("callers", "swep").stderr
+    assert "Did you mean 'failures'?" in run("callers", "failurs").stderr
+    assert "Did you mean 'identify'?" in run("eras", "identfy", "x").stderr
+    assert "Did you mean 'rows'?" in run("cost", "rwos").stderr
+    assert "Did you mean 'build'?" in run("kernel", "biuld").stderr
+    assert "Did you mean 'core'?" in run("bench", "cor").stderr
+
+
+def test_the_failures_of_callers_have_their_earlier_name_too() -> None:
+    assert run("callers", "sweep", "--largest", "0").stderr.endswith(
+        run("callers", "failures", "--largest", "0").stderr[-60:]
+    )
+    assert "sweep" not in run("callers", "--help").stdout.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize("words", [["trace", "x"], ["stress"], ["replay", "--sample"], ["bench", "core"]])
+def test_a_command_without_machines_says_why_it_takes_no_kernel(words: list[str]) -> None:
+    done = run(*words, "--kernel", "7.3")
+    assert done.exit_code == 2
+    assert "makes no machine of a kernel's series" in done.stderr
+
+
+def test_a_kernel_that_is_none_is_told_which_there_are() -> None:
+    for words in (["compare"], ["show"], ["why", "x"], ["callers", "audit"], ["cost", "rows", __file__]):
+        done = run(*words, "--kernel", "5.4")
+        assert done.exit_code == 2
+        assert all(era in done.stderr for era in ("6.1", "6.12", "7.3")), words
 
 
 def test_a_word_that_is_like_none_gets_none() -> None:
@@ -49,10 +74,18 @@ def test_values_are_completed() -> None:
     assert "up:drain" in completed("explore", "up:")
     assert completed("callers", "run", "svc") == {"svc_alloc_arg", "svc_fill_pages"}
     assert completed("callers", "run", "svc", "--form", "before", "--fault", "p") == {"pages", "prepare"}
-    assert "btrfs_alloc_page_array" in completed("callers", "sweep", "--only", "")
+    assert "btrfs_alloc_page_array" in completed("callers", "failures", "--only", "")
     assert "svc_alloc_arg/before" in completed("explore", "--handler", "svc")
     assert completed("stress", "--mix", "re") == {"remote-free"}
     assert completed("replay", "--what-if", "p") == {"pcp=off"}
+    assert "pool-1-2-ns" in completed("claims", "--only", "pool")
+    assert "null-64" in completed("compare", "--only", "null")
+    assert {"6.1", "6.12"} <= completed("compare", "--kernel", "6")
+    assert completed("show", "--kernel", "7") == {"7.3"}
+    assert completed("eras", "pcp") == {"pcp_high_tuned"}
+    assert completed("eras", "fingerprint", "7") == {"7.3="}
+    assert completed("callers", "run", "svc", "--flag", "nof") == {"nofail"}
+    assert completed("why", "--gfp", "GFP_KERNEL|__GFP_NOF") == {"GFP_KERNEL|__GFP_NOFAIL"}
     assert completed("trace", "--to", "") == {"ftrace", "perfetto", "llfree"}
 
 

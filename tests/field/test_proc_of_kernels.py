@@ -276,6 +276,7 @@ PASTES: dict[str, Callable[[str], str]] = {
     "twice quoted": lambda text: "".join(f"> > {line}\n" for line in text.splitlines()),
     "after a prompt": lambda text: f"root@host:~# cat /proc/x\n{text}root@host:~#\n",
     "fenced": lambda text: f"```\n{text}```\n",
+    "after a prompt in brackets": lambda text: f"[root@node01 ~]# cat /proc/x\n{text}[root@node01 ~]#\n",
     "by head": lambda text: f"==> /proc/x <==\n{text}\n",
     "of Windows": lambda text: text.replace("\n", "\r\n"),
     "with hard blanks": lambda text: text.replace("   ", " \xa0 "),
@@ -297,6 +298,30 @@ def test_pastes(paste: str, tmp_path: Path) -> None:
     assert read_proc(tmp_path / "all.txt").snapshot == read_proc(texts).snapshot
 
 
+def test_files_as_grep_and_cat_print_them(tmp_path: Path) -> None:
+    zones = [zone("DMA32", 4096, [0, 90, 90, 90]), zone("Normal", 12288, [0] * 4)]
+    texts = {"zoneinfo": zoneinfo(zones, PLAIN), "buddyinfo": buddyinfo(zones)}
+    of_grep = "".join(f"/proc/{name}:{line}\n" for name, text in texts.items() for line in text.splitlines())
+    of_cat = "".join(f"{i:6}\t{line}\n" for i, line in enumerate("".join(texts.values()).splitlines(), 1))
+    for text in (of_grep, of_cat):
+        (tmp_path / "all.txt").write_text(text)
+        assert read_proc(tmp_path / "all.txt").snapshot == read_proc(texts).snapshot
+
+
+def test_the_kernel_of_the_files_is_told_by_version(tmp_path: Path) -> None:
+    zones = [zone("Normal", 4096, [0, 0])]
+    for name, text in (("zoneinfo", zoneinfo(zones, PLAIN)), ("buddyinfo", buddyinfo(zones))):
+        (tmp_path / name).write_text(text)
+    notes: list[str] = []
+    assert bp.Machine.from_proc(tmp_path, notes=notes).kernel == "6.12"
+    for release, kernel in (("6.1.0-28-amd64", "6.1"), ("7.3.4-arch1-1", "7.3"), ("5.4.0-1-generic", "6.12")):
+        (tmp_path / "version").write_text(f"Linux version {release} (builder@host) (gcc 12) #1 SMP\n")
+        assert bp.Machine.from_proc(tmp_path, notes=notes).kernel == kernel
+        assert bp.Machine.from_proc(tmp_path, notes=notes, kernel="7.3").kernel == "7.3"
+    with pytest.raises(bp.InvalidArgument, match=r"'5\.4' is none of 6\.1, 6\.12, 7\.3"):
+        bp.Machine.from_proc(tmp_path, notes=notes, kernel="5.4")
+
+
 def test_folded_lines() -> None:
     zones = [zone("Normal", 4096, [0, 0])]
     words = buddyinfo(zones).split()
@@ -311,6 +336,7 @@ def test_folded_lines() -> None:
         ("zoneinfo", lambda text: "Dear all,\n" + text, r"zoneinfo line 1: .* cut out what stands before"),
         ("zoneinfo", lambda text: text.replace("low      125", "low      25"), r"min 100 <= low 25"),
         ("zoneinfo", lambda text: text.replace("(0, 0)", "(0, -5)"), r"zoneinfo line 9: '-5' is no number"),
+        ("buddyinfo", lambda text: text.replace("Normal", "DMA") + text[:-30], r"2: \d columns .*: the line is cut"),
         ("buddyinfo", lambda text: text + text, r"buddyinfo line 2: node 0 zone Normal stands there twice"),
     ],
 )  # fmt: skip

@@ -99,6 +99,17 @@ def test_the_request(request_line: str, gfp: int) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("release", "kernel"),
+    [("6.1.0-28-amd64 #1 Debian", "6.1"), ("7.3.4-arch1-1 #1", "7.3"), ("6.6.9 #1", "6.12"), ("", "6.12")],
+)
+def test_the_machine_works_like_the_kernel_that_reports(release: str, kernel: str) -> None:
+    text = report([DMA, NORMAL], replace(SHAPES["6.1 Debian 12"], release=release))
+    notes: list[str] = []
+    assert bp.Machine.from_report(text, notes=notes).kernel == kernel
+    assert bp.Machine.from_report(text, notes=notes, kernel="6.1").kernel == "6.1"
+
+
 def test_free_cma_and_high_atomic_decide_the_split() -> None:
     types = {"Movable": [4, *[0] * 10], "CMA": [6, *[0] * 10], "HighAtomic": [0, 0, 0, 2, *[0] * 7]}
     zone = Zone("Normal", 1, 8192, (10, 12, 15), (0, 0), [10, 0, 0, 2, *[0] * 7], types=types)

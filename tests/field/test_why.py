@@ -14,6 +14,8 @@ from reports import LogShape, report
 
 import bulkpages as bp
 from bulkpages.cli import main
+from bulkpages.eras import ERAS
+from bulkpages.eras.rules import of_kernel
 from bulkpages.formats.proc import read_proc
 
 REPORTS = Path(__file__).parents[2] / "examples" / "reports"
@@ -28,10 +30,10 @@ GFPS = {
 }
 
 
-def machine(zones: Sequence[Zone], types: Sequence[str] = TYPES) -> bp.Machine:
+def machine(zones: Sequence[Zone], types: Sequence[str] = TYPES, kernel: str = "6.12") -> bp.Machine:
     texts = {"zoneinfo": zoneinfo(zones, Shape()), "buddyinfo": buddyinfo(zones)}
     texts["pagetypeinfo"] = pagetypeinfo(zones, types)
-    return bp.Machine.from_snapshot(read_proc(texts).snapshot)
+    return bp.Machine.from_snapshot(of_kernel(read_proc(texts).snapshot, kernel))
 
 
 def zone(name: str, at: int, counts: Sequence[int], reserve: Sequence[int] = (0, 0, 0, 0), **more: object) -> Zone:
@@ -39,8 +41,9 @@ def zone(name: str, at: int, counts: Sequence[int], reserve: Sequence[int] = (0,
     return Zone(name, at, 8192, values.pop("marks"), reserve, counts, **values)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("kernel", ERAS)
 @pytest.mark.parametrize("seed", range(4))
-def test_the_figures_agree_with_the_emulator(seed: int) -> None:
+def test_the_figures_agree_with_the_emulator(seed: int, kernel: str) -> None:
     """Where no test passes nothing is served; what is served is of a zone that passes."""
     rng = random.Random(seed)
     zones = []
@@ -51,7 +54,7 @@ def test_the_figures_agree_with_the_emulator(seed: int) -> None:
         marks = (most // 2, most * 3 // 4, most)
         reserve = [0, 0, rng.randrange(400), rng.randrange(800)] if i == 0 else [0] * 4
         zones.append(zone(name, 4096 + 8192 * i, counts, reserve, types=types, marks=marks))
-    m = machine(zones)
+    m = machine(zones, kernel=kernel)
     before = m.snapshot()
     for gfp in GFPS.values():
         for order in (0, 1, 3, 4, 9):

@@ -20,6 +20,7 @@ class LogShape:
         letters: Whether blocks have letters.
         cma: Whether the kernel prints "free_cma".
         pcp: "counts" for free_pcp and local_pcp, "lists" for each CPU's line, "" for none.
+        release: What the line about the task ends with.
         torn: Whether pieces of a line are lines of their own.
         prefix: What the log puts before the line of a number.
     """
@@ -32,6 +33,7 @@ class LogShape:
     letters: bool = True
     cma: bool = True
     pcp: str = "counts"
+    release: str = ""
     torn: bool = False
     prefix: Callable[[int], str] = field(default=lambda number: f"[  {number / 10 + 100:.6f}] ")
 
@@ -60,7 +62,7 @@ def report(zones: Sequence[Zone], shape: LogShape, values: Mapping[str, int] | N
     """A report as the kernel log has it; `values` are counters of the last zone, in pages."""
     lines = [
         shape.request,
-        "CPU: 1 PID: 77 Comm: worker Not tainted",
+        f"CPU: 1 PID: 77 Comm: worker Not tainted {shape.release}".rstrip(),
         "Call Trace:",
         " dump_stack+0x63/0x81",
         "Mem-Info:",

@@ -102,11 +102,11 @@ def test_commands(tmp_path: Path) -> None:
     told = run(main, ["callers", "run", "svc", "--form", "after", "--shape", "x.x.", "--explain"])
     assert told.exit_code == 0
     assert "x>oo" in told.stdout
-    swept = run(main, ["callers", "sweep", "--only", "btrfs", "--largest", "4", "--output", str(tmp_path / "new")])
+    swept = run(main, ["callers", "failures", "--only", "btrfs", "--largest", "4", "--output", str(tmp_path / "new")])
     assert swept.exit_code == 0, swept.output
     assert "freed_populated" in swept.stdout
     assert {p.name for p in (tmp_path / "new").iterdir()} == {"sweep.json", "sweep.txt", "sweep.svg", "sweep.png"}
-    assert run(main, ["callers", "sweep", "--only", "nfs"]).exit_code == 2
+    assert run(main, ["callers", "failures", "--only", "nfs"]).exit_code == 2
     assert run(main, ["callers", "run", "svc", "--form", "before", "--shape", "x?"]).exit_code == 2
     assert run(main, ["callers", "run", "svc", "--form", "before", "--fault", "pages=x"]).exit_code == 2
     assert run(main, ["callers", "misuse", "--only", "erofs", "--largest", "4", "--json"]).exit_code == 0

@@ -8,6 +8,7 @@ import pytest
 from bulkpages import InvalidArgument, Machine
 from bulkpages.sweep import KEYS, Spec, read_spec, spec_from
 from bulkpages.sweep.holes import shape_of
+from bulkpages.sweep.unit import make_machine
 
 BULK = {"what": "bulk", "api": "v1", "nr_pages": 8}
 SVC = {"what": "caller", "caller": "svc", "form": "before", "nr_pages": 8}
@@ -74,6 +75,15 @@ def test_a_picture_says_how_long_the_array_is() -> None:
     assert {cell["nr_pages"] for cell in spec.cells} == {4}
 
 
+def test_kernels_and_their_rules_are_axes() -> None:
+    made = _spec({**BULK, "kernel": ["6.1", "7.3"], "rules": ["", "smp=no"]})
+    assert made.axes == ["kernel", "rules"]
+    machines = [make_machine(cell, {}) for cell in made.cells]
+    assert [(m.kernel, m.rules["smp"]) for m in machines] == [
+        ("6.1", True), ("6.1", False), ("7.3", True), ("7.3", False),
+    ]  # fmt: skip
+
+
 def test_a_snapshot_is_taken_along(tmp_path: Path) -> None:
     import json
 
@@ -122,6 +132,9 @@ WRONG: list[tuple[dict[str, Any], list[str]]] = [
     ({"cells": [{**BULK, "nodes": 64}]}, ["nodes = 64"]),
     ({"cells": [{**BULK, "snapshot": "none.json"}]}, ["none.json"]),
     ({"cells": [{**BULK, "snapshot": "a", "memory": "1GiB"}]}, ["snapshot", "memory"]),
+    ({"cells": [{**BULK, "snapshot": "a", "kernel": "6.1"}]}, ["snapshot", "kernel"]),
+    ({"cells": [{**BULK, "kernel": "5.4"}]}, ["kernel", "6.1, 6.12, 7.3"]),
+    ({"cells": [{**BULK, "rules": "speed=yes"}]}, ["rules", "speed"]),
     ({"cells": [{**BULK, "which": "after"}]}, ["which", "snapshot"]),
     ({"cells": [BULK, BULK]}, ["1 and 2", "the same"]),
     ({"cells": [{**BULK, "nr_pages": list(range(1, 2001)), "aged": list(range(100))}]}, ["200000", "100000"]),

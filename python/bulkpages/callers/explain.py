@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
     from bulkpages.machine import Machine
 
-__all__ = ["explain"]
+__all__ = ["brief", "explain"]
+
+#: Bulk calls that a brief answer shows.
+SHOWN_CALLS = 16
 
 REASONS = {
     "memcg": "the request is charged to a memory cgroup",
@@ -205,16 +208,47 @@ def explain(machine: Machine, name: str, form: str, before: Sequence[int], resul
     for e in result.events:
         lines += walk.event(e)
     lines += walk._own_work("caller")
+    lines += _end(result)
+    return "\n".join(lines)
+
+
+def brief(name: str, form: str, before: Sequence[int], result: CallerResult) -> str:
+    """What a run did, as text: its calls, the array before and after, what it returned.
+
+    Args:
+        name: The caller.
+        form: The form.
+        before: The frame numbers in the array before the run.
+        result: The result.
+    """
+    need("result", result, CallerResult)
+    after = list(result.array)
+    slots = max(len(before), len(after))
+    picture = _Picture([*before, *[0] * (slots - len(before))])
+    lines = [f"{name}, {form}: {_count(slots, 'slot')}", f"  {'array':<10}{picture}"]
+    picture.pages = [*after, *[0] * (slots - len(after))]
+    if slots:
+        lines.append(f"  {'becomes':<10}{picture}")
+    calls = list(zip(result.bulk_calls, result.bases, strict=True))
+    for i, ((asked, ret), base) in enumerate(calls[:SHOWN_CALLS], 1):
+        at = f"array + {base}" if base else "array"
+        lines.append(f"  call {i:<5}alloc_pages_bulk({asked}, {at}) returns {ret}")
+    if len(calls) > SHOWN_CALLS:
+        lines.append(f"  {'':<10}and {_count(len(calls) - SHOWN_CALLS, 'call')} more")
+    return "\n".join([*lines, *_end(result)])
+
+
+def _end(result: CallerResult) -> Iterator[str]:
+    """How a run ended, and what it cost."""
     if result.waits:
-        lines.append(f"  waits     {result.waits}, {result.wait_ns / 1e6:g} ms of virtual time")
+        yield f"  waits     {result.waits}, {result.wait_ns / 1e6:g} ms of virtual time"
     if result.freed:
-        lines.append(f"  frees     {_count(result.freed, 'page')}")
-    lines.append(f"  returns   {_meaning(result.ret)}")
+        yield f"  frees     {_count(result.freed, 'page')}"
+    yield f"  returns   {_meaning(result.ret)}"
     for line, times in Counter(result.trace).items():
-        lines.append(f"  trace     {line}" + (f"  ({times} times)" if times > 1 else ""))
-    lines.append(
+        yield f"  trace     {line}" + (f"  ({times} times)" if times > 1 else "")
+    yield (
         f"  cost      {_count(len(result.bulk_calls), 'bulk call')}, {_count(result.slot_tests, 'slot test')}, "
         f"{_count(result.slot_writes, 'slot write')}, {_count(result.slot_clears, 'slot')} cleared"
     )
-    lines.append("  legend    x page that was there, > page that moved here, o new page, . hole")
-    return "\n".join(lines)
+    yield "  legend    x page that was there, > page that moved here, o new page, . hole"

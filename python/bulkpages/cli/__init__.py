@@ -17,6 +17,9 @@ __all__ = ["main"]
 # An interrupt, as a shell says it.
 INTERRUPTED = 130
 
+# Why some commands have no --kernel.
+_WITHOUT_KERNEL = "a state says of which it is, a sweep file has a key for it, and stress and bench run 6.12."
+
 # Commands are imported when asked for: some of them draw pictures.
 COMMANDS = {
     "bench": ("bulkpages.cli.bench", "bench"),
@@ -79,6 +82,11 @@ class LazyGroup(Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+        except click.NoSuchOption as error:
+            if error.option_name != "--kernel" or error.ctx is None:
+                raise
+            said = f"{error.message} {error.ctx.command_path} makes no machine of a kernel's series; {_WITHOUT_KERNEL}"
+            raise click.UsageError(said, error.ctx) from error
         except (InvalidArgument, SnapshotError, ApiMisuse) as error:
             raise click.UsageError(str(error)) from error
         except BulkpagesError as error:
@@ -95,7 +103,7 @@ def main() -> None:
 
     \b
     bulkpages compare --quick        the answer, in under a minute
-    bulkpages callers sweep          what the change does to callers when things go wrong
+    bulkpages callers failures          what the change does to callers when things go wrong
     bulkpages conform FILE...        replays recordings of a real kernel
     bulkpages sweep SPEC.toml        an experiment of your own, on all cores or a cluster
     bulkpages doctor                 what can be measured here

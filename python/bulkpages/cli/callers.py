@@ -29,14 +29,21 @@ __all__ = ["callers"]
 FORMS = ["before", "after", "tracked", "v3"]
 
 
-@click.group(cls=Group)
+class _Callers(Group):
+    """The commands by today's names; `sweep` was the name of `failures`, and `bulkpages sweep` is another thing."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, "failures" if cmd_name == "sweep" else cmd_name)
+
+
+@click.group(cls=_Callers)
 def callers() -> None:
     r"""The kernel functions that call alloc_pages_bulk(), before and after the patch.
 
     \b
     bulkpages callers list           which there are
     bulkpages callers run            one of them, step by step
-    bulkpages callers sweep          all of them, stopped everywhere
+    bulkpages callers failures       all of them, stopped everywhere
     bulkpages callers audit          those of 7.3, when one page comes though memory is free
     """
 
@@ -72,7 +79,13 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 @click.option("--shape", help="Array for callers that are given one: a picture like 'x.x.', x a page and . a hole.")
 @click.option("--pages", "n", type=click.IntRange(0), help="Pages that the caller wants; slots without --shape.")
 @click.option("--have", type=click.IntRange(0), default=0, help="erofs: pages that the buffer has.")
-@click.option("--flag", "flags", multiple=True, help="What the caller is told, like nofail; `callers list --json`.")
+@click.option(
+    "--flag",
+    "flags",
+    multiple=True,
+    shell_complete=complete.flags,
+    help="What the caller is told, like nofail; `callers list --json`.",
+)
 @click.option("--read-ahead", is_flag=True, help="xfs: --flag read_ahead.")
 @click.option(
     "--fault",
@@ -158,7 +171,9 @@ def run(
 
         click.echo(explain(machine, known.name, form, before, result))
     else:
-        click.echo(repr(result))
+        from bulkpages.callers.explain import brief
+
+        click.echo(brief(known.name, form, before, result))
 
 
 def _run_pool(machine: Machine, form: str, pages: int, as_json: bool) -> None:
@@ -192,7 +207,7 @@ def _progress(label: str) -> tuple[Any, Any]:
     return bar, tell
 
 
-@callers.command()
+@callers.command("failures")
 @click.option(
     "--only",
     "only",
@@ -214,7 +229,7 @@ def _progress(label: str) -> tuple[Any, Any]:
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Folder for sweep.json, sweep.txt, sweep.svg, sweep.png."
 )
-def sweep(
+def failures(
     only: tuple[str, ...],
     today: bool,
     largest: int,
@@ -231,10 +246,10 @@ def sweep(
     right code leaks a page, leaves memory wrong or crashes.
 
     \b
-    bulkpages callers sweep
-    bulkpages callers sweep --today
-    bulkpages callers sweep --kernel 6.1
-    bulkpages callers sweep --only btrfs --largest 64 --output results/btrfs
+    bulkpages callers failures
+    bulkpages callers failures --today
+    bulkpages callers failures --kernel 6.1
+    bulkpages callers failures --only btrfs --largest 64 --output results/btrfs
     """
     from bulkpages.callers.sweep import failure_sweep
 

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 
-from bulkpages.cli import INTERRUPTED
+from bulkpages.cli import INTERRUPTED, complete
 from bulkpages.cli.output import progress_bar, put_json
 from bulkpages.eras.rules import ERAS
 from bulkpages.errors import BulkpagesError
@@ -75,7 +76,14 @@ class EraOrFolder(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A series is taken as it is."""
+        if value not in ERAS and not Path(value).exists():
+            self.fail(f"{value!r} is none of {', '.join(ERAS)}, and no folder of `bulkpages kernel build` either")
         return value if value in ERAS else super().convert(value, param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The series, and folders."""
+        series = [CompletionItem(era) for era in ERAS if era.startswith(incomplete)]
+        return series + super().shell_complete(ctx, param, incomplete)
 
 
 class Duration(click.ParamType[float]):
@@ -122,7 +130,13 @@ def _console() -> Console:
 @click.option("--effect", type=Share(), default=0.01, show_default="1%", help="Smallest effect of interest.")
 @click.option("--budget", type=Duration(), help="Time to measure emulator time: 5m, 45s, ... (30s quick, 11m full).")
 @click.option("--processes", type=click.IntRange(1, 1000), help="Processes for each workload, in place of a time.")
-@click.option("--only", multiple=True, metavar="NAME", help="Only this workload; patterns as of files (repeatable).")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete.workloads,
+    help="Only this workload; patterns as of files (repeatable).",
+)
 @click.option("--cell", "also", multiple=True, metavar="NAME", hidden=True)
 @click.option("--list", "listing", is_flag=True, help="Print the workloads and stop.")
 @click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the interrupted run in this folder.")

@@ -6,7 +6,23 @@ from collections.abc import Callable, Iterable
 
 import click
 
-__all__ = ["callers", "claims", "faults", "handlers", "mixes", "rules", "scenarios", "settings", "workloads"]
+__all__ = [
+    "callers",
+    "cells",
+    "claims",
+    "eras",
+    "faults",
+    "flags",
+    "gfp",
+    "handlers",
+    "mixes",
+    "rule_names",
+    "rules",
+    "scenarios",
+    "settings",
+    "trees",
+    "workloads",
+]
 
 Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
@@ -68,21 +84,70 @@ def _claims() -> list[str]:
     return [claim.name for claim in CLAIMS]
 
 
+def _flags() -> list[str]:
+    from bulkpages.callers.ports import PORTS
+
+    return sorted({flag for port in PORTS for flag, _ in port.flags})
+
+
+def _cells() -> list[str]:
+    from bulkpages.kernel.cells import measured_cells
+
+    return list(dict.fromkeys(cell.name for cell in measured_cells(quick=False)))
+
+
+def _eras() -> list[str]:
+    from bulkpages.eras.rules import ERAS
+
+    return list(ERAS)
+
+
+def _trees() -> list[str]:
+    return [f"{era}=" for era in _eras()]
+
+
+def _rule_names() -> list[str]:
+    from bulkpages.eras.rules import RULES
+
+    return list(RULES)
+
+
+def _gfp(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
+    """The last of several flags, after those that are there."""
+    from bulkpages import gfp as names
+
+    before, bar, last = incomplete.rpartition("|")
+    known = (name for name in vars(names) if name.startswith(("GFP_", "__GFP_")))
+    return [f"{before}{bar}{name}" for name in known if name.startswith(last)]
+
+
 #: Kernel functions that have ports.
 callers = _among(_callers)
+#: What a kernel that was built is measured in.
+cells = _among(_cells)
 #: Claims of the patch.
 claims = _among(_claims)
+#: Kernel series.
+eras = _among(_eras)
 #: Steps that can fail.
 faults = _among(_faults)
+#: What callers can be told.
+flags = _among(_flags)
+#: Flags of a request, with bars between them.
+gfp = _gfp
 #: Calls that an interrupt handler makes.
 handlers = _among(_tasks)
 #: What the threads of a stress run do.
 mixes = _among(_mixes)
+#: Rules.
+rule_names = _among(_rule_names)
 #: Rules that are set otherwise.
 rules = _among(_rules)
 #: What is explored.
 scenarios = _among(_scenarios)
 #: Settings of `replay --what-if`.
 settings = _among(_settings)
+#: Eras, each with a tree to follow.
+trees = _among(_trees)
 #: Workloads of a comparison.
 workloads = _among(_workloads)

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from bulkpages.cli.groups import meant
+from bulkpages.cli.kernels import kernel_option
 from bulkpages.cli.output import put_json
 from bulkpages.errors import InvalidArgument
 
@@ -23,6 +25,9 @@ class _OrRows(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # Options of the rows may stand in front of the file.
         if args and args[0] not in self.commands and not set(args) & {"-h", "--help"}:
+            word = args[0]
+            if not word.startswith("-") and not Path(word).exists() and (close := meant(word, self.commands)):
+                raise click.UsageError(f"{word!r} is neither a file nor a command.{close}", ctx)
             args = ["rows", *args]
         return super().parse_args(ctx, args)
 
@@ -56,7 +61,7 @@ def cost() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Print the rows with their instructions, and the pairs, as JSON.")
 @click.option("--predicted-only", is_flag=True, help="Predict what was measured too.")
-@click.option("--kernel", default="6.12", show_default=True, help="Version of the kernel.")
+@kernel_option()
 def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
     r"""Print the cost of each row of FILE, and of each form against the first one.
 

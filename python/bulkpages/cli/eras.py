@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from bulkpages.cli import complete
 from bulkpages.cli.groups import Group, meant
 from bulkpages.cli.output import put_json
 from bulkpages.eras import ERAS, RULES, Rule
@@ -70,7 +71,7 @@ def eras() -> None:
 
 
 @eras.command("rules")
-@click.argument("names", nargs=-1, metavar="[RULE]...")
+@click.argument("names", nargs=-1, metavar="[RULE]...", shell_complete=complete.rule_names)
 @click.option("--json", "as_json", is_flag=True, help="Print eras and rules as JSON.")
 def rules_(names: tuple[str, ...], as_json: bool) -> None:
     r"""Print the rules; the word `rules` may be left out.
@@ -168,7 +169,7 @@ def patch(kernels: tuple[str, ...], as_json: bool) -> None:
 
 
 @eras.command()
-@click.argument("trees", nargs=-1, required=True, metavar="ERA=TREE...")
+@click.argument("trees", nargs=-1, required=True, metavar="ERA=TREE...", shell_complete=complete.trees)
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File; stdout when left out.")
 def fingerprint(trees: tuple[str, ...], output: Path | None) -> None:
     r"""Make the table of fingerprints that `identify` compares with: hashes of functions, no source text.

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bulkpages.cli import complete
 from bulkpages.cli.output import progress_bar, put_json
 from bulkpages.errors import InvalidArgument
 
@@ -116,7 +117,12 @@ _SEMANTICS = {"null_only": "fills only slots that are NULL (v1)", "output_only":
     show_default=True,
     help="Starts of each kernel, twice in each.",
 )
-@click.option("--only", multiple=True, help="Cells by name, as files are matched; may be given again.")
+@click.option(
+    "--only",
+    multiple=True,
+    shell_complete=complete.cells,
+    help="Cells by name, as files are matched; may be given again.",
+)
 @click.option("--full", is_flag=True, help="All cells; those of compare --quick when left out.")
 @click.option("--cycles/--no-cycles", default=True, help="Measure native cycles.")
 @click.option("--instructions/--no-instructions", default=True, help="Count instructions with qemu.")

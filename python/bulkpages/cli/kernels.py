@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import click
 
 from bulkpages.cli import complete
-from bulkpages.eras.rules import DEFAULT, ERAS, RULES
+from bulkpages.eras.rules import DEFAULT, ERAS, parse_rules
+from bulkpages.errors import InvalidArgument
 
 __all__ = ["kernel_option", "rule_option"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-_WORDS = {"yes": True, "no": False}
 
 
 def kernel_option(default: str = DEFAULT, *, told: str = "") -> Callable[[F], F]:
@@ -33,17 +33,10 @@ def kernel_option(default: str = DEFAULT, *, told: str = "") -> Callable[[F], F]
 
 
 def _rules(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, bool]:
-    rules: dict[str, bool] = {}
-    for value in values:
-        name, equals, word = value.partition("=")
-        if name not in RULES:
-            raise click.BadParameter(f"no rule is called {name!r}; `bulkpages eras` lists them")
-        if not equals or word not in _WORDS:
-            raise click.BadParameter(f"{value!r} is neither {name}=yes nor {name}=no")
-        if name in rules:
-            raise click.BadParameter(f"rule {name} is given twice")
-        rules[name] = _WORDS[word]
-    return rules
+    try:
+        return parse_rules(values)
+    except InvalidArgument as error:
+        raise click.BadParameter(str(error)) from error
 
 
 #: `--rule NAME=yes|no`, as a mapping for `Machine(rules=...)`.

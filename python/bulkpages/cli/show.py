@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from bulkpages.cli.kernels import kernel_option
 from bulkpages.errors import BulkpagesError
 from bulkpages.machine import Machine
 
@@ -24,11 +25,11 @@ def make_machine(
         raise click.UsageError(str(error)) from error
 
 
-def from_report(path: str, nth: int = 1) -> Machine:
+def from_report(path: str, nth: int = 1, kernel: str | None = None) -> Machine:
     """The machine of a report. What was not told goes to stderr; what is wrong is a usage error."""
     notes: list[str] = []
     try:
-        machine = Machine.from_report(Path(path), notes=notes, nth=nth)
+        machine = Machine.from_report(Path(path), notes=notes, nth=nth, kernel=kernel)
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     for note in notes:
@@ -36,11 +37,11 @@ def from_report(path: str, nth: int = 1) -> Machine:
     return machine
 
 
-def from_proc(directory: str) -> Machine:
+def from_proc(directory: str, kernel: str | None = None) -> Machine:
     """The machine of a directory's files. What was skipped goes to stderr; what is wrong is a usage error."""
     notes: list[str] = []
     try:
-        machine = Machine.from_proc(directory, notes=notes)
+        machine = Machine.from_proc(directory, notes=notes, kernel=kernel)
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     for note in notes:
@@ -58,7 +59,7 @@ def from_proc(directory: str) -> Machine:
 @click.option("--memory", default="1GiB", show_default=True, help="RAM of a booted machine.")
 @click.option("--cpus", default=2, show_default=True, help="CPUs of a booted machine.")
 @click.option("--nodes", default=1, show_default=True, help="Nodes of a booted machine.")
-@click.option("--kernel", help="Kernel series: 6.1, 6.12 (the default) or 7.3; of a snapshot, the one it must be of.")
+@kernel_option(told="6.12, or that of the report or files")
 @click.option("--json", "as_json", is_flag=True, help="Print the snapshot as JSON.")
 def show(
     what: str | None,
@@ -87,9 +88,9 @@ def show(
     if sum(source is not None for source in (proc, report, snapshot)) > 1:
         raise click.UsageError("--proc, --report and --snapshot: one machine is shown, give one of them")
     if report is not None:
-        machine = from_report(report, nth)
+        machine = from_report(report, nth, kernel)
     elif proc is not None:
-        machine = from_proc(proc)
+        machine = from_proc(proc, kernel)
     else:
         machine = make_machine(snapshot, which, memory, cpus, nodes, kernel)
     if what is not None:

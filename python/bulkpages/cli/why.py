@@ -7,7 +7,10 @@ from pathlib import Path
 
 import click
 
+from bulkpages.cli import complete
+from bulkpages.cli.kernels import kernel_option
 from bulkpages.cli.output import put_json
+from bulkpages.eras.rules import of_kernel
 from bulkpages.errors import BulkpagesError
 from bulkpages.formats.proc import read_proc
 from bulkpages.formats.report import read_report
@@ -28,14 +31,14 @@ def _gfp(text: str, notes: list[str]) -> int:
 
 
 def _of_report(
-    path: str, nth: int, gfp: int | None, order: int | None
+    path: str, nth: int, gfp: int | None, order: int | None, kernel: str | None
 ) -> tuple[Machine, int | None, int | None, list[str]]:
     """The machine of a report, with the report's request where the options leave it open."""
     found = read_report(Path(path), nth)
     if found.request is not None:
         gfp = found.request.gfp if gfp is None else gfp
         order = found.request.order if order is None else order
-    return Machine.from_snapshot(found.snapshot), gfp, order, found.notes
+    return Machine.from_snapshot(of_kernel(found.snapshot, kernel)), gfp, order, found.notes
 
 
 @click.command()
@@ -43,11 +46,17 @@ def _of_report(
 @click.option("--nth", type=click.IntRange(min=1), default=1, help="Which report, where the log has several; from 1.")
 @click.option("--proc", type=click.Path(), help="The state is that of the /proc files in this directory instead.")
 @click.option("--snapshot", type=click.Path(), help="The state is that of a recording or a snapshot instead.")
-@click.option("--gfp", "gfp_text", help='Flags, as in "GFP_KERNEL|__GFP_COMP" or 0xcc0; the report\'s when left out.')
+@click.option(
+    "--gfp",
+    "gfp_text",
+    shell_complete=complete.gfp,
+    help='Flags, as in "GFP_KERNEL|__GFP_COMP" or 0xcc0; the report\'s when left out.',
+)
 @click.option("--order", type=click.IntRange(0, 10), help="Order of the block; the report's when left out, else 0.")
 @click.option("--nid", type=click.IntRange(min=0), help="Node that is asked; the CPU's own when left out.")
 @click.option("--cpu", type=click.IntRange(min=0), default=0, help="CPU that asks.")
 @click.option("--bulk", type=click.IntRange(min=1), help="Ask for so many pages in one bulk call.")
+@kernel_option(told="6.12, or that of the report or files")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def why(
     report: str | None,
@@ -59,6 +68,7 @@ def why(
     nid: int | None,
     cpu: int,
     bulk: int | None,
+    kernel: str | None,
     as_json: bool,
 ) -> None:
     r"""Say why a request fails: which zone lacks what, and which change would let it succeed.
@@ -80,13 +90,13 @@ def why(
     gfp = None if gfp_text is None else _gfp(gfp_text, notes)
     try:
         if report is not None:
-            machine, gfp, order, said = _of_report(report, nth, gfp, order)
+            machine, gfp, order, said = _of_report(report, nth, gfp, order, kernel)
             notes += said
         elif proc is not None:
             state = read_proc(proc)
-            machine, notes = Machine.from_snapshot(state.snapshot), notes + state.notes
+            machine, notes = Machine.from_snapshot(of_kernel(state.snapshot, kernel)), notes + state.notes
         else:
-            machine = Machine.from_snapshot(snapshot or "")
+            machine = Machine.from_snapshot(snapshot or "", kernel=kernel)
         if gfp is None:
             raise click.UsageError("--gfp is needed: the report names no request" if report else "--gfp is needed")
         found = machine.explain(gfp, order or 0, nid=nid, cpu=cpu, bulk=bulk)

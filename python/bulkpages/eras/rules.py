@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from bulkpages import _core
+from bulkpages.errors import InvalidArgument
 
-__all__ = ["DEFAULT", "ERAS", "RULES", "TODAY", "Era", "Rule", "kernel_text", "rules_to_set"]
+__all__ = [
+    "DEFAULT",
+    "ERAS",
+    "RULES",
+    "TODAY",
+    "Era",
+    "Rule",
+    "kernel_text",
+    "of_kernel",
+    "parse_rules",
+    "rules_to_set",
+    "series_of",
+]
 
 
 @dataclass(frozen=True)
@@ -20,7 +34,8 @@ class Rule:
         text: What holds where it is on, and what held before.
         functions: The kernel functions that changed.
         since: The first release with it; empty where that is not known.
-        commit: Subject of the commit or series that brought it; empty where that is not known.
+        commit: Hash and subject of the commit that brought it, the hash alone missing where only the subject is known;
+            empty where neither is.
     """
 
     name: str
@@ -84,6 +99,45 @@ def rules_to_set(rules: Mapping[str, bool] | None) -> list[tuple[str, bool]]:
         if not isinstance(name, str) or not isinstance(holds, bool):
             raise TypeError(f"rules: {name!r}: {holds!r} is not a name with True or False")
     return list(rules.items())
+
+
+def parse_rules(words: Sequence[str]) -> dict[str, bool]:
+    """Rules from words like "smp=no", as `Machine(rules=...)` takes them.
+
+    Raises:
+        InvalidArgument: A word is none, a rule is not known or given twice.
+    """
+    told = {"yes": True, "no": False}
+    rules: dict[str, bool] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name not in RULES:
+            raise InvalidArgument(f"no rule is called {name!r}; `bulkpages eras` lists them")
+        if not equals or value not in told:
+            raise InvalidArgument(f"{word!r} is neither {name}=yes nor {name}=no")
+        if name in rules:
+            raise InvalidArgument(f"rule {name} is given twice")
+        rules[name] = told[value]
+    return rules
+
+
+def series_of(release: str) -> str | None:
+    """The kernel series of a release like "6.1.0-28-amd64", if machines can work like it."""
+    series = ".".join(release.split("-")[0].split(".")[:2])
+    return series if series in ERAS else None
+
+
+def of_kernel(snapshot: dict[str, Any], kernel: str | None) -> dict[str, Any]:
+    """A snapshot that says of which series it is; as it is when none is named.
+
+    Raises:
+        InvalidArgument: The series is not known.
+    """
+    if kernel is None:
+        return snapshot
+    if kernel not in ERAS:
+        raise InvalidArgument(f"kernel {kernel!r} is none of {', '.join(ERAS)}")
+    return snapshot | {"facts": snapshot["facts"] | {"kernel": kernel}}
 
 
 def kernel_text(kernel: str, rules: Mapping[str, bool]) -> str:

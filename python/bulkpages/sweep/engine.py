@@ -40,7 +40,20 @@ Outcome = list[tuple[list[Row], float]]
 
 def _kind(cell: Cell) -> tuple[Any, ...]:
     """Cells whose runs take about the same time."""
-    keys = ("memory", "cpus", "nodes", "state", "used", "aged", "nr_pages", "caller", "own", "max_waits")
+    keys = (
+        "memory",
+        "cpus",
+        "nodes",
+        "kernel",
+        "rules",
+        "state",
+        "used",
+        "aged",
+        "nr_pages",
+        "caller",
+        "own",
+        "max_waits",
+    )
     return tuple(cell.get(key) for key in keys)
 
 

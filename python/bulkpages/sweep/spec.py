@@ -11,6 +11,7 @@ from typing import Any
 
 from bulkpages.callers.ports import find_caller
 from bulkpages.callers.words import parse_faults
+from bulkpages.eras.rules import DEFAULT, ERAS, parse_rules
 from bulkpages.errors import InvalidArgument
 from bulkpages.kinds import need
 from bulkpages.sizes import parse_size
@@ -95,6 +96,12 @@ def _own(value: str) -> str:
     return value
 
 
+def _rules(value: str) -> str:
+    words = value.split()
+    parse_rules(words)
+    return " ".join(words)
+
+
 def _any(value: Any) -> Any:
     return value
 
@@ -118,6 +125,8 @@ KEYS: dict[str, Key] = {
     "memory": Key(str, "256MiB", "RAM of a booted machine", "machine", "a size like 1GiB", _size),
     "cpus": Key(int, 2, "its CPUs", "machine", *_within(1, 1024)),
     "nodes": Key(int, 1, "its nodes", "machine", *_within(1, 64)),
+    "kernel": Key(str, DEFAULT, "kernel series that it works like", "machine", *_one_of(*ERAS)),
+    "rules": Key(str, "", "rules of the kernel set otherwise", "machine", "NAME=yes, NAME=no, spaces between", _rules),
     "snapshot": Key(str, "", "state of a kernel instead: a recording, a snapshot", "machine", "a path", _any),
     "which": Key(str, "before", "which state of a recording", "machine", *_one_of("before", "after")),
     "memcg": Key(bool, False, "memory cgroups account kernel pages", "machine", *YES_NO),
@@ -127,7 +136,7 @@ KEYS: dict[str, Key] = {
     "lists": Key(str, "left", "state of the per-CPU lists", "machine", *_one_of(*LISTS)),
     "above_low": Key(int, -1, "pages free above the LOW mark; -1 leaves them", "machine", *_within(-1, 1 << 40)),
 }
-OWN_MACHINE = ("memory", "cpus", "nodes")
+OWN_MACHINE = ("memory", "cpus", "nodes", "kernel")
 #: What a cell can run: a bulk call, a port of a kernel function, a caller of one's own.
 KINDS = ("bulk", "caller", "own")
 

@@ -17,6 +17,7 @@ from bulkpages import _core
 from bulkpages import callers as ports
 from bulkpages.callers.result import CallerResult
 from bulkpages.callers.words import parse_faults
+from bulkpages.eras.rules import DEFAULT, parse_rules
 from bulkpages.errors import BulkpagesError
 from bulkpages.machine import Machine
 from bulkpages.states import age, set_lists, stream, take_down, use
@@ -100,10 +101,19 @@ def make_machine(cell: Mapping[str, Any], states: Mapping[str, bytes]) -> Machin
     Raises:
         BulkpagesError: There is no such machine.
     """
-    options = {"memcg": cell["memcg"], "page_owner": cell["page_owner"]}
+    rules = parse_rules(cell.get("rules", "").split())
+    memcg, owner = cell["memcg"], cell["page_owner"]
     if cell["state"] is not None:
-        return Machine.from_snapshot(_state(states[cell["state"]]), **options)
-    return Machine(cell["memory"], cell["cpus"], cell["nodes"], **options)
+        return Machine.from_snapshot(_state(states[cell["state"]]), memcg=memcg, page_owner=owner, rules=rules)
+    return Machine(
+        cell["memory"],
+        cell["cpus"],
+        cell["nodes"],
+        memcg=memcg,
+        page_owner=owner,
+        kernel=cell.get("kernel", DEFAULT),
+        rules=rules,
+    )
 
 
 def prepare(cell: Mapping[str, Any], seed: int, states: Mapping[str, bytes]) -> Machine:

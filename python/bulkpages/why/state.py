@@ -112,7 +112,8 @@ def _taken(saved: Mapping[str, Any], zone: Mapping[str, Any]) -> list[tuple[int,
     for pcp in zone["pcp"].values():
         for index, pages in pcp["lists"].items():
             order = 9 if int(index) >= 12 else int(index) // 3
-            taken += [(at, 1 << order) for at, _ in pages]
+            # A page has its list's type behind it where pages keep one.
+            taken += [(page[0], 1 << order) for page in pages]
     taken += [(owned["first"], 1 << owned["order"]) for owned in saved["owned"]]
     return sorted(taken)
 

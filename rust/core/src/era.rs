@@ -69,7 +69,7 @@ pub struct Rule {
     pub name: &'static str,
     /// The first release with it, where that is known.
     pub since: &'static str,
-    /// Subject of the commit or series that brought it, where that is known.
+    /// Hash and subject of the commit that brought it, each where it is known.
     pub commit: &'static str,
     /// The kernel functions that changed.
     pub functions: &'static [&'static str],
@@ -125,20 +125,20 @@ rules! {
     /// With several nodes a request first passes over nodes whose kswapd is awake.
     first_pass_skips_awake_kswapd, "", "mm: page_alloc: avoid kswapd thrashing due to NUMA restrictions", ["get_page_from_freelist"];
     /// A zone that fails the HIGH mark is noted (`ZONE_BELOW_HIGH`), and its per-CPU limits come down.
-    below_high_noted, "6.7", "mm, pcp: decrease PCP high if free pages < high watermark", ["get_page_from_freelist", "free_unref_page_commit"];
+    below_high_noted, "6.7", "57c0419c5f0e mm, pcp: decrease PCP high if free pages < high watermark", ["get_page_from_freelist", "free_unref_page_commit"];
     /// The slow path attempts once a round, and again at once only where cpusets were dropped or a reserve was opened;
     /// before, every request attempted twice before it reclaimed.
     slow_path_attempts_once, "", "", ["__alloc_pages_slowpath"];
     /// `__GFP_HIGH` sees through a boost of the MIN mark; before, `__GFP_ATOMIC` did, a flag that is gone since.
-    gfp_high_sees_through_boost, "6.3", "mm: discard __GFP_ATOMIC", ["zone_watermark_fast"];
+    gfp_high_sees_through_boost, "6.3", "2973d8229b78 mm: discard __GFP_ATOMIC", ["zone_watermark_fast"];
     /// Only the free pages of the high-atomic reserve are out of reach of ordinary requests; before, all its pages
     /// counted as if they were free.
-    highatomic_free_counted, "", "mm/page_alloc: keep track of free highatomic", ["__zone_watermark_unusable_free", "account_freepages"];
+    highatomic_free_counted, "", "c928807f6f6b mm/page_alloc: keep track of free highatomic", ["__zone_watermark_unusable_free", "account_freepages"];
     /// `high` of the per-CPU lists moves between two limits, refills grow, and drains follow the frees seen in a row;
     /// before, `high` and refills were fixed and a drain doubled each time.
-    pcp_high_tuned, "6.7", "mm: tune PCP high automatically", ["nr_pcp_alloc", "nr_pcp_high", "nr_pcp_free", "free_unref_page_commit"];
+    pcp_high_tuned, "6.7", "51a755c56dc0 mm: tune PCP high automatically", ["nr_pcp_alloc", "nr_pcp_high", "nr_pcp_free", "free_unref_page_commit"];
     /// Frees of an order above 0 drain when more than a batch and half of `high_min` was freed in a row; before, a batch.
-    free_high_counts_high_min, "6.16", "mm: pcp: increase pcp->free_count threshold to trigger free_high", ["free_frozen_page_commit"];
+    free_high_counts_high_min, "6.16", "c544a952ba61 mm: pcp: increase pcp->free_count threshold to trigger free_high", ["free_frozen_page_commit"];
     /// A drain on the free path goes in pieces of a batch, and the lists' lock is given back between them.
     drain_in_batches, "6.19", "mm/page_alloc: batch page freeing in free_frozen_page_commit", ["free_frozen_page_commit", "decay_pcp_high"];
     /// A free that finds the zone above HIGH again lets a kswapd that has given up try again.
@@ -149,22 +149,22 @@ rules! {
     highatomic_reserves_at_min, "", "", ["get_page_from_freelist", "rmqueue_buddy"];
     /// The high-atomic reserve is at most 1 % of a zone, rounded up to pageblocks, and none where that is less than one;
     /// before, 1 % and one pageblock more.
-    highatomic_limit_rounded, "6.8", "mm: page_alloc: enforce minimum zone size to do high atomic reserves", ["reserve_highatomic_pageblock"];
+    highatomic_limit_rounded, "6.8", "9cd20f3fe045 mm: page_alloc: enforce minimum zone size to do high atomic reserves", ["reserve_highatomic_pageblock"];
     /// Pages keep no type of their own: a free block is on the list of its pageblock's type, always, and each block that
     /// moves or merges keeps that true; before, a page carried the type of the list it came from, and went back by it.
-    list_type_is_block_type, "6.10", "mm: page_alloc: freelist migratetype hygiene", ["__free_one_page", "free_pcppages_bulk", "move_freepages_block", "rmqueue_bulk"];
+    list_type_is_block_type, "6.10", "17edeb5d3f76 mm: page_alloc: remove pcppage migratetype caching", ["__free_one_page", "free_pcppages_bulk", "move_freepages_block", "rmqueue_bulk"];
     /// When a type has no free block, whole pageblocks are claimed as long as that works, then single pages stolen from
     /// the smallest block; before, one function did both, from the largest block on.
-    claim_then_steal, "6.15", "mm: page_alloc: speed up fallbacks in rmqueue_bulk()", ["__rmqueue", "__rmqueue_claim", "__rmqueue_steal", "try_to_claim_block"];
+    claim_then_steal, "6.15", "90abee6d7895 mm: page_alloc: speed up fallbacks in rmqueue_bulk()", ["__rmqueue", "__rmqueue_claim", "__rmqueue_steal", "try_to_claim_block"];
     /// A free that finds the per-CPU lists locked is counted in `pgfree` like any other.
     free_past_lists_counted, "", "", ["free_one_page"];
     /// The Movable zone has no part in the MIN marks and a small one of its own.
     movable_min_capped, "", "", ["__setup_per_zone_wmarks"];
     /// The kernel counts free pages in whole pageblocks (`nr_free_pages_blocks`).
-    free_blocks_counted, "6.15", "mm: page_alloc: defrag_mode kswapd/kcompactd watermarks", ["__add_to_free_list", "pgdat_balanced"];
+    free_blocks_counted, "6.15", "a211c6550efc mm: page_alloc: defrag_mode kswapd/kcompactd watermarks", ["__add_to_free_list", "pgdat_balanced"];
     /// `vm.defrag_mode`: no request mixes types in a pageblock as long as it may reclaim, and kswapd is woken for whole
     /// pageblocks.
-    defrag_mode, "6.15", "mm: page_alloc: defrag_mode", ["alloc_flags_nofragment", "get_page_from_freelist", "wake_all_kswapds", "pgdat_balanced"];
+    defrag_mode, "6.15", "e3aa7df331bc mm: page_alloc: defrag_mode", ["alloc_flags_nofragment", "get_page_from_freelist", "wake_all_kswapds", "pgdat_balanced"];
     /// A build without SMP has no per-CPU lists; before, it had them, with interrupts off in place of a lock.
     up_without_lists, "7.1", "", ["pcp_spin_trylock"];
     /// The kernel is built for several processors (`CONFIG_SMP`).

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bulkpages.eras.rules import of_kernel, series_of
 from bulkpages.errors import SnapshotError
 from bulkpages.formats.proc.read import Key, PageTypes, read_buddyinfo, read_pagetypeinfo, read_zoneinfo
 from bulkpages.formats.proc.texts import FILES, Lines, sort_lines
@@ -175,6 +176,15 @@ def _managed(zones: Mapping[Key, dict[str, Any]], notes: list[str]) -> None:
         notes.append(f"zoneinfo has no 'managed' line for {named}{more} (kernels before 3.9): 'present' is taken")
 
 
+def _series(directory: Path) -> str | None:
+    """The kernel series that the file `version` beside the others names, if machines can work like it."""
+    try:
+        words = (directory / "version").read_text(errors="replace").split()
+    except OSError:
+        return None
+    return series_of(words[2]) if words[:2] == ["Linux", "version"] and len(words) > 2 else None
+
+
 def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
     """The machine that `zoneinfo`, `buddyinfo` and, if they can be read, `pagetypeinfo` tell of.
 
@@ -216,4 +226,5 @@ def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
             f"{'; '.join(counts.odd[:4])}{more}. Free blocks are taken from "
             f"{'buddyinfo' if counts.buddy else 'pagetypeinfo'}"
         )
-    return ProcState(state_of(told, build, "zoneinfo", notes), notes)
+    state = state_of(told, build, "zoneinfo", notes)
+    return ProcState(of_kernel(state, None if isinstance(source, Mapping) else _series(Path(source))), notes)

@@ -126,6 +126,8 @@ def read_buddyinfo(lines: Lines) -> dict[Key, list[int]]:
         if key in zones:
             raise SnapshotError(f"{where}: node {key[0]} zone {key[1]} stands there twice: cut one text out")
         zones[key] = _numbers(counts, where)
+        if len(counts) < ORDERS and any(len(other) == ORDERS for other in zones.values()):
+            raise SnapshotError(f"{where}: {len(counts)} columns where other zones have {ORDERS}: the line is cut")
         if len(counts) != ORDERS:
             raise SnapshotError(
                 f"{where}: {len(counts)} columns, so the largest free block has order {len(counts) - 1}; "

@@ -19,7 +19,10 @@ FILES = ("zoneinfo", "buddyinfo", "pagetypeinfo", "vmstat")
 #: Numbered lines.
 Lines = list[tuple[int, str]]
 
-_QUOTE = re.compile(r"^\s*(?:[>|]\s?)+")
+# Quotes; the file that grep names; the numbers of cat -n.
+_QUOTE = re.compile(
+    r"^\s*(?:[>|]\s?)+|^\s*(?:/?\S*/)?(?:zoneinfo|buddyinfo|pagetypeinfo|vmstat):(?=\s*\S)|^\s*[0-9]+\t"
+)
 _NODE = re.compile(r"Node\s+[0-9]+, zone\s+[^\s,]+(?P<typed>,\s+type\b)?\s*(?P<rest>.*)")
 _TYPES = re.compile(
     r"(?:Page block order|Pages per block|Free pages count per migrate type|Number of (?:\S+ )?blocks)\b"
@@ -29,7 +32,7 @@ _COUNTER = re.compile(r"[a-z][A-Za-z0-9_]*\s+-?[0-9]+")
 # A prompt with a command, a prompt alone, a heading of head or tail, a fence, a path with a colon.
 _AROUND = re.compile(
     r"(?:(?:.*[$#%>]\s*)?(?:sudo\s+)?(?:cat|head|tail|more|less|grep|adb|ssh|for)\s.*"
-    r"|\S*[@:~]\S*\s*[$#%]|==>.*<==|-{2,}.*|={2,}.*|`{3}.*|\$|/?\S*(?:zoneinfo|buddyinfo|pagetypeinfo|vmstat):?)"
+    r"|\S*[@:~]\S*\s*[$#%]|\[[^\]]*\]\s*[$#%]|==>.*<==|-{2,}.*|={2,}.*|`{3}.*|\$|/?\S*(?:zoneinfo|buddyinfo|pagetypeinfo|vmstat):?)"
 )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bulkpages.eras.rules import of_kernel, series_of
 from bulkpages.errors import InvalidArgument, SnapshotError
 from bulkpages.formats.report.lines import Line, log_lines
 from bulkpages.formats.report.meminfo import ZoneReport, parse_meminfo
@@ -24,6 +25,7 @@ LETTERS = {"U": "Unmovable", "M": "Movable", "E": "Reclaimable", "H": "HighAtomi
 LETTERS["R"] = "Reserve"
 
 _MEM_INFO = re.compile(r"Mem-[Ii]nfo:")
+_RELEASE = re.compile(r"Comm: .*?(?:Not tainted|Tainted: .*?) (\d+\.\d+\S*)")
 _ANY_ZONE = re.compile(r"(?:Node \d+ )?(?:DMA|DMA32|Normal|HighMem|Movable) free:\d")
 
 
@@ -194,6 +196,14 @@ def _request(lines: Sequence[Line], notes: list[str]) -> Request | None:
     return found
 
 
+def _series(lines: Sequence[Line]) -> str | None:
+    """The kernel series that a report names in its line about the task, if machines can work like it."""
+    for _, line in lines:
+        if match := _RELEASE.search(line):
+            return series_of(match[1])
+    return None
+
+
 def read_report(source: str | Path, nth: int = 1) -> Report:
     """The machine that a report of the kernel log tells of, and the request that it is about.
 
@@ -232,4 +242,5 @@ def read_report(source: str | Path, nth: int = 1) -> Report:
     if odd:
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
         notes.append(f"free counters and blocks are of different moments: {'; '.join(odd[:3])}{more}. Blocks are taken")
-    return Report(state_of(told, build, "report", notes), request, notes)
+    state = state_of(told, build, "report", notes)
+    return Report(of_kernel(state, _series(lines)), request, notes)
