@@ -148,5 +148,17 @@ def test_broken_files_are_named(tmp_path: Path, name: str, data: bytes | None, w
         bp.Machine.from_snapshot(path)
 
 
+def test_conform_takes_folders_and_tells_recordings_of_one_name_apart(first: Path, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / first.name).write_bytes(first.read_bytes())
+    (tmp_path / "b" / "notes.txt").write_text("no recording")
+    result = CliRunner().invoke(main, ["conform", str(tmp_path)])
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["a/first-60-ops", "b/first-60-ops", "2"]
+    (tmp_path / "empty").mkdir()
+    assert CliRunner().invoke(main, ["conform", str(tmp_path / "empty")]).exit_code == 2
+
+
 def test_conform_without_files_is_a_usage_error() -> None:
     assert CliRunner().invoke(main, ["conform"]).exit_code == 2

@@ -123,6 +123,7 @@ def test_a_function_that_is_gone_is_said(tmp_path: Path, known: Path) -> None:
     found = identify(tree(tmp_path / "tree", OLD[: OLD.index("static int nr_pcp_free")]), known=known)
     assert [one.name for one in found.unknown] == ["nr_pcp_free"]
     assert "missing: nr_pcp_free()" in found.text()
+    assert "0 unknown, 1 missing" in found.text()
 
 
 def test_wrappers_and_other_places_are_no_confusion(tmp_path: Path, known: Path) -> None:

@@ -51,6 +51,11 @@ HEADS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "latency, late": ("    bash-1234    1d..2. 1700us!: {}", ("bash", 1234, None, 1, "d..2.", 1_700_000, None)),
     "log": ("[   12.5] bash-1       1d..2.   12us : {}", ("bash", 1, None, 1, "d..2.", 12_000, None)),
     "log, caller": ("<6>[   12.5][    C1] bash-1    1d..2.   12us : {}", ("bash", 1, None, 1, "d..2.", 12_000, None)),
+    "journal": ("Nov 26 10:00:00 host kernel: bash-1    1d..2. 12us : {}", ("bash", 1, None, 1, "d..2.", 12_000, None)),
+    "journal, ISO": (
+        "2026-11-26T10:00:00.1+00:00 host kernel: [   12.5] a b-1  1d..2. 12us : {}",
+        ("a b", 1, None, 1, "d..2.", 12_000, None),
+    ),
     "perf": ("bash  1234 [001] 12.345678: kmem:{}", ("bash", 1234, None, 1, "", 12_345_678_000, None)),
     "perf, group": ("bash 1230/1234 [001] 12.345678: kmem:{}", ("bash", 1234, 1230, 1, "", 12_345_678_000, None)),
     "perf, no CPU": ("bash  1234 12.345678: kmem:{}", ("bash", 1234, None, None, "", 12_345_678_000, None)),
@@ -137,7 +142,7 @@ def test_stacks_are_no_damage(tmp_path: Path) -> None:
     result = run("trace", str(tmp_path / "t.txt"))
     assert result.exit_code == 1
     assert "8 of stacks" in result.stderr
-    assert "1 damaged lines, the first is line 15" in result.stderr
+    assert "1 damaged line, the first is line 15" in result.stderr
 
 
 OOM = """\

@@ -14,6 +14,7 @@ __all__ = [
     "faults",
     "flags",
     "gfp",
+    "gfp_names",
     "handlers",
     "mixes",
     "rule_names",
@@ -114,11 +115,15 @@ def _rule_names() -> list[str]:
 
 def _gfp(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
     """The last of several flags, after those that are there."""
+    before, bar, last = incomplete.rpartition("|")
+    return [f"{before}{bar}{name}" for name in gfp_names() if name.startswith(last)]
+
+
+def gfp_names() -> list[str]:
+    """The flags that requests can have, by name."""
     from bulkpages import gfp as names
 
-    before, bar, last = incomplete.rpartition("|")
-    known = (name for name in vars(names) if name.startswith(("GFP_", "__GFP_")))
-    return [f"{before}{bar}{name}" for name in known if name.startswith(last)]
+    return [name for name in vars(names) if name.startswith(("GFP_", "__GFP_"))]
 
 
 #: Kernel functions that have ports.

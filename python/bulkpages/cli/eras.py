@@ -186,6 +186,8 @@ def fingerprint(trees: tuple[str, ...], output: Path | None) -> None:
         era, equals, tree = word.partition("=")
         if not equals or not tree:
             raise click.UsageError(f"{word!r} is not ERA=TREE")
+        if era in named:
+            raise click.UsageError(f"{era} is given twice: {named[era]} and {tree}")
         named[era] = tree
     text = json.dumps(make(named), indent=1)
     if output is None:

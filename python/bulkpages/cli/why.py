@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bulkpages.cli import complete
+from bulkpages.cli.groups import meant
 from bulkpages.cli.kernels import kernel_option
 from bulkpages.cli.output import put_json
 from bulkpages.eras.rules import of_kernel
@@ -24,9 +25,9 @@ def _gfp(text: str, notes: list[str]) -> int:
         return int(text, 0)
     except ValueError:
         value = gfp_of_names(text, notes)
-    unknown = [note for note in notes if "is not modelled" in note]
-    if unknown:
-        raise click.UsageError(f"--gfp {text}: {unknown[0]}")
+    if unknown := [note for note in notes if "is not modelled" in note]:
+        word = unknown[0].split()[2]
+        raise click.UsageError(f"--gfp {text}: no flag is called {word}.{meant(word, complete.gfp_names())}")
     return value
 
 

@@ -173,7 +173,10 @@ class Identification:
         if everything:
             lines += [self._known(), ""]
         for one in self.unknown:
-            lines += [*_told(one), ""]
+            if one.file:
+                lines += [*_told(one), ""]
+        if gone := [f"{one.name}()" for one in self.unknown if not one.file]:
+            lines.append(f"missing: {', '.join(gone)}")
         return "\n".join(lines).rstrip()
 
     def _counts(self) -> Iterator[str]:
@@ -183,8 +186,9 @@ class Identification:
         ):
             there = [one for one in some if one.file]
             as_in = ", ".join(f"{sum(era in one.eras for one in there)} as in {era}" for era in self.eras)
-            unknown = sum(not one.known for one in some)
-            yield f"functions of {what}: {len(there)}, {as_in}, {unknown} unknown"
+            unknown, missing = sum(not one.known for one in there), sum(not one.known for one in some if not one.file)
+            gone = f", {missing} missing" if missing else ""
+            yield f"functions of {what}: {len(there)}, {as_in}, {unknown} unknown{gone}"
 
     def _rules(self) -> str:
         word = {True: "yes", False: "-", None: "?"}
@@ -207,9 +211,6 @@ class Identification:
 
 def _told(one: FunctionFound) -> Iterator[str]:
     """An unknown function in lines of text."""
-    if not one.file:
-        yield f"missing: {one.name}()"
-        return
     near = f"; nearest is {one.nearest}, {one.alike:.0%} of the statements are the same" if one.nearest else ""
     yield f"unknown: {one.name}(), {one.file}:{one.line}{near}"
     for piece in one.pieces:

@@ -135,7 +135,7 @@ impl Shared<'_> {
             Event::ZoneUnlock { .. } => Kind::Unlock("zone->lock"),
             _ => Kind::Do,
         };
-        self.note(kind, format!("{event:?}"));
+        self.note(kind, told(&event));
         {
             let state = &mut *self.state.borrow_mut();
             match kind {
@@ -353,6 +353,21 @@ pub fn run(
     boot_error.map_or(Ok(outcome), Err)
 }
 
+/// An event in words: `zone_lock zone 0, cpu 1`.
+fn told(event: &Event) -> String {
+    let text = format!("{event:?}");
+    let (name, fields) = text.split_once(" { ").unwrap_or((&text, ""));
+    let mut words = String::new();
+    for (i, c) in name.chars().enumerate() {
+        if i > 0 && c.is_uppercase() {
+            words.push('_');
+        }
+        words.push(c.to_ascii_lowercase());
+    }
+    let fields = fields.trim_end_matches(" }").replace(": ", " ");
+    if fields.is_empty() { words } else { format!("{words} {fields}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -389,8 +404,8 @@ mod tests {
         let found = run(Rule::Smp, &task, &[Work::Alloc], 1, Which::Only(&choices), &mut || true).unwrap();
         assert!(found.fits && found.failure.is_none());
         let handler: Vec<&str> = found.steps.iter().filter(|s| s.depth == 1).map(|s| s.text.as_str()).collect();
-        assert!(handler.iter().any(|s| s.contains("locked: false")), "{handler:?}");
-        assert!(handler.iter().any(|s| s.contains("ZoneLock")), "{handler:?}");
+        assert!(handler.iter().any(|s| s.contains("locked false")), "{handler:?}");
+        assert!(handler.iter().any(|s| s.contains("zone_lock")), "{handler:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ from typing import Any
 
 from bulkpages import _core
 from bulkpages.errors import BulkpagesError, MissingFile
-from bulkpages.kinds import need
+from bulkpages.kinds import counted, need
 
 __all__ = [
     "NoEvents",
@@ -106,18 +106,19 @@ class Tally:
             notes.append(f"{self.overwritten} events had been overwritten before the trace was read out")
         if self.lost:
             notes.append(
-                f"{self.lost_events} events lost in {self.lost} places, the first is line {self.lost_lines[0][0]}"
+                f"{counted(self.lost_events, 'event')} lost in {counted(self.lost, 'place')}, "
+                f"the first is line {self.lost_lines[0][0]}"
             )
         if self.without_cpu:
-            notes.append(f"{self.without_cpu} events name no CPU")
+            notes.append(f"{counted(self.without_cpu, 'event')} without a CPU")
         if self.without_time:
-            notes.append(f"{self.without_time} events have no time")
+            notes.append(f"{counted(self.without_time, 'event')} without a time")
         if self.unknown_flags:
             flags = ", ".join(f"{name} ({count})" for name, count in self.unknown_flags.items())
             notes.append(f"gfp flags that are not modelled, events kept: {flags}")
         if self.damaged:
             number, why = self.damaged_lines[0]
-            notes.append(f"{self.damaged} damaged lines, the first is line {number}: {why}")
+            notes.append(f"{counted(self.damaged, 'damaged line')}, the first is line {number}: {why}")
         return notes
 
 

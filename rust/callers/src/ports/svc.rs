@@ -85,7 +85,10 @@ pub fn svc_alloc_arg<W: World>(env: &mut Env<'_, W>, rqst: &mut Rqst<'_>, form: 
         Form::Tracked => {
             let range = rqst.consumed.clone().unwrap_or_else(|| Rqst::span_of_holes(slots));
             let Some(part) = slots.get(range.clone()) else {
-                return Err(Error::invalid(format!("consumed {range:?} is outside 0..{pages}")));
+                return Err(Error::invalid(format!(
+                    "consumed slots {} to {} are outside of an array of {pages}",
+                    range.start, range.end
+                )));
             };
             env.origin = range.start;
             let ret = before(env, part);
@@ -201,7 +204,12 @@ pub fn svc_init_buffer<W: World>(
 /// For a range outside the array, and for a slot that holds something that is not an owned page.
 pub fn svc_release<W: World>(env: &mut Env<'_, W>, rq_pages: &[Slot], range: Range<usize>) -> Result<usize> {
     let Some(slots) = rq_pages.get(range.clone()) else {
-        return Err(Error::invalid(format!("slots {range:?} are outside 0..{}", rq_pages.len())));
+        return Err(Error::invalid(format!(
+            "slots {} to {} are outside of an array of {}",
+            range.start,
+            range.end,
+            rq_pages.len()
+        )));
     };
     let mut released = Vec::with_capacity(slots.len());
     for slot in slots.iter().filter(|s| s.raw() != 0) {

@@ -244,6 +244,27 @@ fn untimed(line: &[u8]) -> Option<(Head<'_>, &[u8])> {
 
 /// Takes off what a kernel log puts before a line: its time, its level, the journal's host. Whether there was any.
 pub(super) fn out_of_log(line: &[u8]) -> (&[u8], bool) {
+    match out_of_journal(trim(line)) {
+        Some(text) => (out_of_ring(text).0, true),
+        None => out_of_ring(line),
+    }
+}
+
+/// What stands behind a date, a host and `kernel:`.
+fn out_of_journal(text: &[u8]) -> Option<&[u8]> {
+    const KERNEL: &[u8] = b" kernel: ";
+    let dated = match text {
+        // `Nov 26` and `2026-11-26`.
+        [a, b, c, b' ', b' ' | b'0'..=b'9', ..] => [a, b, c].iter().all(|b| b.is_ascii_alphabetic()),
+        [a, b, c, d, b'-', ..] => [a, b, c, d].iter().all(|b| b.is_ascii_digit()),
+        _ => false,
+    };
+    let at = dated.then(|| text[..text.len().min(120)].windows(KERNEL.len()).position(|w| w == KERNEL))??;
+    Some(&text[at + KERNEL.len()..])
+}
+
+/// The same of what the kernel itself puts before a line.
+fn out_of_ring(line: &[u8]) -> (&[u8], bool) {
     let text = trim(line);
     let Some(open) = text.iter().position(|&b| b == b'[') else { return (text, false) };
     let before = trim(&text[..open]);
