@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import socket
@@ -39,6 +40,7 @@ def dump(monitor: Path, core: Path) -> None:
     """Lets qemu write a core of its guest."""
     order = {"execute": "dump-guest-memory", "arguments": {"paging": False, "protocol": f"file:{core}"}}
     with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
         connection.connect(str(monitor))
         with connection.makefile("r") as answers:
             answers.readline()
@@ -55,6 +57,8 @@ def read_both(kernel: Kernel, monitor: Path, folder: Path) -> dict[str, Any]:
     found = read_state(open_guest(str(monitor), vmlinux), movable=True)
     assert found.moved == 0
     states["socket"] = found.snapshot
+    # The monitor serves one at a time, and drgn's program is gone when it is collected.
+    gc.collect()
     dump(monitor, core)
     states["core"] = read_state(open_core(core, vmlinux), movable=True).snapshot
     core.unlink()
