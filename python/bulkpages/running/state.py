@@ -246,7 +246,7 @@ class _Reader:
         for attempt in range(ATTEMPTS):
             say(f"zone {self.name(zone)}", 0.0)
             try:
-                found = self.one_zone(zone, movable, say)
+                found = self.one_zone(zone, say)
             except (ListChanged, FaultError) as error:
                 # A node that is being moved leads anywhere.
                 if attempt + 1 == ATTEMPTS or (isinstance(error, FaultError) and not self.lives()):
@@ -257,6 +257,8 @@ class _Reader:
                 break
             if attempt + 1 == ATTEMPTS:
                 raise ListChanged(f"zone {self.name(zone)}: {wrong}")
+        # After the lists, which take the shorter time: none of them can change through it.
+        found["movable"] = self.movable(zone, found, say) if movable else []
         state.blocks += sum(len(frames) for lists in found["free"].values() for frames in lists.values())
         state.pages += sum(pcp["count"] for pcp in found["pcp"].values())
         return found
@@ -290,7 +292,7 @@ class _Reader:
                 return f"{on_lists} pages are on the lists of CPU {cpu}, and count says {pcp['count']}"
         return ""
 
-    def one_zone(self, zone: Object, movable: bool, say: Say) -> dict[str, Any]:
+    def one_zone(self, zone: Object, say: Say) -> dict[str, Any]:
         """A zone, read once."""
         here = zone.read_()
         start, spanned = int(here.zone_start_pfn), int(here.spanned_pages)
@@ -329,7 +331,6 @@ class _Reader:
                 raise SnapshotError(
                     f"zone {self.name(zone)} has pageblocks of type {_TYPES[mt]}, which is not modelled"
                 )
-        found["movable"] = self.movable(zone, found, say) if movable else []
         return found
 
     def movable(self, zone: Object, found: dict[str, Any], say: Say) -> list[list[int]]:
