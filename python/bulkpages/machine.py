@@ -254,6 +254,8 @@ class Machine(_core.Machine):
         rules: Mapping[str, bool] | None = None,
     ) -> Self:
         """Boots."""
+        if not isinstance(kernel, str):
+            raise TypeError(f"kernel is a text like '6.12', not {type(kernel).__name__}")
         movable = None if movablecore is None else parse_size("movablecore", movablecore)
         return super().__new__(
             cls,

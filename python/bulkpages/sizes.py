@@ -11,6 +11,8 @@ from bulkpages.errors import InvalidArgument
 __all__ = ["parse_size"]
 
 PAGE_SIZE = 4096
+# What a frame number can count.
+LARGEST = 1 << 52
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])i?)?B?\s*", re.IGNORECASE)
 
@@ -28,4 +30,6 @@ def parse_size(what: str, size: str | SupportsIndex) -> int:
     size = operator.index(size)
     if size < 0:
         raise InvalidArgument(f"{what} {size} is below 0")
+    if size > LARGEST:
+        raise InvalidArgument(f"{what} of {size} bytes is above 4 PiB")
     return size // PAGE_SIZE

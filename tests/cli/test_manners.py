@@ -53,7 +53,7 @@ def test_a_completion_script_is_printed(shell: str) -> None:
     ("line", "expected"),
     [
         ("bulkpages co", {"compare", "completion", "conform"}),
-        ("bulkpages callers ", {"list", "misuse", "run", "sweep", "tables"}),
+        ("bulkpages callers ", {"list", "misuse", "run", "failures", "tables"}),
         ("bulkpages sweep --res", {"--resume"}),
         ("bulkpages callers run svc --form ", {"before", "after", "tracked", "v3"}),
     ],

@@ -180,7 +180,7 @@ def places(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("nothing", "no such directory or tarball"),
+        ("nothing", "No such file or directory"),
         ("folder", "no tree of kernel sources"),
         ("x.txt", "neither a directory nor a tarball"),
         ("x.tar.xz", "cannot be read as a tarball"),

@@ -87,6 +87,43 @@ def test_a_missing_file_survives_a_pickle() -> None:
     assert (str(error), error.filename, error.errno) == ("nowhere: No such file or directory", "nowhere", 2)
 
 
+@pytest.mark.parametrize(
+    "read",
+    [
+        bp.Machine.from_proc,
+        bp.Machine.from_report,
+        bp.Machine.from_snapshot,
+        bp.eras.identify,
+        bp.sweep.run,
+        lambda path: bp.replay(path, path),
+    ],
+    ids=lambda read: getattr(read, "__qualname__", ""),
+)
+def test_a_missing_file_is_one_error(read: Callable[[Path], object], tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere.*No such file or directory") as error:
+        read(tmp_path / "nowhere")
+    assert isinstance(error.value, bp.BulkpagesError)
+
+
+def test_a_caller_is_named_as_on_the_command_line(m: bp.Machine) -> None:
+    assert bp.callers.run(m, "xfs", pages=4, form="after") == bp.callers.run(
+        bp.Machine("64MiB"), "xfs_buf_alloc_pages", pages=4, form="after"
+    )
+    with pytest.raises(bp.InvalidArgument, match=r"'xsf_buf_alloc' is part of none of .*, like xfs_buf_alloc_pages"):
+        bp.callers.run(m, "xsf_buf_alloc", pages=4, form="after")
+    with pytest.raises(bp.InvalidArgument, match="'alloc' is part of several names: btrfs_alloc_page_array, "):
+        bp.callers.run(m, "alloc", pages=4, form="after")
+
+
+def test_a_kernel_is_a_text_and_memory_has_an_end() -> None:
+    with pytest.raises(TypeError, match=r"kernel is a text like '6\.12', not float"):
+        bp.Machine("64MiB", kernel=6.12)  # type: ignore[arg-type]
+    with pytest.raises(bp.InvalidArgument, match="memory of 109951162777600000 bytes is above 4 PiB"):
+        bp.Machine("100000TiB")
+    with pytest.raises(bp.InvalidArgument, match=r"for 1 node$"):
+        bp.Machine("1KiB")
+
+
 def test_fragmentation_by_hand() -> None:
     """The kernel's formulas, worked out on paper."""
     single = [1024] + [0] * 10

@@ -383,4 +383,6 @@ def own(name: str, *, takes: Literal["array", "pages"] = "array") -> Own:
     Raises:
         InvalidArgument: `takes` is something else.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"own wants a name: my = own('my_caller'), then @my.form('before'), not {type(name).__name__}")
     return Own(name, takes)

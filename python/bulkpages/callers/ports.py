@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from bulkpages import _core
@@ -23,7 +24,7 @@ class Port:
     """A kernel function that calls the bulk API.
 
     Attributes:
-        name: The kernel function.
+        name: The kernel function, or a part of its name or file that no other has.
         file: The kernel file.
         forms: The forms that it comes in.
         array: "given" (somebody's, with pages and holes), "prefix" (its own; pages that it has stand in front) or "own"
@@ -89,8 +90,10 @@ def find_caller(name: str) -> str:
             if len(found) == 1:
                 return found[0]
             if found:
-                raise InvalidArgument(f"caller {name!r} is part of {len(found)} of {', '.join(everywhere)}")
-    raise InvalidArgument(f"caller {name!r} is part of 0 of {', '.join(everywhere)}")
+                raise InvalidArgument(f"caller {name!r} is part of several names: {', '.join(found)}")
+    close = get_close_matches(name, everywhere, n=1, cutoff=0.5)
+    hint = f", like {close[0]}" if close else ""
+    raise InvalidArgument(f"caller {name!r} is part of none of the names{hint}: {', '.join(everywhere)}")
 
 
 def run(
@@ -110,7 +113,7 @@ def run(
 
     Args:
         machine: The machine.
-        name: The kernel function.
+        name: The kernel function, or a part of its name or file that no other has.
         array: Somebody's array, for callers that fill one.
         pages: Slots that shall hold pages; all of `array`, or as many as the caller's example has, by default.
         have: Pages that a caller with an array of its own has already; taken from the machine first, uncounted and
@@ -138,6 +141,7 @@ def run(
     need("machine", machine, _core.Machine)
     need("name", name, str)
     need("form", form, str)
+    name = find_caller(name)
     if isinstance(flags, str):
         raise TypeError(f"flags is a sequence of names like ['nofail'], not the text {flags!r}")
     if pages is None:

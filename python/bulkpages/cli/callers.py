@@ -77,7 +77,9 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
     "--explain", "tell", is_flag=True, help="Step by step: what was tested, taken, refilled, and why it ended."
 )
 @click.option("--shape", help="Array for callers that are given one: a picture like 'x.x.', x a page and . a hole.")
-@click.option("--pages", "n", type=click.IntRange(0), help="Pages that the caller wants; slots without --shape.")
+@click.option(
+    "--pages", "n", type=click.IntRange(0, 1 << 20), help="Pages that the caller wants; slots without --shape."
+)
 @click.option("--have", type=click.IntRange(0), default=0, help="erofs: pages that the buffer has.")
 @click.option(
     "--flag",

@@ -13,7 +13,7 @@ from bulkpages.eras.fingerprints import Form, Table, read_table, shipped_table, 
 from bulkpages.eras.functions import FUNCTIONS, Found, Function, Sources, read_sources
 from bulkpages.eras.markers import MARKERS, PATCHED_CALL, SETTINGS
 from bulkpages.eras.rules import ERAS, RULES, Rule
-from bulkpages.errors import InvalidArgument
+from bulkpages.errors import InvalidArgument, MissingFile
 from bulkpages.kinds import counted, need
 from bulkpages.plain import table
 
@@ -320,7 +320,8 @@ def identify(tree: str | Path, *, known: str | Path | None = None) -> Identifica
             modelled when left out.
 
     Raises:
-        InvalidArgument: There is no such file, or it is no kernel tree or no table of fingerprints.
+        MissingFile: There is no such file.
+        InvalidArgument: It is no kernel tree or no table of fingerprints.
 
     Example:
         ```python
@@ -331,6 +332,8 @@ def identify(tree: str | Path, *, known: str | Path | None = None) -> Identifica
     """
     need("tree", tree, (str, Path))
     need("known", known, (str, Path, type(None)))
+    if not Path(tree).exists():
+        raise MissingFile(tree)
     eras = shipped_table() if known is None else read_table(known)
     if not any(era in ERAS for era in eras.releases):
         raise InvalidArgument(f"{known} has {', '.join(eras.releases) or 'no era'}, none of {', '.join(ERAS)}")

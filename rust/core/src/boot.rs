@@ -104,8 +104,10 @@ impl BootSpec {
         let min = MIN_NODE_PAGES * self.nodes as u64;
         if !(min..=max).contains(&self.memory_pages) {
             return Err(Error::invalid(format!(
-                "memory of {} pages (4 KiB each) is outside {min} to {max} for {} nodes",
-                self.memory_pages, self.nodes
+                "memory of {} pages (4 KiB each) is outside {min} to {max} for {} node{}",
+                self.memory_pages,
+                self.nodes,
+                if self.nodes == 1 { "" } else { "s" }
             )));
         }
         if let Some(movable) = self.movablecore_pages

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkpages.eras.rules import of_kernel, series_of
-from bulkpages.errors import SnapshotError
+from bulkpages.errors import MissingFile, SnapshotError
 from bulkpages.formats.proc.read import Key, PageTypes, read_buddyinfo, read_pagetypeinfo, read_zoneinfo
 from bulkpages.formats.proc.texts import FILES, Lines, sort_lines
 from bulkpages.formats.state.place import BLOCK, ORDERS
@@ -50,6 +50,8 @@ def _texts(source: Path, notes: list[str]) -> dict[str, str]:
         try:
             texts[name] = _read(source / name)
         except OSError as error:
+            if name == "zoneinfo" and isinstance(error, FileNotFoundError):
+                raise MissingFile(source / name) from error
             if name == "zoneinfo":
                 raise SnapshotError(f"{source / name}: {error.strerror or error}") from error
             if name != "vmstat":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkpages.eras.rules import of_kernel, series_of
-from bulkpages.errors import InvalidArgument, SnapshotError
+from bulkpages.errors import InvalidArgument, MissingFile, SnapshotError
 from bulkpages.formats.report.lines import Line, log_lines
 from bulkpages.formats.report.meminfo import ZoneReport, parse_meminfo
 from bulkpages.formats.report.request import Request, request_of
@@ -66,6 +66,8 @@ def _text(source: str | Path) -> str:
         return source
     try:
         return Path(source).read_bytes().decode("utf-8", "replace")
+    except FileNotFoundError as error:
+        raise MissingFile(str(source)[:200]) from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise SnapshotError(f"{str(source)[:200]}: {why}") from error
