@@ -89,7 +89,7 @@ soak: $(STAMP) ## See whether memory grows in a long session (an hour; ARGS="--s
 mutants: ## Break rules of the core on purpose and see which tests notice (takes long).
 	$(PYTHON) benches/mutants/run.py $(ARGS)
 
-fuzz: $(STAMP) ## Fuzz one target (ARGS="operations 600"; also snapshot, recording, trace, proc, llfree).
+fuzz: $(STAMP) ## Fuzz one target (ARGS="operations 600"; also snapshot, recording, trace, proc, report, llfree).
 	$(PIP) atheris
 	PYTHON=$(CURDIR)/$(BIN)/python fuzz/run.sh $(ARGS)
 

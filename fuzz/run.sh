@@ -3,11 +3,11 @@
 # The flags are those of cargo-fuzz; RUSTC_BOOTSTRAP lets the stable compiler take them.
 set -eu
 cd "$(dirname "$0")"
-target=${1:?usage: run.sh operations|snapshot|recording|trace|proc|llfree SECONDS}
+target=${1:?usage: run.sh operations|snapshot|recording|trace|proc|report|llfree SECONDS}
 seconds=${2:?usage: run.sh TARGET SECONDS}
 mkdir -p found "corpus/$target"
 case $target in
-proc | llfree)
+proc | report | llfree)
     set -- "${PYTHON:-python3}" texts.py "$target"
     ;;
 *)

@@ -1,4 +1,4 @@
-"""Fuzz targets of what Python reads: `proc`, the texts of /proc; `llfree`, LLFree's traces.
+"""Fuzz targets of what Python reads: `proc` (/proc), `report` (the kernel log), `llfree` (LLFree's traces).
 
 `python texts.py proc CORPUS... -max_total_time=600` takes libFuzzer's arguments (Atheris, which is libFuzzer).
 """
@@ -45,6 +45,29 @@ def proc(data: bytes) -> None:
         assert text
 
 
+def report(data: bytes) -> None:
+    """A report is refused, or tells of a machine that stays sound, and of a request that can be explained."""
+    import bulkpages as bp
+    from bulkpages.formats.report import read_report
+
+    try:
+        # The line break makes it a text, not a path.
+        found = read_report(data.decode("utf-8", "surrogateescape") + "\n")
+        if sum(zone["spanned"] for zone in found.snapshot["zones"]) > MOST_FRAMES:
+            return
+        m = bp.Machine.from_snapshot(found.snapshot)
+    except bp.BulkpagesError:
+        return
+    before = m.snapshot()
+    asked = found.request
+    try:
+        explained = m.explain(bp.GFP_KERNEL if asked is None else asked.gfp, 0 if asked is None else asked.order)
+    except bp.BulkpagesError:
+        return
+    assert str(explained)
+    assert m.snapshot() == before
+
+
 def llfree(data: bytes) -> None:
     """A file is refused, or what was read is written and read again."""
     from bulkpages.errors import BulkpagesError
@@ -61,7 +84,7 @@ def llfree(data: bytes) -> None:
     assert sorted(read_llfree(second)) == sorted(events)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"proc": proc, "llfree": llfree}
+TARGETS: dict[str, Callable[[bytes], None]] = {"proc": proc, "report": report, "llfree": llfree}
 
 
 def main() -> None:
@@ -70,7 +93,8 @@ def main() -> None:
 
     with atheris.instrument_imports(include=["bulkpages"]):
         import bulkpages.formats.llfree
-        import bulkpages.formats.proc  # noqa: F401
+        import bulkpages.formats.proc
+        import bulkpages.formats.report  # noqa: F401
     target = TARGETS[sys.argv.pop(1)]
     atheris.Setup(sys.argv, target)
     atheris.Fuzz()

@@ -2,11 +2,11 @@
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::FaultPlan;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::NoProbe;
 use bulkpages_core::sync::{Atomic, Local, Locking};
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, Pfn, Slot};
 
 const MIB: u64 = 256;
 const GFPS: [u32; 12] =

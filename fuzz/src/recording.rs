@@ -1,10 +1,9 @@
 //! A text is a recording: refused, or replayed on a machine that stays sound.
 
-use bulkpages_core::Machine;
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::recording::Recording;
 use bulkpages_core::replay::{OpResult, Replay};
 use bulkpages_core::sync::Local;
+use bulkpages_core::{Ctx, Machine};
 
 /// One input.
 pub(crate) fn one(data: &[u8]) {

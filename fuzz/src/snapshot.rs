@@ -1,11 +1,10 @@
 //! A text is a state: refused, or a machine that stays sound.
 
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Slot};
+use bulkpages_core::{Ctx, Machine, Slot};
 
 /// One input.
 pub(crate) fn one(data: &[u8]) {

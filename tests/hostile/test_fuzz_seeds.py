@@ -9,7 +9,7 @@ FUZZ = Path(__file__).parents[2] / "fuzz"
 
 
 def seeds() -> list[Path]:
-    return sorted(path for target in ("proc", "llfree") for path in (FUZZ / "seeds" / target).iterdir())
+    return sorted(path for target in ("proc", "report", "llfree") for path in (FUZZ / "seeds" / target).iterdir())
 
 
 @pytest.mark.parametrize("seed", seeds(), ids=lambda path: f"{path.parent.name}-{path.name}")

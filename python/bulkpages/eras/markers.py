@@ -89,6 +89,7 @@ MARKERS: Mapping[str, Marker] = {
         "free_pcppages_bulk", r"= get_pfnblock_migratetype \(", r"get_pcppage_migratetype \("
     ),
     "claim_then_steal": Marker("__rmqueue", r"__rmqueue_claim \(", r"__rmqueue_fallback \("),
+    "folios_freed_in_batches": Marker("free_unref_folios", r"folios -> folios \[", r"\bSWAP_CLUSTER_MAX\b"),
     "free_past_lists_counted": Marker("free_one_page", r"\bPGFREE\b"),
     "movable_min_capped": Marker("__setup_per_zone_wmarks", r"\bZONE_MOVABLE\b"),
     "free_blocks_counted": Marker("__add_to_free_list", r"\bNR_FREE_PAGES_BLOCKS\b"),

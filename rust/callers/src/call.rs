@@ -1,13 +1,10 @@
 //! One call of the API itself on an array, with what must stand before it and nothing behind: what the call returns and
 //! leaves is the result. The callers' loops are in their own files.
 
-use bulkpages_core::fault::Fault;
 use bulkpages_core::gfp::Gfp;
-use bulkpages_core::probe::Probe;
-use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Result, Slot};
 
-use crate::env::{Counting, Env, Hooks, World};
+use crate::env::{Counted, Env, World};
 use crate::ports::compact::compact;
 use crate::result::{CallerResult, Ret};
 
@@ -58,11 +55,7 @@ fn unknown(name: &str) -> Error {
 /// # Errors
 ///
 /// For more slots than an `int` counts.
-pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, (L, Counting<P>, F, H)>,
-    slots: &[Slot],
-    call: Call,
-) -> Result<CallerResult> {
+pub fn run<W: Counted>(env: &mut Env<'_, W>, slots: &[Slot], call: Call) -> Result<CallerResult> {
     env.check_int("nr_pages", slots.len())?;
     let gfp = Gfp::KERNEL;
     let ret = match call {
@@ -95,11 +88,13 @@ fn single<W: World>(env: &mut Env<'_, W>, slots: &[Slot], gfp: Gfp) -> Result<us
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Counting;
     use crate::env::NoHooks;
     use crate::holes::Shape;
+    use bulkpages_core::Ctx;
     use bulkpages_core::Machine;
     use bulkpages_core::boot::BootSpec;
-    use bulkpages_core::fault::{Ctx, FaultPlan};
+    use bulkpages_core::fault::FaultPlan;
     use bulkpages_core::probe::NoProbe;
     use bulkpages_core::sync::Local;
     use core::sync::atomic::AtomicI64;

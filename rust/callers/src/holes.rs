@@ -5,11 +5,10 @@
 use core::fmt;
 use core::ops::Range;
 
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::pfn::PAGE_SIZE;
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Error, Machine, Result, Slot};
+use bulkpages_core::{Ctx, Error, Machine, Result, Slot};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::{Rng as _, SeedableRng as _};
 

@@ -2,12 +2,10 @@
 //! recording in a timing loop.
 
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, Fault};
 use bulkpages_core::gfp::Gfp;
-use bulkpages_core::probe::Probe;
 use bulkpages_core::replay::Api;
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Error, Machine, Pfn, Result, Slot};
+use bulkpages_core::{Context, Error, Machine, Pfn, Result, Slot};
 
 use crate::ports::compact::compact;
 
@@ -65,10 +63,10 @@ impl OwnStep {
     ///
     /// For a free of what is not owned, and more slots than an `int` counts.
     #[inline]
-    pub fn run<L: Locking, P: Probe, F: Fault, A: AsRef<[Slot]>>(
+    pub fn run<L: Locking, A: AsRef<[Slot]>>(
         &self,
         machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         nid: usize,
         arrays: &[A],
         registers: &mut [Pfn],

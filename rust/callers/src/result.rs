@@ -1,6 +1,6 @@
 //! What a run of a caller yields, and the forms a caller comes in.
 
-use bulkpages_core::bulk::refill::ENOMEM;
+use bulkpages_core::errno::ENOMEM;
 use bulkpages_core::{Error, Result, Slot};
 
 /// A form of a caller.

@@ -2,10 +2,9 @@
 #![allow(missing_docs, clippy::print_stdout)]
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Slot};
+use bulkpages_core::{Ctx, Machine, Slot};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 fn machine() -> Machine<Local> {

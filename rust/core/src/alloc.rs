@@ -10,12 +10,12 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::fallback::RmqueueMode;
 use crate::fault::Fault;
-use crate::free::check_order;
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
 use crate::page::ListType;
 use crate::pcp::pcp_allowed_order;
 use crate::pfn::Pfn;
+use crate::pfn::check_order;
 use crate::probe::Event;
 use crate::sync::Locking;
 use crate::zone::{Events, Zone, by_list_type, wmark, zflag};
@@ -82,7 +82,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// `__alloc_pages()` of order 0, arguments checked: nearly all requests, and most of the path folds away.
-    #[inline]
+    #[inline(always)]
     pub fn alloc_page(&self, cx: &mut impl Context, gfp: Gfp, nid: usize) -> Option<Pfn> {
         self.__alloc_pages(cx, gfp, 0, nid)
     }

@@ -156,6 +156,9 @@ rules! {
     /// When a type has no free block, whole pageblocks are claimed as long as that works, then single pages stolen from
     /// the smallest block; before, one function did both, from the largest block on.
     claim_then_steal, "6.15", "90abee6d7895 mm: page_alloc: speed up fallbacks in rmqueue_bulk()", ["__rmqueue", "__rmqueue_claim", "__rmqueue_steal", "try_to_claim_block"];
+    /// Pages that are freed together go back in their order, in batches of 31, each under one hold of a list's lock; before, all
+    /// at once, the last page first, and the lock let go after every 32.
+    folios_freed_in_batches, "6.9", "mm: add free_unref_folios()", ["free_unref_folios"];
     /// A free that finds the per-CPU lists locked is counted in `pgfree` like any other.
     free_past_lists_counted, "", "", ["free_one_page"];
     /// The Movable zone has no part in the MIN marks and a small one of its own.
@@ -181,6 +184,7 @@ const V6_12: Rules = Rules {
     highatomic_limit_rounded: true,
     list_type_is_block_type: true,
     claim_then_steal: true,
+    folios_freed_in_batches: true,
     free_past_lists_counted: true,
     movable_min_capped: true,
     ..V6_1

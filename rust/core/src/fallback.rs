@@ -7,11 +7,11 @@
 
 use crate::context::Context;
 use crate::gfp::{AllocFlags, Migratetype};
+use crate::math::mult_frac;
 use crate::page::{ListType, PageState};
 use crate::pfn::{MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::Locking;
-use crate::watermark::mult_frac;
 use crate::zone::{LockedZone, wmark};
 
 /// How far a series of takes has had to go; kept through one refill so that what failed is not tried again.

@@ -5,8 +5,6 @@
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-pub use crate::context::Ctx;
-
 /// What shall fail.
 pub trait Fault {
     /// Whether anything can fail at all; `false` removes the questions at compile time.

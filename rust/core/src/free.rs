@@ -1,5 +1,5 @@
 //! Kernel: `mm/page_alloc.c`, `free_unref_page()`, `free_pages_prepare()`, `__free_pages_ok()`, `free_unref_folios()`
-//! (v6.12).
+//! (v6.12), `free_unref_page_list()` (before v6.9).
 //!
 //! The free path.
 
@@ -7,14 +7,18 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::machine::Machine;
 use crate::page::PageState;
-use crate::pcp::pcp_allowed_order;
-use crate::pfn::{MAX_PAGE_ORDER, Pfn};
+use crate::pcp::{LockedPcp, pcp_allowed_order};
+use crate::pfn::{Pfn, check_order};
 use crate::probe::Event;
+use crate::reclaim::SWAP_CLUSTER_MAX;
 use crate::slot::Slot;
 use crate::sync::Locking;
 
 /// Slots up to which [`Machine::free_bulk`] needs no memory of its own.
 const FEW_SLOTS: usize = 128;
+
+/// `PAGEVEC_SIZE`: pages of one batch of frees.
+const FOLIO_BATCH: usize = 31;
 
 impl<L: Locking> Machine<L> {
     /// `__free_pages()` for a block that the caller owns.
@@ -168,35 +172,64 @@ impl<L: Locking> Machine<L> {
     /// of a per-CPU lock as long as its pages are of one zone. Pages that nobody owns are left out. Returns how many
     /// were freed.
     pub fn free_unref_folios(&self, cx: &mut impl Context, pages: &[Pfn]) -> usize {
+        if !self.rules.folios_freed_in_batches {
+            return self.free_unref_page_list(cx, pages);
+        }
         let mut freed = 0;
-        for batch in pages.chunks(crate::reclaim::FOLIO_BATCH) {
-            let mut owned = [Pfn::NULL; crate::reclaim::FOLIO_BATCH];
+        for batch in pages.chunks(FOLIO_BATCH) {
+            let mut owned = [Pfn::NULL; FOLIO_BATCH];
             let mut n = 0;
             for &page in batch.iter().filter(|&&page| self.pages.claim_for_free(page, 0)) {
                 cx.tell(|| Event::PageFree { page, order: 0 });
                 owned[n] = page;
                 n += 1;
             }
-            let mut locked: Option<crate::pcp::LockedPcp<'_, L>> = None;
-            for &page in &owned[..n] {
-                let block = self.pages.block(page);
-                let zone = self.zone_of_block(block, page);
-                if locked.as_ref().is_none_or(|l| l.zone.index != zone.index) {
-                    if let Some(other) = locked.take() {
-                        other.unlock(cx);
-                    }
-                    locked = zone.pcp_spin_trylock(cx, &self.pages);
-                }
-                cx.tell(|| Event::PageFreeBatched { page });
-                match locked.take() {
-                    Some(pcp) => locked = pcp.free_unref_page_commit(cx, page, 0, block.migratetype()),
-                    None => zone.free_one_page(cx, &self.pages, page, 0),
-                }
-            }
-            if let Some(pcp) = locked {
-                pcp.unlock(cx);
-            }
+            self.free_claimed(cx, owned[..n].iter().copied());
             freed += n;
+        }
+        freed
+    }
+
+    /// `free_unref_page_list()`, the form before v6.9: `release_pages()` collects its pages from the last to the first, and
+    /// the lock of a list is let go after every 32.
+    #[cold]
+    fn free_unref_page_list(&self, cx: &mut impl Context, pages: &[Pfn]) -> usize {
+        let mut owned = Vec::with_capacity(pages.len());
+        for &page in pages.iter().rev().filter(|&&page| self.pages.claim_for_free(page, 0)) {
+            cx.tell(|| Event::PageFree { page, order: 0 });
+            owned.push(page);
+        }
+        let mut rest = &owned[..];
+        while !rest.is_empty() {
+            rest = &rest[self.free_claimed(cx, rest.iter().copied().take(SWAP_CLUSTER_MAX as usize))..];
+        }
+        owned.len()
+    }
+
+    /// Frees pages that were claimed, under one hold of a list's lock as long as they are of one zone. How many.
+    fn free_claimed(&self, cx: &mut impl Context, pages: impl Iterator<Item = Pfn>) -> usize {
+        let mut locked: Option<LockedPcp<'_, L>> = None;
+        let mut freed = 0;
+        for page in pages {
+            let block = self.pages.block(page);
+            let zone = self.zone_of_block(block, page);
+            if locked.as_ref().is_none_or(|l| l.zone.index != zone.index) {
+                if let Some(other) = locked.take() {
+                    other.unlock(cx);
+                }
+                locked = zone.pcp_spin_trylock(cx, &self.pages);
+            }
+            match locked.take() {
+                Some(pcp) => {
+                    cx.tell(|| Event::PageFreeBatched { page });
+                    locked = pcp.free_unref_page_commit(cx, page, 0, block.migratetype());
+                }
+                None => zone.free_one_page(cx, &self.pages, page, 0),
+            }
+            freed += 1;
+        }
+        if let Some(pcp) = locked {
+            pcp.unlock(cx);
         }
         freed
     }
@@ -233,12 +266,4 @@ impl<L: Locking> Machine<L> {
         }
         Ok(())
     }
-}
-
-/// An order as the allocator takes it.
-pub(crate) fn check_order(order: u64) -> Result<u8> {
-    if order > u64::from(MAX_PAGE_ORDER) {
-        return Err(Error::invalid(format!("order {order} is above {MAX_PAGE_ORDER}")));
-    }
-    Ok(order as u8)
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
 use crate::fallback::FallbackRules;
-use crate::gfp::Gfp;
+use crate::gfp::{Gfp, Migratetype};
 use crate::kswapd::Kswapd;
 use crate::page::{Block, PageMap, PageState};
 use crate::pfn::Pfn;
@@ -180,6 +180,16 @@ impl<L: Locking> Machine<L> {
     fn zone_of_shared(&self, pfn: Pfn) -> &Zone<L> {
         // INVARIANT: only frames of owned or listed blocks get here, and each of those lies in a zone.
         self.zones.iter().find(|z| z.spans(pfn)).unwrap_or(&self.zones[0])
+    }
+
+    /// Index of the zone that a frame lies in.
+    pub fn zone_index_of(&self, pfn: Pfn) -> Option<usize> {
+        self.zones.iter().position(|z| z.spans(pfn))
+    }
+
+    /// Type of the frame's pageblock.
+    pub fn block_type(&self, pfn: Pfn) -> Migratetype {
+        self.pages.migratetype(pfn)
     }
 
     /// The zone that a frame lies in.

@@ -12,11 +12,11 @@ use crate::fault::Fault;
 use crate::gfp::{AllocFlags, Migratetype};
 use crate::list::PfnDeque;
 use crate::machine::Machine;
+use crate::math::kernel_clamp;
 use crate::page::{ListType, OfBlock, OfPage, PageMap};
 use crate::pfn::{PAGE_ALLOC_COSTLY_ORDER, PAGEBLOCK_ORDER, Pfn};
 use crate::probe::Event;
 use crate::sync::{Lock, Locking};
-use crate::watermark::kernel_clamp;
 use crate::zone::{Events, Zone, by_list_type, wmark, zflag};
 use crate::zonelist::ZoneRef;
 
@@ -171,6 +171,34 @@ impl PerCpuPages {
             self.free_count += 1;
         }
         Some(pages.max(self.batch).min(most))
+    }
+
+    /// The first half of `decay_pcp_high()`: the limit comes down by an eighth, not below what its drain leaves.
+    pub(crate) fn decay_pcp_high(&mut self) {
+        if self.high > self.high_min {
+            let drained = self.count - (self.batch << PCP_BATCH_SCALE_MAX);
+            self.high = drained.max(self.high - (self.high >> 3)).max(self.high_min);
+        }
+    }
+
+    /// A free drained though `nr_pcp_high()` had no reason to: the limit must have come down to the count. What it drains.
+    pub(crate) fn learn_drain(&mut self) -> i32 {
+        let high = self.count;
+        self.high = high.min(self.high).max(self.high_min);
+        let need = self.free_count + self.batch;
+        if self.high < need {
+            self.high = kernel_clamp(need, self.high_min, self.high_max);
+        }
+        self.nr_pcp_free(high, false)
+    }
+
+    /// A refill brought `got` entries of order 0 that `nr_pcp_alloc()` had not asked for: takes over the shift that explains
+    /// it; `false` when none does.
+    pub(crate) fn learn_refill(&mut self, got: i32) -> bool {
+        let Some(shift) = (0..=PCP_BATCH_SCALE_MAX).find(|&shift| self.batch << shift == got) else { return false };
+        self.alloc_factor = (shift + 1).min(PCP_BATCH_SCALE_MAX);
+        self.high = self.high.max((self.count + self.batch + got).min(self.high_max));
+        true
     }
 
     /// `nr_pcp_free()`: pages to drain.

@@ -6,6 +6,8 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
+
 /// Number of orders, 0 to [`MAX_PAGE_ORDER`].
 pub const NR_PAGE_ORDERS: usize = 11;
 /// Largest order of a buddy block (1024 pages).
@@ -63,6 +65,15 @@ impl Pfn {
     pub const fn add(self, pages: u32) -> Pfn {
         Pfn(self.0 + pages)
     }
+}
+
+/// An order as the allocator takes it.
+#[inline]
+pub(crate) fn check_order(order: u64) -> Result<u8> {
+    if order > u64::from(MAX_PAGE_ORDER) {
+        return Err(Error::invalid(format!("order {order} is above {MAX_PAGE_ORDER}")));
+    }
+    Ok(order as u8)
 }
 
 impl fmt::Display for Pfn {

@@ -27,8 +27,6 @@ use crate::zone::{Zone, wmark, zflag};
 
 /// `SWAP_CLUSTER_MAX`: pages that one direct reclaim is after.
 pub const SWAP_CLUSTER_MAX: u64 = 32;
-/// `PAGEVEC_SIZE`: pages of one batch of frees.
-pub const FOLIO_BATCH: usize = 31;
 /// Virtual time between two failure reports, at least.
 const REPORT_INTERVAL_NS: u64 = 10_000_000_000;
 

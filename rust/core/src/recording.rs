@@ -54,10 +54,10 @@ impl RawOp {
             "bulk_v1" => bulk(Api::V1)?,
             "bulk_v2" => bulk(Api::V2)?,
             "alloc" => {
-                let order = crate::free::check_order(self.order)?;
+                let order = crate::pfn::check_order(self.order)?;
                 OpKind::Alloc { gfp: Gfp::new(self.gfp)?, nid: self.nid, order, slot }
             }
-            "free" => OpKind::Free { order: crate::free::check_order(self.order)?, slot },
+            "free" => OpKind::Free { order: crate::pfn::check_order(self.order)?, slot },
             "free_range" => OpKind::FreeRange { slot, nr, reverse: false },
             "free_range_reverse" => OpKind::FreeRange { slot, nr, reverse: true },
             "free_stride" => OpKind::FreeStride { slot, nr, first: self.first, step: self.step },

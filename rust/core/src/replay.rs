@@ -5,10 +5,10 @@
 use crate::bulk::{NullOnly, OutputOnly};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::free::check_order;
 use crate::gfp::Gfp;
 use crate::machine::Machine;
 use crate::pfn::Pfn;
+use crate::pfn::check_order;
 use crate::slot::Slot;
 use crate::sync::{Lock, Locking};
 use crate::zone::Zone;

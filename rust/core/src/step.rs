@@ -4,6 +4,7 @@
 //! A trace shows what a kernel did line by line, and not all of it. These steps let a reader of a trace follow it: the
 //! rules foretell each step, and when the line says otherwise, the state is put right without breaking an invariant.
 
+use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::alloc::AwakeKswapd;
@@ -13,11 +14,10 @@ use crate::fault::NoFault;
 use crate::gfp::{AllocFlags, Gfp, Migratetype};
 use crate::machine::Machine;
 use crate::page::{OfBlock, PageState};
-use crate::pcp::{LockedPcp, NR_PCP_LISTS, PCP_BATCH_SCALE_MAX, order_to_pindex, pcp_allowed_order, pindex_to_order};
+use crate::pcp::{LockedPcp, NR_PCP_LISTS, order_to_pindex, pcp_allowed_order, pindex_to_order};
 use crate::pfn::{MAX_PAGE_ORDER, Pfn};
 use crate::probe::Event;
-use crate::sync::{Lock, Locking};
-use crate::watermark::kernel_clamp;
+use crate::sync::{Local, Lock, Locking};
 use crate::zone::{Zone, zflag};
 
 /// Takes under one hold of the zone lock: what failed is not tried again.
@@ -52,15 +52,34 @@ pub struct Drain {
     below_high: bool,
 }
 
-impl<L: Locking> Machine<L> {
-    /// Index of the zone that a frame lies in.
-    pub fn zone_index_of(&self, pfn: Pfn) -> Option<usize> {
-        self.zones.iter().position(|z| z.spans(pfn))
-    }
+/// A machine that a reader of a trace takes from line to line: whole, and step by step.
+#[derive(Debug)]
+pub struct Stepped<L: Locking = Local>(Machine<L>);
 
-    /// Type of the frame's pageblock.
-    pub fn block_type(&self, pfn: Pfn) -> Migratetype {
-        self.pages.migratetype(pfn)
+impl<L: Locking> From<Machine<L>> for Stepped<L> {
+    fn from(machine: Machine<L>) -> Self {
+        Stepped(machine)
+    }
+}
+
+impl<L: Locking> Deref for Stepped<L> {
+    type Target = Machine<L>;
+
+    fn deref(&self) -> &Machine<L> {
+        &self.0
+    }
+}
+
+impl<L: Locking> DerefMut for Stepped<L> {
+    fn deref_mut(&mut self) -> &mut Machine<L> {
+        &mut self.0
+    }
+}
+
+impl<L: Locking> Stepped<L> {
+    /// The machine as the last step left it.
+    pub fn into_machine(self) -> Machine<L> {
+        self.0
     }
 
     /// `alloc_pages_bulk()`'s and the single path's zones for a request of `order`, best first, that pass the watermark
@@ -83,7 +102,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// One take of `rmqueue_bulk()` or `rmqueue_buddy()`: a block out of the buddy lists, owned. The events say how.
-    pub fn step_take(
+    pub fn take(
         &self,
         cx: &mut Ctx<Vec<Event>, NoFault>,
         zone: usize,
@@ -105,8 +124,8 @@ impl<L: Locking> Machine<L> {
         Some(pfn)
     }
 
-    /// Undoes [`Machine::step_take`] as nearly as possible: the block merges back.
-    pub fn step_untake(&self, cpu: usize, pfn: Pfn, order: u8) {
+    /// Undoes [`Stepped::take`] as nearly as possible: the block merges back.
+    pub fn put_back(&self, cpu: usize, pfn: Pfn, order: u8) {
         let Some(zone) = self.zone_of(pfn) else { return };
         self.pages.clear_head(pfn);
         zone.lock_untold::<OfBlock>(&self.pages, cpu).__free_one_page(pfn, order, self.pages.migratetype(pfn), false);
@@ -256,7 +275,7 @@ impl<L: Locking> Machine<L> {
     }
 
     /// Takes the head of a list, owned.
-    pub fn step_pop(&self, zone: usize, cpu: usize, order: u8, mt: Migratetype) -> Option<Pfn> {
+    pub fn pop(&self, zone: usize, cpu: usize, order: u8, mt: Migratetype) -> Option<Pfn> {
         let mut pcp = self.zones[zone].pcp[cpu].0.lock();
         let pfn = pcp.lists[order_to_pindex(order, mt.pcp_type())].pop_front()?;
         pcp.count -= 1 << order;
@@ -267,7 +286,7 @@ impl<L: Locking> Machine<L> {
 
     /// Puts an owned block on a list: at the tail as a refill does, or back at the head. `false`, and nothing changes,
     /// when nobody owns this block, because a line made it part of another one meanwhile.
-    pub fn step_push(&self, zone: usize, cpu: usize, pfn: Pfn, order: u8, mt: Migratetype, tail: bool) -> bool {
+    pub fn push(&self, zone: usize, cpu: usize, pfn: Pfn, order: u8, mt: Migratetype, tail: bool) -> bool {
         if self.pages.state(pfn) != PageState::Allocated(order) {
             return false;
         }
@@ -284,12 +303,12 @@ impl<L: Locking> Machine<L> {
     }
 
     /// What a single-page request does to the lists before it takes: halves `free_count`.
-    pub fn step_request(&self, zone: usize, cpu: usize) {
+    pub fn request(&self, zone: usize, cpu: usize) {
         self.zones[zone].pcp[cpu].0.lock().free_count >>= 1;
     }
 
     /// `nr_pcp_alloc()`: how many entries a refill asks for now; the limits move as it does.
-    pub fn step_refill_size(&self, zone: usize, cpu: usize, order: u8) -> i32 {
+    pub fn refill_size(&self, zone: usize, cpu: usize, order: u8) -> i32 {
         let zone = &self.zones[zone];
         zone.pcp[cpu].0.lock().nr_pcp_alloc(order, zone.flags.load(Relaxed) & zflag::BELOW_HIGH != 0)
     }
@@ -300,14 +319,14 @@ impl<L: Locking> Machine<L> {
         (pcp.high, pcp.alloc_factor)
     }
 
-    /// Sets what [`Machine::limits`] gave.
+    /// Sets what [`Stepped::limits`] gave.
     pub fn set_limits(&self, zone: usize, cpu: usize, limits: (i32, u32)) {
         let mut pcp = self.zones[zone].pcp[cpu].0.lock();
         (pcp.high, pcp.alloc_factor) = limits;
     }
 
     /// `free_unref_page()` of an owned block without the drain, which is said; blocks that no list serves merge at once.
-    pub fn step_free(&self, cpu: usize, pfn: Pfn, order: u8) -> Option<Drain> {
+    pub fn free(&self, cpu: usize, pfn: Pfn, order: u8) -> Option<Drain> {
         let zone = self.zone_of(pfn)?;
         if !pcp_allowed_order(order) {
             zone.free_one_page(&mut Ctx::on(cpu), &self.pages, pfn, order);
@@ -327,8 +346,8 @@ impl<L: Locking> Machine<L> {
     }
 
     /// One page of a drain: off its list, wherever it is, and into the buddy lists. `by` executes. `None` as
-    /// [`Machine::force_take`] says.
-    pub fn step_drain(&mut self, by: usize, pfn: Pfn, order: u8) -> Option<Whereabouts> {
+    /// [`Stepped::force_take`] says.
+    pub fn drain(&mut self, by: usize, pfn: Pfn, order: u8) -> Option<Whereabouts> {
         let was = self.force_take(by, pfn, order)?;
         if let Some(zone) = self.zone_of(pfn) {
             self.pages.clear_head(pfn);
@@ -343,47 +362,31 @@ impl<L: Locking> Machine<L> {
     }
 
     /// The end of a drain on the free path.
-    pub fn step_drained(&self, zone: usize, _cpu: usize, drain: Drain) {
+    pub fn drained(&self, zone: usize, drain: Drain) {
         let zone = &self.zones[zone];
         zone.drained(drain.below_high);
     }
 
     /// `decay_pcp_high()`: what the periodic worker does to the limit of one CPU's lists before it drains what is above.
     /// It drains in chunks of the batch, each beginning with list 0; that batch is returned.
-    pub fn step_decay(&self, zone: usize, cpu: usize) -> i32 {
+    pub fn decay(&self, zone: usize, cpu: usize) -> i32 {
         let mut pcp = self.zones[zone].pcp[cpu].0.lock();
-        if pcp.high > pcp.high_min {
-            let pages = pcp.count - (pcp.batch << PCP_BATCH_SCALE_MAX);
-            pcp.high = pages.max(pcp.high - (pcp.high >> 3)).max(pcp.high_min);
-        }
+        pcp.decay_pcp_high();
         pcp.batch
     }
 
     /// Learns from a drain after the free of a block on list `pindex` that the rules had not foretold: the limit had come
     /// down to the count meanwhile, as the periodic worker brings it down without a trace.
-    pub fn step_drain_seen(&self, zone: usize, cpu: usize, pindex: usize) -> Drain {
+    pub fn drain_seen(&self, zone: usize, cpu: usize, pindex: usize) -> Drain {
         let zone = &self.zones[zone];
-        let mut pcp = zone.pcp[cpu].0.lock();
-        let high = pcp.count;
-        pcp.high = high.min(pcp.high).max(pcp.high_min);
-        let need = pcp.free_count + pcp.batch;
-        if pcp.high < need {
-            pcp.high = kernel_clamp(need, pcp.high_min, pcp.high_max);
-        }
-        let pages = kernel_clamp(pcp.free_count, pcp.batch, high - pcp.batch);
+        let pages = zone.pcp[cpu].0.lock().learn_drain();
         Drain { pages, pindex, below_high: zone.flags.load(Relaxed) & zflag::BELOW_HIGH != 0 }
     }
 
     /// Learns from a refill of `got` entries of order 0 that the rules had not foretold: the shift that explains it.
     /// `false` when no shift of the batch does.
-    pub fn step_refill_seen(&self, zone: usize, cpu: usize, got: i32) -> bool {
-        let mut pcp = self.zones[zone].pcp[cpu].0.lock();
-        let batch = pcp.batch;
-        let Some(shift) = (0..=PCP_BATCH_SCALE_MAX).find(|&f| batch << f == got) else { return false };
-        pcp.alloc_factor = (shift + 1).min(PCP_BATCH_SCALE_MAX);
-        let least = (pcp.count + batch + got).min(pcp.high_max);
-        pcp.high = pcp.high.max(least);
-        true
+    pub fn refill_seen(&self, zone: usize, cpu: usize, got: i32) -> bool {
+        self.zones[zone].pcp[cpu].0.lock().learn_refill(got)
     }
 
     /// Length of one CPU's list.

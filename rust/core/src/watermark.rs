@@ -7,19 +7,10 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use crate::gfp::{AllocFlags, Migratetype};
+use crate::math::{fls, kernel_clamp, mult_frac};
 use crate::sync::Locking;
 use crate::zone::{Zone, wmark};
 use crate::zone_type::{ZoneType, ZoneTypes};
-
-/// `mult_frac()`: x * n / d, without the overflow and with the kernel's rounding.
-pub fn mult_frac(x: u64, n: u64, d: u64) -> u64 {
-    (x / d) * n + ((x % d) * n) / d
-}
-
-/// `fls()`: position of the highest bit, 0 for 0.
-fn fls(x: u64) -> u64 {
-    u64::from(u64::BITS - x.leading_zeros())
-}
 
 impl<L: Locking> Zone<L> {
     /// The free counter as tests read it: without per-CPU differences, never negative.
@@ -136,17 +127,6 @@ fn marks_of(
             Marks { min, low: min + step, high: min + 2 * step, promo: min + 3 * step }
         })
         .collect()
-}
-
-/// The kernel's `clamp()`: the upper bound is tested first, which matters where it is below the lower one.
-pub fn kernel_clamp<T: PartialOrd>(value: T, low: T, high: T) -> T {
-    if value >= high {
-        high
-    } else if value <= low {
-        low
-    } else {
-        value
-    }
 }
 
 /// `calculate_min_free_kbytes()` at boot: from the free memory of the local node's zonelist up to Normal.

@@ -14,11 +14,11 @@ use bulkpages_callers::result::Form;
 use bulkpages_callers::study::harness::Target;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::sync::Atomic;
-use bulkpages_core::{Error, Machine, PageState, Pfn, Result, Slot};
+use bulkpages_core::{Ctx, Error, Machine, PageState, Pfn, Result, Slot};
 
 use crate::{Choices, Kind, Outcome, Rule, Run, Step, Stop, Which, explore};
 

@@ -15,10 +15,9 @@ use std::ops::{Deref, DerefMut};
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::sync::{Lock, Locking};
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, Pfn, Slot};
 use shuttle::scheduler::{DfsScheduler, PctScheduler, RandomScheduler, Scheduler};
 use shuttle::sync::{Arc, Mutex, MutexGuard};
 use shuttle::{Config, FailurePersistence, Runner, thread};

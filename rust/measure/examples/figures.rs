@@ -6,13 +6,13 @@
 use std::time::Instant;
 
 use bulkpages_core::boot::BootSpec;
-use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::Ring;
 use bulkpages_core::recording::Recording;
 use bulkpages_core::replay::{Op, Replay};
 use bulkpages_core::sync::{Atomic, Local, Locking};
-use bulkpages_core::{Machine, Pfn};
+use bulkpages_core::{Ctx, Machine, Pfn};
 use bulkpages_measure::counts::Counts;
 use bulkpages_measure::{Api, Workload, clock};
 

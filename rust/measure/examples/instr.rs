@@ -4,11 +4,11 @@
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::era::Era;
-use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::NoProbe;
 use bulkpages_core::sync::{Atomic, Local, Locking};
-use bulkpages_core::{Machine, Slot};
+use bulkpages_core::{Ctx, Machine, Slot};
 
 type Plain = Ctx<NoProbe, NoFault>;
 

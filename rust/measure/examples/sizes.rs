@@ -1,10 +1,9 @@
 //! Allocates all of a machine page by page, then frees it page by page, for machines of several sizes: cycles per page.
 #![allow(clippy::print_stdout)]
 use bulkpages_core::boot::BootSpec;
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Pfn};
+use bulkpages_core::{Ctx, Machine, Pfn};
 use bulkpages_measure::clock;
 
 fn main() {

@@ -10,10 +10,10 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bulkpages_callers::holes::Shape;
-use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::probe::{Event, Probe, SingleReason};
 use bulkpages_core::sync::Atomic;
-use bulkpages_core::{Error, Machine, Result};
+use bulkpages_core::{Ctx, Error, Machine, Result};
 
 use crate::clock;
 use crate::trial::{Api, fill};

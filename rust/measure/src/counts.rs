@@ -1,9 +1,9 @@
 //! What no timer can disturb: how often each thing happens.
 
-use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Machine, Result};
+use bulkpages_core::{Ctx, Machine, Result};
 
 use crate::steps::Steps;
 use crate::trial::Workload;

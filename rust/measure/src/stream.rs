@@ -6,11 +6,11 @@ use std::collections::HashSet;
 
 use bulkpages_callers::holes::Shape;
 use bulkpages_callers::own::OwnStep;
-use bulkpages_core::fault::{Ctx, Fault, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{NoProbe, Probe};
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Error, Machine, PageState, Pfn, Result, Slot};
+use bulkpages_core::{Context, Ctx, Error, Machine, PageState, Pfn, Result, Slot};
 
 use crate::clock;
 use crate::counts::Counts;
@@ -149,10 +149,10 @@ impl Stream {
     /// All steps, in order; the first that gives something else than it did ends them. Not inlined, so that an
     /// instruction counter can be pointed at it.
     #[inline(never)]
-    fn once<L: Locking, P: Probe, F: Fault>(
+    fn once<L: Locking>(
         &self,
         machine: &Machine<L>,
-        cx: &mut Ctx<P, F>,
+        cx: &mut impl Context,
         nid: usize,
         arrays: &[Box<[Slot]>],
         registers: &mut [Pfn],

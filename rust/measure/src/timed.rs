@@ -310,9 +310,9 @@ impl<'a, T: Debug + Send + 'a> Drop for TimedGuard<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bulkpages_core::Ctx;
     use bulkpages_core::Machine;
     use bulkpages_core::boot::BootSpec;
-    use bulkpages_core::fault::Ctx;
     use bulkpages_core::gfp::Gfp;
 
     #[test]

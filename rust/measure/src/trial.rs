@@ -5,11 +5,11 @@ use bulkpages_callers::holes::Shape;
 use bulkpages_callers::ports::page_pool::{BENCH_GFP, Bench, PagePool, bench_step, fill_ptr_ring};
 use bulkpages_callers::{Env, Form};
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, Fault, NoFault};
+use bulkpages_core::fault::{Fault, NoFault};
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{NoProbe, Probe};
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Error, Machine, Result, Slot};
+use bulkpages_core::{Context, Ctx, Error, Machine, Result, Slot};
 
 use crate::clock;
 
@@ -75,9 +75,9 @@ const GFP: Gfp = Gfp::KERNEL;
 /// Fills the NULL slots of `slots`, as [`Api`] says. What a caller does for it is inside: on v1 an array without pages
 /// is cleared first, on v2 one with pages is compacted.
 #[inline]
-pub(crate) fn fill<L: Locking, P: Probe, F: Fault>(
+pub(crate) fn fill<L: Locking>(
     machine: &Machine<L>,
-    cx: &mut Ctx<P, F>,
+    cx: &mut impl Context,
     nid: usize,
     api: Api,
     slots: &mut [Slot],
@@ -151,9 +151,9 @@ impl Workload {
 }
 
 #[inline(never)]
-fn run_bulk<L: Locking, P: Probe, F: Fault>(
+fn run_bulk<L: Locking>(
     machine: &Machine<L>,
-    cx: &mut Ctx<P, F>,
+    cx: &mut impl Context,
     api: Api,
     nr_pages: usize,
     hole_period: usize,
@@ -162,10 +162,10 @@ fn run_bulk<L: Locking, P: Probe, F: Fault>(
     if nr_pages == 0 || nr_pages > 1 << 20 {
         return Err(Error::invalid(format!("nr_pages {nr_pages} is outside 1 to {}", 1 << 20)));
     }
-    let nid = machine.nearest_node(None, cx.cpu)?;
+    let nid = machine.nearest_node(None, cx.cpu())?;
     let holes = hole_period > 0;
     let step = hole_period.max(1);
-    let mut slots = Shape::periodic(nr_pages, step).fill(machine, cx.cpu)?;
+    let mut slots = Shape::periodic(nr_pages, step).fill(machine, cx.cpu())?;
     let mut sample = Sample::default();
     let start = clock::now();
     for _ in 0..iterations {

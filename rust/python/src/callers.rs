@@ -9,9 +9,9 @@ use bulkpages_callers::ports::{Array, Caller, Input};
 use bulkpages_callers::result::Ret;
 use bulkpages_callers::study::harness::FailurePlan;
 use bulkpages_callers::{CallerResult, Form};
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::FaultPlan;
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Machine as CoreMachine, PageState, Pfn, Result, Slot};
+use bulkpages_core::{Ctx, Machine as CoreMachine, PageState, Pfn, Result, Slot};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 

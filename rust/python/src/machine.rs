@@ -5,14 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::era::Era;
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::NoProbe;
 use bulkpages_core::reclaim::ReclaimModel;
 use bulkpages_core::replay::{Api, Replay};
 use bulkpages_core::saved::Saved;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::{Atomic, Local, Locking};
-use bulkpages_core::{Machine as CoreMachine, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine as CoreMachine, Pfn, Slot};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 

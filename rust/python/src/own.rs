@@ -11,11 +11,10 @@ use bulkpages_callers::study::account::Account;
 use bulkpages_callers::study::harness::{FailurePlan, Outcome, Run};
 use bulkpages_callers::study::score::Verdict;
 use bulkpages_callers::study::stops::{Branch, Lasting, Stop, plan};
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::replay::Api;
-use bulkpages_core::{Pfn, Slot};
+use bulkpages_core::{Ctx, Pfn, Slot};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyList};
 

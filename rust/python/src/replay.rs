@@ -2,7 +2,7 @@
 
 use std::sync::PoisonError;
 
-use bulkpages_core::fault::Ctx;
+use bulkpages_core::Ctx;
 use bulkpages_core::probe::NoProbe;
 use bulkpages_core::recording::RawOp;
 use bulkpages_core::replay::{Op, OpKind, OpResult, Replay};

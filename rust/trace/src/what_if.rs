@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::replay::Api;
+use bulkpages_core::step::Stepped;
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, PageState, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, PageState, Pfn, Slot};
 use serde::Serialize;
 
 /// What a trace's callers did.
@@ -77,7 +78,7 @@ impl Probe for Costs {
 /// Requests made again of a machine, some at a time.
 #[derive(Debug)]
 pub struct Rerun {
-    machine: Machine<Local>,
+    machine: Stepped,
     api: Api,
     cx: Ctx<Costs, NoFault>,
     /// Where a block of the trace is in this machine; what was never had here is left out.
@@ -88,7 +89,7 @@ impl Rerun {
     /// On `machine`, bulk calls with `api`.
     pub fn new(machine: Machine<Local>, api: Api) -> Rerun {
         let cx = Ctx { cpu: 0, probe: Costs::default(), fault: NoFault };
-        Rerun { machine, api, cx, at: HashMap::new() }
+        Rerun { machine: machine.into(), api, cx, at: HashMap::new() }
     }
 
     /// Makes the next requests.

@@ -2,6 +2,8 @@
 
 use bulkpages_core::probe::{Event, NoProbe, Probe};
 
+use super::world::World;
+
 /// Counts slot tests and slot stores, wherever they happen, and hands every event on.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counting<P = NoProbe> {
@@ -18,6 +20,16 @@ impl<P: Probe> Counting<P> {
     pub fn new(inner: P) -> Self {
         Counting { inner, slot_tests: 0, slot_writes: 0 }
     }
+}
+
+/// A world whose observer counts, so that a run in it can be reported.
+pub trait Counted: World<Probe = Counting<<Self as Counted>::Behind>> {
+    /// The observer behind the one that counts.
+    type Behind: Probe;
+}
+
+impl<P: Probe, W: World<Probe = Counting<P>>> Counted for W {
+    type Behind = P;
 }
 
 impl<P: Probe> Probe for Counting<P> {

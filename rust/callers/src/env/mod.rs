@@ -8,16 +8,16 @@ mod values;
 mod wait;
 mod world;
 
-use bulkpages_core::fault::{Ctx, Fault};
+use bulkpages_core::fault::Fault;
 use bulkpages_core::probe::Probe;
 use bulkpages_core::sync::Locking;
-use bulkpages_core::{Machine, Result, Slot};
+use bulkpages_core::{Ctx, Machine, Result, Slot};
 
 use crate::result::{BulkCall, CallerResult, Ret};
 use crate::study::misuse::Slip;
 use bulk::Course;
 
-pub use counting::Counting;
+pub use counting::{Counted, Counting};
 pub use hooks::{HookPlan, Hooks, NoHooks};
 pub use values::{Count, Position, Seen, Told, Total};
 pub use world::World;
@@ -144,7 +144,7 @@ impl<W: World> Env<'_, W> {
     }
 }
 
-impl<L: Locking, P: Probe, F: Fault, H: Hooks> Env<'_, (L, Counting<P>, F, H)> {
+impl<W: Counted> Env<'_, W> {
     /// The result of the run that just ended; the surroundings are as new afterwards, except for hooks and faults.
     pub fn report(&mut self, ret: Ret, array: Option<Box<[Slot]>>) -> CallerResult {
         let log = core::mem::take(&mut self.log);

@@ -23,12 +23,9 @@ pub mod virtio_migrate;
 pub mod vmalloc;
 pub mod xfs;
 
-use bulkpages_core::fault::Fault;
-use bulkpages_core::probe::Probe;
-use bulkpages_core::sync::Locking;
 use bulkpages_core::{Error, Result, Slot};
 
-use crate::env::{Counting, Env, Hooks};
+use crate::env::{Counted, Env, World};
 use crate::result::{CallerResult, Form};
 
 pub use port::{Array, Flag, Flags, Info, Input, Port, Short};
@@ -146,23 +143,23 @@ impl Caller {
     ///
     /// When a check of the kernel ends the caller; for a form or a flag that it does not have, and an array that it
     /// cannot get.
-    pub fn run<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    pub fn run<W: Counted>(
         self,
-        env: &mut Env<'_, (L, Counting<P>, F, H)>,
+        env: &mut Env<'_, W>,
         slots: &[Slot],
         input: &Input,
         form: Form,
     ) -> Result<CallerResult> {
-        struct Run<'e, 'm, 's, L: Locking, P: Probe, F: Fault, H: Hooks> {
-            env: &'e mut Env<'m, (L, Counting<P>, F, H)>,
+        struct Run<'e, 'm, 's, W: World> {
+            env: &'e mut Env<'m, W>,
             slots: &'s [Slot],
             input: &'s Input,
             form: Form,
         }
-        impl<L: Locking, P: Probe, F: Fault, H: Hooks> Visit for Run<'_, '_, '_, L, P, F, H> {
+        impl<W: Counted> Visit for Run<'_, '_, '_, W> {
             type Out = Result<CallerResult>;
             fn visit<K: Port>(self) -> Result<CallerResult> {
-                run::<K, L, P, F, H>(self.env, self.slots, self.input, self.form)
+                run::<K, W>(self.env, self.slots, self.input, self.form)
             }
         }
         self.visit(Run { env, slots, input, form })
@@ -174,14 +171,14 @@ impl Caller {
 /// # Errors
 ///
 /// As [`Caller::run`].
-pub fn run<K: Port, L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, (L, Counting<P>, F, H)>,
+pub fn run<K: Port, W: Counted>(
+    env: &mut Env<'_, W>,
     slots: &[Slot],
     input: &Input,
     form: Form,
 ) -> Result<CallerResult> {
     let mut work = K::work(slots, input)?;
-    run_on::<K, L, P, F, H>(env, &mut work, input, form).and_then(|mut result| {
+    run_on::<K, W>(env, &mut work, input, form).and_then(|mut result| {
         result.array = K::end(env, work)?;
         Ok(result)
     })
@@ -192,8 +189,8 @@ pub fn run<K: Port, L: Locking, P: Probe, F: Fault, H: Hooks>(
 /// # Errors
 ///
 /// As [`Caller::run`].
-pub fn run_on<K: Port, L: Locking, P: Probe, F: Fault, H: Hooks>(
-    env: &mut Env<'_, (L, Counting<P>, F, H)>,
+pub fn run_on<K: Port, W: Counted>(
+    env: &mut Env<'_, W>,
     work: &mut K::Work<'_>,
     input: &Input,
     form: Form,

@@ -1,15 +1,14 @@
 //! One run of a caller on a machine under a plan of failures, with account kept of every page: what leaked, what was
 //! freed that the caller found populated, what moved, what the array holds that is nobody's.
 
-use bulkpages_core::fault::{Ctx, Fault, FaultPlan};
+use bulkpages_core::fault::FaultPlan;
 use bulkpages_core::gfp::Gfp;
-use bulkpages_core::probe::Probe;
 use bulkpages_core::sync::{Local, Locking};
-use bulkpages_core::{Machine, Pfn, Result, Slot};
+use bulkpages_core::{Ctx, Machine, Pfn, Result, Slot};
 
 use super::account::{Account, Stock};
 use super::misuse::Slip;
-use crate::env::{Counting, Env, HookPlan, Hooks};
+use crate::env::{Counted, Counting, Env, HookPlan};
 use crate::holes::Shape;
 use crate::ports::{Array, Caller, Flags, Input, Port, Short, Visit};
 use crate::result::{CallerResult, Form, Ret};
@@ -84,9 +83,9 @@ impl Target {
     /// # Errors
     ///
     /// When a check of the kernel ends the caller, and for a form that it does not have.
-    pub fn call<L: Locking, P: Probe, F: Fault, H: Hooks>(
+    pub fn call<W: Counted>(
         &self,
-        env: &mut Env<'_, (L, Counting<P>, F, H)>,
+        env: &mut Env<'_, W>,
         slots: &[Slot],
         form: Form,
     ) -> Result<(CallerResult, Vec<u64>)> {

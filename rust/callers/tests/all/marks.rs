@@ -8,11 +8,10 @@ use bulkpages_callers::ports::erofs;
 use bulkpages_callers::ports::svc::SvcAllocArg;
 use bulkpages_callers::ports::virtio_migrate::VirtiovfAddMigrationPages;
 use bulkpages_callers::ports::xfs::XfsBufAllocPages;
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::SingleReason::{self, OnePage, Watermark};
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Slot};
+use bulkpages_core::{Ctx, Machine, Slot};
 
 /// Zone indices.
 const ZONE_DMA: u8 = 0;

@@ -6,13 +6,12 @@ use bulkpages_callers::ports::Input;
 use bulkpages_callers::ports::run_on;
 use bulkpages_callers::ports::svc::{RPCSVC_MAXPAGES, Rqst, SvcAllocArg, svc_init_buffer, svc_pages};
 use bulkpages_callers::{CallerResult, Env, Form, Ret};
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::probe::SingleReason;
-use bulkpages_core::{Machine, Result, Slot};
+use bulkpages_core::{Ctx, Machine, Result, Slot};
 
 fn filled(env: &mut TestEnv<'_>, rqst: &mut Rqst<'_>, form: Form) -> Result<CallerResult> {
     let input = Input::of(rqst.pages);
-    run_on::<SvcAllocArg, _, _, _, _>(env, rqst, &input, form)
+    run_on::<SvcAllocArg, _>(env, rqst, &input, form)
 }
 
 fn alloc_arg(env: &mut TestEnv<'_>, slots: &[Slot], form: Form) -> CallerResult {

@@ -8,6 +8,7 @@
 
 use super::{OutputOnly, check_nr_pages};
 use crate::context::Context;
+use crate::errno::{EAGAIN, ENOMEM};
 use crate::error::Result;
 use crate::gfp::Gfp;
 use crate::machine::Machine;
@@ -15,11 +16,6 @@ use crate::pfn::Pfn;
 use crate::probe::Event;
 use crate::slot::Slot;
 use crate::sync::Locking;
-
-/// `EAGAIN` on x86.
-pub const EAGAIN: i32 = 11;
-/// `ENOMEM` on x86.
-pub const ENOMEM: i32 = 12;
 
 /// How a refill ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

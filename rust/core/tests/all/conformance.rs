@@ -1,12 +1,11 @@
 //! Every recording of a real kernel, replayed page for page.
 
 use crate::kit::{load, recordings, recordings_in};
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::recording::{RawResult, Recording};
 use bulkpages_core::replay::{OpResult, Replay};
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::{Atomic, Local, Locking};
-use bulkpages_core::{Error, Machine};
+use bulkpages_core::{Ctx, Error, Machine};
 
 fn replay<L: Locking>(recording: &Recording) -> Result<(), String> {
     let machine = Machine::<L>::from_snapshot(&recording.before).map_err(|e| e.to_string())?;

@@ -563,3 +563,53 @@ proptest! {
         prop_assert_eq!(again.snapshot(), snapshot);
     }
 }
+
+#[test]
+fn pages_freed_together_go_in_their_order_or_from_the_last_on() {
+    for (holds, in_order, batch) in [(true, true, 31), (false, false, 32)] {
+        let m = with_rule(vec![dma32(1024)], "folios_freed_in_batches", holds);
+        let pages = singly(&m, 80);
+        let mut cx = watched();
+        assert_eq!(m.free_unref_folios(&mut cx, &pages), 80);
+        m.audit().unwrap();
+        let of = |wanted: fn(&Event) -> Option<Pfn>| cx.probe.iter().filter_map(wanted).collect::<Vec<_>>();
+        let freed = of(|e| if let Event::PageFree { page, .. } = e { Some(*page) } else { None });
+        let batched = of(|e| if let Event::PageFreeBatched { page } = e { Some(*page) } else { None });
+        let expected: Vec<Pfn> = if in_order { pages.clone() } else { pages.iter().rev().copied().collect() };
+        assert_eq!((&freed, &batched), (&expected, &expected));
+        // The lock is let go after each batch.
+        let mut holds = Vec::new();
+        for event in &cx.probe {
+            match event {
+                Event::PcpTrylock { .. } => holds.push(0),
+                Event::PageFreeBatched { .. } => *holds.last_mut().unwrap() += 1,
+                _ => {}
+            }
+        }
+        assert_eq!(holds, [batch, batch, 80 - 2 * batch]);
+        // Before v6.9 all pages were prepared before the first went.
+        let first_batched = cx.probe.iter().position(|e| matches!(e, Event::PageFreeBatched { .. })).unwrap();
+        let prepared = count(&cx.probe[..first_batched], |e| matches!(e, Event::PageFree { .. }));
+        assert_eq!(prepared, if in_order { 31 } else { 80 });
+    }
+}
+
+#[test]
+fn pages_freed_past_locked_lists_are_no_part_of_a_batch() {
+    for holds in [true, false] {
+        let m = with_rule(vec![dma32(1024)], "folios_freed_in_batches", holds);
+        let pages = singly(&m, 3);
+        m.hold_pcp_lock(0, 1, 0, true).unwrap();
+        let mut cx = watched();
+        assert_eq!(m.free_unref_folios(&mut cx, &pages), 3);
+        assert_eq!(count(&cx.probe, |e| matches!(e, Event::PageFreeBatched { .. })), 0);
+        assert_eq!(count(&cx.probe, |e| matches!(e, Event::PcpTrylock { .. })), 3, "each page tries again");
+        m.hold_pcp_lock(0, 1, 0, false).unwrap();
+        m.audit().unwrap();
+    }
+}
+
+/// Pages of the machine, one request each.
+fn singly(m: &Machine<Local>, n: usize) -> Vec<Pfn> {
+    (0..n).map(|_| m.alloc_pages(&mut Ctx::on(0), KERNEL, 0, None).unwrap().unwrap()).collect()
+}

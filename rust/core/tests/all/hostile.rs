@@ -2,11 +2,10 @@
 
 use crate::kit::booted;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::{Event, Probe};
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, PageState, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, PageState, Pfn, Slot};
 
 /// Writes `garbage` to every slot whenever the allocator tells something.
 struct Scribbler<'a> {

@@ -7,7 +7,7 @@ use crate::kit::{
     with_marks, zone,
 };
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, FaultPlan, NoFault};
+use bulkpages_core::fault::{FaultPlan, NoFault};
 use bulkpages_core::gfp::{Gfp, Migratetype};
 use bulkpages_core::pcp::{zone_batchsize, zone_highsize};
 use bulkpages_core::probe::{Event, SingleReason};
@@ -18,7 +18,7 @@ use bulkpages_core::watermark::{
     calculate_min_free_kbytes, calculate_normal_threshold, calculate_pressure_threshold,
     set_recommended_min_free_kbytes,
 };
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, Pfn, Slot};
 
 #[test]
 fn bounds_of_min_free_kbytes() {

@@ -3,11 +3,11 @@
 use crate::kit::MIB;
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::FaultPlan;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::{Atomic, Local, Locking};
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, Pfn, Slot};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use crate::kit::{
 };
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::FaultPlan;
 use bulkpages_core::gfp::{Gfp, Migratetype};
 use bulkpages_core::probe::Event;
 use bulkpages_core::slowpath::Task;
@@ -15,7 +15,7 @@ use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::{Marks, setup_per_zone_lowmem_reserve, setup_per_zone_wmarks};
 use bulkpages_core::zone_type::{MAX_NR_ZONES, ZoneType, ZoneTypes};
 use bulkpages_core::zonelist::build_zonelists;
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, Pfn, Slot};
 
 fn load(snapshot: &Snapshot) -> Machine<Local> {
     Machine::from_snapshot(snapshot).unwrap()

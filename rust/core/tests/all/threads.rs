@@ -2,11 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use bulkpages_core::Machine;
 use bulkpages_core::boot::BootSpec;
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::sync::Atomic;
+use bulkpages_core::{Ctx, Machine};
 
 /// Threads take and drop references of one page: it is freed exactly once, by the last of them.
 #[test]

@@ -5,14 +5,14 @@ use crate::kit::{
 };
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::FaultPlan;
 use bulkpages_core::gfp::Gfp;
+use bulkpages_core::math::kernel_clamp;
 use bulkpages_core::probe::{Event, SingleReason};
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::Local;
-use bulkpages_core::watermark::kernel_clamp;
 use bulkpages_core::zone_type::ZoneType;
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, Pfn, Slot};
 
 const GFP: Gfp = Gfp::KERNEL;
 

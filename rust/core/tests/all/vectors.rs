@@ -2,7 +2,7 @@
 
 use crate::kit::{DMA32, booted, drains, failing, page, pages, set_marks, set_pcp, watched};
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::FaultPlan;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::pcp::{zone_batchsize, zone_highsize};
 use bulkpages_core::probe::Event;
@@ -11,7 +11,7 @@ use bulkpages_core::watermark::{
     setup_per_zone_lowmem_reserve, setup_per_zone_wmarks,
 };
 use bulkpages_core::zone_type::{ZoneType, ZoneTypes};
-use bulkpages_core::{Pfn, Slot};
+use bulkpages_core::{Ctx, Pfn, Slot};
 
 fn marks(zones: &[(ZoneType, u64)], kbytes: u64) -> Vec<[u64; 4]> {
     setup_per_zone_wmarks(zones, kbytes, 10).into_iter().map(|m| [m.min, m.low, m.high, m.promo]).collect()

@@ -1,13 +1,12 @@
 //! Which zones a kernel has, which of them a request may use, and what they keep from each other.
 
 use crate::kit::{snapshot, with_free, zone};
-use bulkpages_core::fault::Ctx;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::snapshot::Snapshot;
 use bulkpages_core::sync::Local;
 use bulkpages_core::watermark::setup_per_zone_lowmem_reserve;
 use bulkpages_core::zone_type::{ZoneType, ZoneTypes};
-use bulkpages_core::{Machine, Pfn};
+use bulkpages_core::{Ctx, Machine, Pfn};
 
 const HIGHUSER: Gfp = Gfp(Gfp::USER.0 | Gfp::HIGHMEM.0);
 

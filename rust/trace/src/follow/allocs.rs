@@ -72,7 +72,7 @@ impl Follower {
         mt == asked.mt && self.machine.list_len(zone, cpu, order, mt) > 0 && {
             // Asking for the size of a refill changes the limits.
             let limits = self.machine.limits(zone, cpu);
-            let want = self.machine.step_refill_size(zone, cpu, order);
+            let want = self.machine.refill_size(zone, cpu, order);
             self.machine.set_limits(zone, cpu, limits);
             want > 1
         }
@@ -104,7 +104,7 @@ impl Follower {
         let key = (cpu, pid, before, ask);
         let (expected, skip) = self.expect(cpu, zone, asked, self.habit(key, order));
         if let Some(z) = zone {
-            self.machine.step_request(z, cpu);
+            self.machine.request(z, cpu);
             let found = expected.map_or(z, |e| self.machine.zone_index_of(e).unwrap_or(z));
             if self.machine.zone_index_of(pfn) == Some(found) && self.machine.block_type(pfn).pcp_type() == mt {
                 self.report.matched += 1;
@@ -125,8 +125,8 @@ impl Follower {
             return;
         };
         let m = &self.machine;
-        let taken: Vec<Pfn> = (0..depth).filter_map(|_| m.step_pop(z, cpu, order, mt)).collect();
-        m.step_pop(z, cpu, order, mt);
+        let taken: Vec<Pfn> = (0..depth).filter_map(|_| m.pop(z, cpu, order, mt)).collect();
+        m.pop(z, cpu, order, mt);
         if depth > 0 {
             self.hidden(cpu, (z, order, mt), taken);
         }
@@ -208,7 +208,7 @@ impl Follower {
         let at = pages.iter().position(|&p| p == pfn).unwrap_or(0);
         for &page in pages[at + 1..].iter().rev() {
             if self.unseen.remove(&page.0) {
-                self.machine.step_push(list.0, cpu, page, list.1, list.2, false);
+                self.machine.push(list.0, cpu, page, list.1, list.2, false);
             }
         }
     }

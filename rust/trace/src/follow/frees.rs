@@ -52,7 +52,7 @@ impl Follower {
         let Some(zone) = self.machine.zone_index_of(pfn) else { return };
         self.cpus[cpu].freed =
             pcp_allowed_order(order).then(|| (zone, order_to_pindex(order, self.machine.block_type(pfn).pcp_type())));
-        self.cpus[cpu].drain = self.machine.step_free(cpu, pfn, order).map(|drain| Draining::Free(zone, drain));
+        self.cpus[cpu].drain = self.machine.free(cpu, pfn, order).map(|drain| Draining::Free(zone, drain));
     }
 
     pub(super) fn drained(&mut self, number: u64, cpu: usize, pfn: Pfn, order: u8) {
@@ -70,7 +70,7 @@ impl Follower {
                 z == zone && self.machine.next_drained(zone, cpu, pindex).is_some_and(|n| n == (pindex, pfn))
             });
             if let Some((zone, pindex)) = after_free {
-                state = Some(Draining::Free(zone, self.machine.step_drain_seen(zone, cpu, pindex)));
+                state = Some(Draining::Free(zone, self.machine.drain_seen(zone, cpu, pindex)));
             } else {
                 state = Some(self.drained_by_others(zone, cpu, pfn));
             }
@@ -96,7 +96,7 @@ impl Follower {
         if expected.map(|f| f.1) == Some(pfn) {
             self.report.drained_predicted += 1;
         }
-        if self.machine.step_drain(cpu, pfn, order).is_none() {
+        if self.machine.drain(cpu, pfn, order).is_none() {
             self.unmanaged(number, pfn);
         }
     }
@@ -107,13 +107,13 @@ impl Follower {
             Whereabouts::Pcp { cpu, .. } => cpu,
             _ => cpu,
         };
-        let batch = self.machine.step_decay(zone, of);
+        let batch = self.machine.decay(zone, of);
         Draining::Others { zone, of, left: batch, batch, pindex: 0 }
     }
 
     pub(super) fn end_drain(&mut self, cpu: usize) {
         if let Some(Draining::Free(zone, drain)) = self.cpus[cpu].drain.take() {
-            self.machine.step_drained(zone, cpu, drain);
+            self.machine.drained(zone, drain);
         }
     }
 }

@@ -16,12 +16,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::gfp::Migratetype;
 use bulkpages_core::probe::Event;
-use bulkpages_core::step::{Drain, Series, Whereabouts};
+use bulkpages_core::step::{Drain, Series, Stepped, Whereabouts};
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Pfn};
+use bulkpages_core::{Ctx, Machine, Pfn};
 
 use crate::tally::note;
 use crate::text::{Line, What};
@@ -103,7 +103,7 @@ struct Cpu {
 /// Follows a trace, line by line.
 #[derive(Debug)]
 pub struct Follower {
-    machine: Machine<Local>,
+    machine: Stepped,
     cpus: Vec<Cpu>,
     cx: Ctx<Vec<Event>, NoFault>,
     report: Report,
@@ -126,7 +126,7 @@ impl Follower {
         let cx = Ctx { cpu: 0, probe: Vec::new(), fault: NoFault };
         Follower {
             requests: None,
-            machine,
+            machine: machine.into(),
             cpus,
             cx,
             report: Report::default(),
@@ -160,7 +160,7 @@ impl Follower {
             self.end_drain(cpu);
         }
         self.report.unsound = self.machine.audit().err().map(|e| e.to_string());
-        (self.report, self.machine)
+        (self.report, self.machine.into_machine())
     }
 
     /// The next line of the trace.

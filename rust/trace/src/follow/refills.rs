@@ -40,13 +40,13 @@ impl Follower {
         });
         self.report.refilled += 1;
         self.cx.probe.clear();
-        let expected = self.machine.step_take(&mut self.cx, zone, order, mt, &mut session.series);
+        let expected = self.machine.take(&mut self.cx, zone, order, mt, &mut session.series);
         let there = if expected == Some(pfn) {
             self.report.refilled_predicted += 1;
             true
         } else {
             if let Some(expected) = expected {
-                self.machine.step_untake(cpu, expected, order);
+                self.machine.put_back(cpu, expected, order);
             }
             self.take(number, cpu, pfn, order).is_some()
         };
@@ -70,7 +70,7 @@ impl Follower {
         let left = m.list_len(zone, cpu, order, mt);
         if left > 0 {
             // A refill finds its list empty.
-            let taken: Vec<Pfn> = std::iter::from_fn(|| m.step_pop(zone, cpu, order, mt)).collect();
+            let taken: Vec<Pfn> = std::iter::from_fn(|| m.pop(zone, cpu, order, mt)).collect();
             self.hidden(cpu, session.list, taken);
         }
         // A bulk call may refill several times in a row: all but the last refill are used up. The lines do not say where
@@ -81,7 +81,7 @@ impl Follower {
         let mut sizes = Vec::new();
         let mut left = session.pages.len();
         while left > 0 {
-            let want = m.step_refill_size(zone, cpu, order).max(1) as usize;
+            let want = m.refill_size(zone, cpu, order).max(1) as usize;
             sizes.push(want.min(left));
             if want > left {
                 break;
@@ -93,10 +93,10 @@ impl Follower {
             self.report.refill_sizes_predicted += sizes.len() as u64;
         } else if order == 0 {
             m.set_limits(zone, cpu, limits);
-            if m.step_refill_seen(zone, cpu, session.pages.len() as i32) {
+            if m.refill_seen(zone, cpu, session.pages.len() as i32) {
                 sizes = vec![session.pages.len()];
             } else {
-                m.step_refill_size(zone, cpu, order);
+                m.refill_size(zone, cpu, order);
             }
         } else {
             sizes = vec![session.pages.len()];
@@ -108,7 +108,7 @@ impl Follower {
             self.hidden(cpu, session.list, used.to_vec());
         }
         for &pfn in pages {
-            self.machine.step_push(zone, cpu, pfn, order, mt, true);
+            self.machine.push(zone, cpu, pfn, order, mt, true);
         }
         self.cpus[cpu].fresh = Some(session.list);
     }

@@ -2,11 +2,11 @@
 
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::NullOnly;
-use bulkpages_core::fault::{Ctx, NoFault};
+use bulkpages_core::fault::NoFault;
 use bulkpages_core::gfp::Gfp;
 use bulkpages_core::probe::Event;
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Pfn, Slot};
+use bulkpages_core::{Ctx, Machine, Pfn, Slot};
 use bulkpages_trace::follow::{Follower, Report};
 use bulkpages_trace::text::Parser;
 use bulkpages_trace::write;

@@ -8,10 +8,10 @@ use bulkpages_callers::holes::Shape;
 use bulkpages_callers::ports::{self, Flags, Input, Port};
 use bulkpages_callers::{CallerResult, Env, Form};
 use bulkpages_core::boot::BootSpec;
-use bulkpages_core::fault::{Ctx, FaultPlan};
+use bulkpages_core::fault::FaultPlan;
 use bulkpages_core::probe::{Event, SingleReason};
 use bulkpages_core::sync::Local;
-use bulkpages_core::{Machine, Result, Slot};
+use bulkpages_core::{Ctx, Machine, Result, Slot};
 
 pub type TestEnv<'m> = Env<'m, (Local, Counting<Vec<Event>>, FaultPlan, HookPlan)>;
 
@@ -78,5 +78,5 @@ pub fn run_told<K: Port>(
     flags: Flags,
     form: Form,
 ) -> Result<CallerResult> {
-    ports::run::<K, _, _, _, _>(env, slots, &Input { pages, flags }, form)
+    ports::run::<K, _>(env, slots, &Input { pages, flags }, form)
 }
