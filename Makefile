@@ -33,7 +33,7 @@ test-kernel: $(STAMP) ## Build a real kernel and try everything that needs one (
 	BULKPAGES_KERNEL_TREE=$(KERNEL) $(BIN)/python -m pytest -q -m kernel tests/kernel $(ARGS)
 
 test-python: $(STAMP)
-	$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=8 --dist=worksteal $(ARGS)
+	$(BIN)/python -m pytest -q --numprocesses=auto --maxprocesses=8 --dist=loadfile $(ARGS)
 
 bench: $(STAMP) ## Time the core (criterion), the Python face (pytest-benchmark) and every row of the kernel's timings.
 	cargo bench -p bulkpages-core --locked

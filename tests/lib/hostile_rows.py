@@ -254,6 +254,11 @@ def _explained(w: World) -> Call:
     return explain.explain, [m, "btrfs", "before", before, result], {}
 
 
+def _brief(w: World) -> Call:
+    _, before, result = once("explained", _result)
+    return explain.brief, ["btrfs", "before", before, result], {}
+
+
 def _stressed() -> bp.Run:
     return bp.stress("64MiB", threads=2, ops=50, timeline=100)
 
@@ -456,6 +461,7 @@ ROWS: dict[str, Row] = {
     f"{C}time_bench_page_pool01_fast_path": lambda w: _timed(w, callers.time_bench_page_pool01_fast_path),
     f"{C}time_bench_page_pool02_ptr_ring": lambda w: _timed(w, callers.time_bench_page_pool02_ptr_ring),
     f"{C}time_bench_page_pool03_slow": lambda w: _timed(w, callers.time_bench_page_pool03_slow),
+    f"{C}explain.brief": _brief,
     f"{C}explain.explain": _explained,
     f"{C}own_caller.patterns": lambda w: (own_caller.patterns, [2], {}),
     f"{B}conform.conform": lambda w: (conform.conform, [RECORDING], {}),
