@@ -34,7 +34,8 @@ nitpicky = True
 # Names of other packages: their pages are on other sites, and the build needs no network. And parts of annotations that
 # are no names: strings in Literal[...], halves of dict[..., ...].
 nitpick_ignore_regex = [
-    (r"py:.*", r"(collections|pathlib|typing|matplotlib|numpy|os|types|hypothesis|concurrent|_?drgn|bulkpages\._core)\..*"),
+    (r"py:.*", r"(collections|pathlib|typing|matplotlib|numpy|os|types|hypothesis|concurrent)\..*"),
+    (r"py:.*", r"(_?drgn|bulkpages\._core)\..*"),
     (r"py:.*", r"(PathLike|Path|Any|Self|NamedTuple|Figure|Mapping|Sequence|Iterator|Iterable|Callable)"),
     (r"py:.*", r"(Stream|bulkpages\.testing\.Side)"),
     (r"py:class", r".*[\['].*"),
