@@ -187,7 +187,7 @@ def machine(of: Machine) -> str:
 
 def result(of: CallerResult) -> str:
     """What a caller left behind, as HTML: the array and the counts."""
-    facts = {"returned": "nothing: it went on waiting" if of.ret is None else of.ret}
+    facts = {"returned": "nothing: it kept waiting" if of.ret is None else of.ret}
     facts["bulk calls (slots, returned)"] = ", ".join(str(tuple(call)) for call in of.bulk_calls) or "none"
     facts |= {"waits": of.waits, "pages freed": of.freed, "slot tests": of.slot_tests}
     facts |= {"slot writes": of.slot_writes, "slots cleared": of.slot_clears, **of.stats}

@@ -82,7 +82,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float | None = None) -
     path = Path(path)
     known = sorted(figure.canvas.get_supported_filetypes())
     if path.suffix[1:].lower() not in known:
-        raise InvalidArgument(f"picture {path}: the ending {path.suffix!r} is none of {', '.join(known)}")
+        raise InvalidArgument(f"picture {path}: the suffix {path.suffix!r} is not one of {', '.join(known)}")
     import matplotlib
 
     # The same picture is the same file: neither dates nor random names are in it.

@@ -583,7 +583,9 @@ class Machine(_core.Machine):
             stop: Not a failure: the answer to a caller's question whether its thread shall stop is yes.
         """
         if isinstance(pages, bool):
-            raise InvalidArgument(f"pages {pages}: a number of pages that can still be had is needed, such as pages=0")
+            raise InvalidArgument(
+                f"pages {pages}: give the number of pages that can still be allocated, such as pages=0"
+            )
         steps = {
             "trylock": trylock,
             "single": single,
@@ -690,7 +692,7 @@ class Machine(_core.Machine):
             ApiMisuse: The machine has a `PagePool`, whose pages would be lost.
         """
         if self._has_pools():
-            raise ApiMisuse("a machine that has a page_pool is not copied or pickled: destroy and forget the pool")
+            raise ApiMisuse("a machine with a page_pool cannot be copied or pickled: destroy and forget the pool")
         return (_restored, (type(self), *self._save(), self.threads))
 
     def _repr_html_(self) -> str:

@@ -101,7 +101,7 @@ class Table:
         try:
             return self._columns[name]
         except KeyError:
-            raise InvalidArgument(f"column {name!r} is none of {', '.join(self._columns)}") from None
+            raise InvalidArgument(f"column {name!r} is not one of {', '.join(self._columns)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._columns)

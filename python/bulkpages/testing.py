@@ -83,7 +83,7 @@ def machines(
     """
     if max_mib < 16 or max_cpus < 1 or max_nodes < 1:
         raise InvalidArgument(
-            f"machines have 16 MiB, a CPU and a node at least, not {max_mib}, {max_cpus}, {max_nodes}"
+            f"machines need at least 16 MiB, one CPU and one node, not {max_mib}, {max_cpus}, {max_nodes}"
         )
     return _machines(max_mib, max_cpus, max_nodes, used, threads)
 
@@ -358,9 +358,7 @@ class SemanticsMachine(RuleBasedStateMachine):
         super().__init__()
         for semantics in self._both():
             if isinstance(semantics, str) and semantics not in ("v1", "v2", "v3"):
-                raise InvalidArgument(
-                    f"semantics {semantics!r} is none of 'v1', 'v2', 'v3', and nothing that is called"
-                )
+                raise InvalidArgument(f"semantics {semantics!r} is neither 'v1', 'v2' or 'v3' nor callable")
         self._machines = [Machine(self.memory, cpus=2) for _ in range(2)]
         self._arrays = [PageArray(0), PageArray(0)]
 

@@ -84,7 +84,7 @@ class Run:
             ApiMisuse: The machine's locks keep no time: that is what `stress()` is for.
         """
         if not self.data.get("locks"):
-            raise ApiMisuse("the locks of this run kept no time: bulkpages.stress() has such a machine")
+            raise ApiMisuse("the locks of this run were not timed: bulkpages.stress() times them")
         rows = [
             {"lock": lock, "time": what, "low": (1 << bits) >> 1, "high": (1 << bits) - 1, "count": n}
             for lock, times in self.data["locks"].items()
@@ -117,7 +117,7 @@ class Run:
             ApiMisuse: The run kept no timeline.
         """
         if not self.timeline:
-            raise ApiMisuse("the run kept no timeline: ask for one with timeline=10000")
+            raise ApiMisuse("the run recorded no timeline: ask for one with timeline=10000")
         draw(path, self._rows(), self._bars(), unit="µs since the run began", span=(start_us, start_us + length_us))
 
     def _rows(self) -> dict[int, str]:
@@ -199,7 +199,7 @@ def _run_callable(
     if seconds is None and ops is None:
         raise InvalidArgument("a run needs a time or a number of operations")
     if seconds is not None and not 0 < seconds <= 1e7:
-        raise InvalidArgument(f"seconds {seconds} is outside 0 (not itself) to 10000000")
+        raise InvalidArgument(f"seconds {seconds} must be above 0 and at most 10000000")
     if ops is not None and ops < 1:
         raise InvalidArgument(f"ops {ops} is below 1")
     before = machine.vmstat

@@ -114,7 +114,7 @@ class Replay(Tabular):
         rows = [(what, share(part, whole)) for what, part, whole in self.rows()]
         hidden = (
             f"{report['hidden_takes']}, {report['hidden_pages']} pages; {report['hidden_predicted']} predicted, "
-            f"{report['false_hidden']} expected in vain"
+            f"{report['false_hidden']} wrongly expected"
         )
         rows += [
             ("takes without a line (bulk calls)", hidden),
@@ -128,7 +128,7 @@ class Replay(Tabular):
             miss = report["misses"][0]
             expected = "nothing" if miss["expected"] is None else f"{miss['expected']:#x}"
             lines.append(
-                f"first left the kernel's way at line {miss['line']}: cpu {miss['cpu']}, order {miss['order']}, "
+                f"first diverged from the kernel at line {miss['line']}: cpu {miss['cpu']}, order {miss['order']}, "
                 f"type {miss['migratetype']}: pfn {miss['pfn']:#x}, {expected} predicted: {miss['reason']}"
                 + (f" ({miss['pages']} pages)" if miss["pages"] else "")
             )

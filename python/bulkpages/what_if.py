@@ -95,7 +95,7 @@ def parse_setting(text: str) -> Setting:
                 values[name] = value
             else:
                 known = "refill=N, high_fraction=N, watermarks=FACTOR, pcp=on|off, api=v1|v2"
-                raise InvalidArgument(f"{word!r} is no setting: {known}")
+                raise InvalidArgument(f"{word!r} is not a setting: {known}")
         except ValueError as error:
             if isinstance(error, InvalidArgument):
                 raise

@@ -63,7 +63,7 @@ def _umask() -> int:
 def test_a_picture_of_an_unknown_kind(tmp_path: Path) -> None:
     from matplotlib.figure import Figure
 
-    with pytest.raises(InvalidArgument, match=r"'\.gifx' is none of .*svg"):
+    with pytest.raises(InvalidArgument, match=r"'\.gifx' is not one of .*svg"):
         save_figure(Figure(), tmp_path / "x.gifx")
     save_figure(Figure(), tmp_path / "x.svg")
     assert [p.name for p in tmp_path.iterdir()] == ["x.svg"]

@@ -110,7 +110,7 @@ def test_an_interrupted_run_goes_on(output: Path, monkeypatch: pytest.MonkeyPatc
     code, out, err = _run(*common)
     assert code == 130, err
     assert "--resume" in err
-    assert "No word on emulator time yet" in out
+    assert "No verdict on emulator time yet" in out
     first = json.loads((output / "results.json").read_text())
     assert not first["complete"]
     assert len(first["timing"]["samples"]["null-1"]) >= runner.MIN_PROCESSES

@@ -49,9 +49,9 @@ def test_cold_fills_depend_on_the_fills_before() -> None:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"caller": "nobody"}, "'nobody' is none of core"),
-        ({"form": "later"}, "'later' of xfs_buf_alloc_pages is none of before"),
-        ({"condition": "hot"}, "'hot' is none of warm, cold, trylock lost"),
+        ({"caller": "nobody"}, "'nobody' is not one of core"),
+        ({"form": "later"}, "'later' of xfs_buf_alloc_pages is not one of before"),
+        ({"condition": "hot"}, "'hot' is not one of warm, cold, trylock lost"),
         ({"pattern": "..y."}, "slot 2 of the pattern is 'y'"),
         ({"pattern": ""}, "0 slots is outside"),
         ({"pattern": "." * 70000}, "70000 slots is outside 1..=65536"),
@@ -100,7 +100,7 @@ def test_a_kernel_without_costs() -> None:
     ("counts", "words"),
     [
         ({"calls": 1}, "is missing"),
-        ({"call": 1}, "'call' is none of"),
+        ({"call": 1}, "'call' is not one of"),
         ({**dict.fromkeys(COUNTS, 0), "calls": -1}, "0 or more"),
     ],
 )

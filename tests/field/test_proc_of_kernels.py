@@ -13,7 +13,7 @@ from bulkpages.formats.proc import ProcState, parse_pagetypeinfo, read_proc
 
 MARKS = (100, 125, 150)
 TYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA", "Isolate")
-UNTYPED = "types of free blocks are not known: all are taken as Movable"
+UNTYPED = "the types of free blocks are unknown: Movable is assumed"
 NO_FREE = [0] * ORDERS
 PLAIN = Shape()
 
@@ -332,7 +332,7 @@ def test_folded_lines() -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("zoneinfo", lambda text: text + text, r"zoneinfo line 22: node 0 zone Normal stands in line 1 already"),
+        ("zoneinfo", lambda text: text + text, r"zoneinfo line 22: node 0 zone Normal is already in line 1"),
         ("zoneinfo", lambda text: "Dear all,\n" + text, r"zoneinfo line 1: .* cut out what stands before"),
         ("zoneinfo", lambda text: text.replace("low      125", "low      25"), r"min 100 <= low 25"),
         ("zoneinfo", lambda text: text.replace("(0, 0)", "(0, -5)"), r"zoneinfo line 9: '-5' is no number"),

@@ -63,7 +63,7 @@ def test_the_figures_agree_with_the_emulator(seed: int, kernel: str) -> None:
             assert found.works == bool(passing), str(found)
             if found.works:
                 assert found.got in [f"a block of {name}" for name in passing], str(found)
-                assert found.got.removeprefix("a block of ") in found.reason
+                assert found.got.removeprefix("a block from ") in found.reason
     assert m.snapshot() == before
 
 

@@ -485,7 +485,7 @@ def test_pages_may_be_copied_from_an_array_of_the_callers() -> None:
 
 
 def test_what_would_do_nothing_is_refused() -> None:
-    with pytest.raises(bp.InvalidArgument, match="'pages' is none of 'count' and 'position'"):
+    with pytest.raises(bp.InvalidArgument, match="'pages' is not one of 'count' and 'position'"):
 
         class Odd(bp.callers.Semantics):
             returns = "pages"  # type: ignore[assignment]

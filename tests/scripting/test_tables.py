@@ -48,7 +48,7 @@ def test_columns_know_their_types_and_refuse_others() -> None:
         Table({"a": [1], "b": [1, 2]})
     with pytest.raises(bp.InvalidArgument, match="2 dimensions"):
         Table({"a": np.zeros((2, 2))})
-    with pytest.raises(bp.InvalidArgument, match="'c' is none of n, big"):
+    with pytest.raises(bp.InvalidArgument, match="'c' is not one of n, big"):
         t["c"]
     assert len(Table({})) == 0
 

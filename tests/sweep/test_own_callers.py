@@ -82,7 +82,7 @@ def test_a_result_shows_draws_and_becomes_tables(tmp_path: Path) -> None:
     (axis,) = figure.axes
     assert (axis.get_xlabel(), axis.get_ylabel()) == ("nr_pages", "slot_tests")
     assert len(axis.get_legend().get_texts()) == 4
-    with pytest.raises(InvalidArgument, match="'cost' is none of"):
+    with pytest.raises(InvalidArgument, match="'cost' is not one of"):
         result.plot(y="cost")
     with pytest.raises(InvalidArgument, match="'memory' is no axis"):
         result.plot(x="memory")

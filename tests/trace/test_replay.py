@@ -75,7 +75,7 @@ def test_command() -> None:
     assert found["allocations"] == 7833
     assert found["predicted"] > 7800 >= found["predicted_without_learning"] > 7755
     text = run("replay", str(TRACE), "--snapshot", str(STATES))
-    assert "first left the kernel's way at line 181" in text.stdout
+    assert "first diverged from the kernel at line 181" in text.stdout
 
 
 def damage(tmp_path: Path, change: Any) -> dict[str, Any]:

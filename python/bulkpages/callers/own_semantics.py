@@ -46,7 +46,7 @@ class Semantics(ABC):
     def __init_subclass__(cls, **extra: object) -> None:
         super().__init_subclass__(**extra)
         if cls.returns not in ("count", "position"):
-            raise InvalidArgument(f"{cls.__name__}: returns = {cls.returns!r} is none of 'count' and 'position'")
+            raise InvalidArgument(f"{cls.__name__}: returns = {cls.returns!r} is not one of 'count' and 'position'")
 
     @abstractmethod
     def wants(self, page: int) -> bool:

@@ -67,7 +67,7 @@ def port(name: str) -> Port:
     """
     found = next((p for p in PORTS if p.name == name), None)
     if found is None:
-        raise InvalidArgument(f"caller {name!r} is none of {', '.join(p.name for p in PORTS)}")
+        raise InvalidArgument(f"caller {name!r} is not one of {', '.join(p.name for p in PORTS)}")
     return found
 
 

@@ -26,7 +26,7 @@ def parse_faults(words: Iterable[str]) -> dict[str, Any]:
     for word in words:
         name, equals, number = word.partition("=")
         if name not in STEPS:
-            raise InvalidArgument(f"step {name!r} is none of {', '.join(STEPS)}")
+            raise InvalidArgument(f"step {name!r} is not one of {', '.join(STEPS)}")
         if name in faults:
             raise InvalidArgument(f"step {name!r} is given twice")
         if equals and not (number.isascii() and number.isdigit() and int(number) < 1 << 63):

@@ -1,4 +1,7 @@
-"""The command `bulkpages`: data on stdout, progress on stderr; exit 0 done, 1 found or failed, 2 usage, 130 Ctrl-C."""
+"""The command `bulkpages`: data on stdout, progress on stderr.
+
+Exit codes: 0 done, 1 found something or failed, 2 wrong usage, 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,7 @@ class LazyGroup(Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="bulkpages")
 def main() -> None:
-    r"""Evidence about Linux's page allocator: alloc_pages_bulk() v1 against v2.
+    r"""Evidence about Linux's page allocator: alloc_pages_bulk(), mainline against patched.
 
     \b
     bulkpages compare --quick        the answer, in under a minute

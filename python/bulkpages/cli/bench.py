@@ -18,7 +18,7 @@ from bulkpages.suite.trunk.kernel import EPYC, XEON, loop_cycles, loops_of
 
 @click.group()
 def bench() -> None:
-    r"""Time the emulator itself, beside the real kernel's figures.
+    r"""Time the emulator itself, next to the real kernel's figures.
 
     \b
     bulkpages bench core             every row of the kernel's timings, as a table
@@ -37,15 +37,15 @@ def _stat(values: list[float]) -> dict[str, Any]:
     type=click.Choice(["none", "atomic"]),
     default="none",
     show_default=True,
-    help="Locks of the machine: none, like the kernel that was timed, or real atomics.",
+    help="Locks of the machine: none, like the timed kernel, or real atomics.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print an object like the kernel's timings.json.")
 def core(runs: int, locks: str, as_json: bool) -> None:
     r"""Every row of the kernel's timings.json, measured on the emulator.
 
-    Prints to stdout what a page or an operation costs here, in clock counts, and what the kernel's own functions
-    needed, if they were measured on a processor named as this one. The two are no answer to each other: work around the
-    calls differs. For mainline against patched see `bulkpages compare`.
+    Prints what a page or an operation costs here, in clock counts, and what the kernel's own functions
+    needed, if they were measured on a processor of the same name. Do not compare the two: the work around the calls
+    differs. For mainline against patched, see `bulkpages compare`.
 
     \b
     bulkpages bench core

@@ -51,7 +51,7 @@ def callers() -> None:
 @callers.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(as_json: bool) -> None:
-    r"""List the ports on stdout: function, kernel file, forms, whose array, and what a short result makes it do.
+    r"""List the ports: function, kernel file, forms, who makes the array, and the reaction to a short result.
 
     \b
     bulkpages callers list --json
@@ -72,9 +72,9 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 
 @callers.command()
 @click.argument("name", shell_complete=complete.callers)
-@click.option("--form", type=click.Choice(FORMS), required=True, help="Which text of the function runs.")
+@click.option("--form", type=click.Choice(FORMS), required=True, help="Which form of the function to run.")
 @click.option(
-    "--explain", "tell", is_flag=True, help="Step by step: what was tested, taken, refilled, and why it ended."
+    "--explain", "tell", is_flag=True, help="Show every step: what was tested, taken, refilled, and why it ended."
 )
 @click.option("--shape", help="Array for callers that are given one: a picture like 'x.x.', x a page and . a hole.")
 @click.option(
@@ -95,15 +95,15 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
     multiple=True,
     callback=_fault,
     shell_complete=complete.faults,
-    help="STEP or STEP=SUCCESSES: what fails, and after how many successes.",
+    help="STEP or STEP=SUCCESSES: the step that fails, and after how many successes.",
 )
-@click.option("--max-waits", type=click.IntRange(0), default=3, show_default=True, help="Waits granted.")
+@click.option("--max-waits", type=click.IntRange(0), default=3, show_default=True, help="How often a caller may wait.")
 @click.option("--memory", default="256MiB", show_default=True, help="Memory of the machine.")
 @click.option("--cpus", type=click.IntRange(1, 1024), default=2, show_default=True, help="CPUs of the machine.")
 @kernel_option()
 @rule_option
 @click.option("--memcg", is_flag=True, help="Memory cgroups account kernel pages.")
-@click.option("--page-owner", is_flag=True, help="Page owner tracking is on.")
+@click.option("--page-owner", is_flag=True, help="Enable page owner tracking.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON.")
 def run(
     name: str,
@@ -124,7 +124,7 @@ def run(
     page_owner: bool,
     as_json: bool,
 ) -> None:
-    r"""Run one caller, and print what it returned, left and did. NAME is its name or a part of it.
+    r"""Run one caller, and print what it did, left and returned. NAME is its name or a part of it.
 
     \b
     bulkpages callers run svc --form after --shape x.x.x.x. --explain
@@ -163,7 +163,7 @@ def run(
                 explain=tell,
             )
     except ApiMisuse as error:
-        raise click.ClickException(f"a check of the kernel ended the run: {error}") from error
+        raise click.ClickException(f"the kernel would stop here: {error}") from error
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -215,14 +215,18 @@ def _progress(label: str) -> tuple[Any, Any]:
     "only",
     multiple=True,
     shell_complete=complete.callers,
-    help="A caller, by a part of its name; may be given several times.",
+    help="A caller, by part of its name (repeatable).",
 )
-@click.option("--today", is_flag=True, help="The callers of 7.3 in place of those that the patch changes.")
+@click.option("--today", is_flag=True, help="The callers of 7.3 instead of those that the patch changes.")
 @click.option(
     "--largest", type=click.IntRange(1, 1100), default=1100, show_default=True, help="Largest array, in slots."
 )
 @click.option(
-    "--pairs-up-to", type=click.IntRange(0, 64), default=16, show_default=True, help="Largest array with pairs."
+    "--pairs-up-to",
+    type=click.IntRange(0, 64),
+    default=16,
+    show_default=True,
+    help="Largest array on which failures are paired.",
 )
 @click.option("--threads", type=click.IntRange(1, 1024), help="Threads; all processors by default.")
 @kernel_option(told="6.12; with --today 7.3")
@@ -242,10 +246,10 @@ def failures(
     as_json: bool,
     output: Path | None,
 ) -> None:
-    r"""Stop the allocator at every index of every branch, under every caller, form and array shape.
+    r"""Make every branch of the allocator fail at every index, under every caller, form and array shape.
 
-    Prints the totals and where the forms differ to stdout; with --output, every run goes into sweep.json. Exit 1 when
-    right code leaks a page, leaves memory wrong or crashes.
+    Prints totals and where the forms differ. With --output, every run goes to sweep.json. Exit 1 if correct code
+    leaks a page, corrupts memory or crashes.
 
     \b
     bulkpages callers failures
@@ -288,9 +292,9 @@ def failures(
     "only",
     multiple=True,
     shell_complete=complete.callers,
-    help="A caller, by a part of its name; may be given several times.",
+    help="A caller, by part of its name (repeatable).",
 )
-@click.option("--today", is_flag=True, help="The callers of 7.3 in place of those that the patch changes.")
+@click.option("--today", is_flag=True, help="The callers of 7.3 instead of those that the patch changes.")
 @click.option(
     "--largest", type=click.IntRange(1, 1100), default=300, show_default=True, help="Largest array, in slots."
 )
@@ -307,9 +311,9 @@ def misuse(
     rules: dict[str, bool],
     as_json: bool,
 ) -> None:
-    r"""Put one wrong line into each caller, in each way that people get it wrong, and count what comes of it.
+    r"""Put one wrong line into each caller, once for each common mistake, and count the consequences.
 
-    The score of each version of the API goes to stdout.
+    Prints the score of each version of the API.
 
     \b
     bulkpages callers misuse --only svc
@@ -330,7 +334,7 @@ def misuse(
 
 @callers.command()
 @click.option(
-    "--pages", type=click.IntRange(2, 1024), default=16, show_default=True, help="Pages that each caller wants."
+    "--pages", type=click.IntRange(2, 1024), default=16, show_default=True, help="Pages each caller asks for."
 )
 @kernel_option(TODAY)
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
@@ -338,9 +342,9 @@ def misuse(
     "--output", type=click.Path(path_type=Path), help="Folder for audit.json, audit.txt, audit.svg, audit.png."
 )
 def audit(pages: int, kernel: str, as_json: bool, output: Path | None) -> None:
-    r"""Run every caller of 7.3 under the five things that make a bulk call bring one page though memory is free.
+    r"""Run every caller of 7.3 in the five situations in which a bulk call returns one page although memory is free.
 
-    Says who retries, who works with less, and who fails; and whose way out leaves memory wrong. Each line of the table
+    Prints which callers retry, work with less, or fail, and whose error path corrupts memory. Each line of the table
     has the command that shows it.
 
     \b
@@ -363,7 +367,7 @@ def audit(pages: int, kernel: str, as_json: bool, output: Path | None) -> None:
 @callers.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def tables(as_json: bool) -> None:
-    r"""Small examples, marks and differences of the callers, each from a run made now, on stdout.
+    r"""Print small examples, marks and differences of the callers, each from a run made now.
 
     \b
     bulkpages callers tables

@@ -15,10 +15,10 @@ from bulkpages.suite.face import claims as tried
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the ledger as JSON.")
 def claims(only: tuple[str, ...], as_json: bool) -> None:
-    r"""Try the technical claims of the thread, one experiment each.
+    r"""Test the technical claims of the mailing list thread, one experiment each.
 
-    Prints each claim with its verdict and what was found to stdout. Costs are in kernel instructions; no clock is read,
-    so the ledger is the same on every machine.
+    Prints each claim with its verdict and the result. Costs are in kernel instructions and no clock is read, so the
+    output is the same on every machine.
 
     \b
     bulkpages claims

@@ -120,13 +120,15 @@ def _console() -> Console:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A first answer: fewer workloads, and half a minute of timing.")
+@click.option("--quick", is_flag=True, help="A first answer: fewer workloads, half a minute of timing.")
 @click.option(
-    "--no-timing", is_flag=True, help="Only what is the same on every machine: counts and kernel instructions."
+    "--no-timing", is_flag=True, help="Only counts and kernel instructions, which are the same on every machine."
 )
 @click.option("--snapshot", type=click.Path(), help="Kernel state to load: a recording or a snapshot.")
 @click.option("--output", type=click.Path(), help="Folder for report.html, results.json and reply.txt.")
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), help="Of the order of trials; drawn and printed if left out.")
+@click.option(
+    "--seed", type=click.IntRange(0, MAX_SEED), help="Seed of the order of trials; random by default, and printed."
+)
 @click.option("--effect", type=Share(), default=0.01, show_default="1%", help="Smallest effect of interest.")
 @click.option("--budget", type=Duration(), help="Time to measure emulator time: 5m, 45s, ... (30s quick, 11m full).")
 @click.option("--processes", type=click.IntRange(1, 1000), help="Processes for each workload, in place of a time.")
@@ -138,17 +140,17 @@ def _console() -> Console:
     help="Only this workload; patterns as of files (repeatable).",
 )
 @click.option("--cell", "also", multiple=True, metavar="NAME", hidden=True)
-@click.option("--list", "listing", is_flag=True, help="Print the workloads and stop.")
-@click.option("--resume", type=click.Path(), metavar="DIR", help="Go on with the interrupted run in this folder.")
-@click.option("--instructions", is_flag=True, help="Count the emulator's own instructions with valgrind, too.")
-@click.option("--baseline", type=click.Path(), help="An earlier results.json of bulkpages: has anything got slower?")
+@click.option("--list", "listing", is_flag=True, help="List the workloads and exit.")
+@click.option("--resume", type=click.Path(), metavar="DIR", help="Continue the interrupted run in this folder.")
+@click.option("--instructions", is_flag=True, help="Also count the emulator's own instructions, with valgrind.")
+@click.option("--baseline", type=click.Path(), help="An earlier results.json: has bulkpages got slower?")
 @click.option(
     "--kernel",
     "kernels",
     multiple=True,
     type=EraOrFolder(),
-    help="6.1, 6.12 or 7.3: the kernel series that is emulated (6.12 when left out). A folder of `bulkpages kernel "
-    "build`: put beside the answer; a second one is compared with it.",
+    help="6.1, 6.12 or 7.3: the kernel series to emulate (default 6.12). Or a folder of `bulkpages kernel build`: "
+    "shown next to the answer; a second one is compared with the first.",
 )
 @click.option("--merge", is_flag=True, help="Merge the timings of the results.json files that follow.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
@@ -175,10 +177,10 @@ def compare(
 ) -> None:
     r"""Compare mainline and patched alloc_pages_bulk() and their callers.
 
-    First, in seconds, what is the same on every machine: slot work, kernel instructions (measured, or predicted from
-    exact counts) and the verdicts that rest on them. Then the emulator's own time on this machine, each form against
-    itself beside it. Writes report.html, results.json and reply.txt into --output (results/TIME if left out), and
-    prints the answer to stdout. What was measured is kept on the way: --resume goes on after any interruption.
+    First, in seconds, the part that is the same on every machine: slot work, kernel instructions (measured, or
+    predicted from exact counts) and the verdicts that rest on them. Then the emulator's own time on this machine, with
+    each form also timed against itself. Writes report.html, results.json and reply.txt into --output (default
+    results/TIME), and prints the answer. Measurements are saved as it runs: --resume continues after an interruption.
 
     \b
     bulkpages compare --quick --no-timing
@@ -199,18 +201,18 @@ def compare(
     if bundles:
         raise click.UsageError("files are for --merge; name an output folder with --output")
     if no_timing and (given := _timing_options(budget, processes, resume, instructions, baseline)):
-        raise click.UsageError(f"--no-timing leaves nothing for {given}")
+        raise click.UsageError(f"--no-timing cannot be combined with {given}")
     # Read before anything is measured, like every other input.
     try:
         against = load(Path(baseline)) if baseline else None
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     if against and not against["timing"]:
-        raise click.UsageError(f"{baseline} was run with --no-timing: there is nothing to set times against")
+        raise click.UsageError(f"{baseline} was run with --no-timing: there are no times to compare with")
     clock = time.perf_counter()
     series = [kernel for kernel in kernels if kernel in ERAS]
     if len(series) > 1:
-        raise click.UsageError(f"one kernel series is emulated at a time, not {' and '.join(series)}")
+        raise click.UsageError(f"only one kernel series can be emulated at a time, not {' and '.join(series)}")
     own = _own_kernels(tuple(kernel for kernel in kernels if kernel not in ERAS))
     try:
         with Folder(Path(resume) if resume else place, resume=bool(resume)) as folder:
@@ -311,7 +313,7 @@ def _resumed(earlier: dict[str, Any], folder: Path) -> Request:
         if earlier["provenance"][key] != where[key]:
             raise click.UsageError(
                 f"{folder / 'results.json'} was measured with {key} {earlier['provenance'][key]!r}, and here it is "
-                f"{where[key]!r}: times would not belong together"
+                f"{where[key]!r}: such times cannot be combined"
             )
     known, asked = all_cells(), earlier["asked"]
     return Request(
@@ -381,7 +383,7 @@ def _run(
         took = time.perf_counter() - clock
         console.print(f"{took:.0f} s{seed}. Written: {', '.join(map(str, paths))}", soft_wrap=True, highlight=False)
     if interrupted:
-        click.echo(f"interrupted; go on with: bulkpages compare --resume {folder.path}", err=True)
+        click.echo(f"interrupted; continue with: bulkpages compare --resume {folder.path}", err=True)
         sys.exit(INTERRUPTED)
     if timing and (results["timing"]["baseline"] or {}).get("slower"):
         sys.exit(1)
@@ -392,7 +394,7 @@ def _keep(folder: Folder, results: dict[str, Any], say: Any) -> None:
     try:
         folder.keep(results)
     except BulkpagesError as error:
-        say(f"Not kept so far: {error}")
+        say(f"Not saved so far: {error}")
 
 
 def _write(write: Any, results: dict[str, Any], folder: Folder) -> list[Path]:

@@ -9,9 +9,9 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print the script that makes a shell complete commands, options and file names.
+    r"""Print a script that makes a shell complete commands, options and file names.
 
-    It goes to stdout; where it must stand depends on the shell:
+    Where to put it depends on the shell:
 
     \b
     echo 'eval "$(bulkpages completion bash)"' >> ~/.bashrc        # bash 4.4 or newer

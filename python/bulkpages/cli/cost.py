@@ -45,10 +45,10 @@ def _load(path: str) -> list[Any]:
 
 @click.group(cls=_OrRows, subcommand_metavar="FILE.json | COMMAND [ARGS]...")
 def cost() -> None:
-    r"""Print what fills cost the kernel, in instructions: measured where they were, predicted everywhere else.
+    r"""Print what fills cost the kernel, in instructions: measured where possible, otherwise predicted.
 
-    FILE.json holds {"rows": [{"caller", "form", "condition", "pattern"}, ...]}: the array before the fill is a pattern,
-    x a page, . a hole; `-` reads stdin. The rows are one series on one machine.
+    FILE.json holds {"rows": [{"caller", "form", "condition", "pattern"}, ...]}. The pattern is the array before the
+    fill: x is a page, . a hole. `-` reads stdin. The rows are one series on one machine.
 
     \b
     bulkpages cost rows.json
@@ -65,7 +65,7 @@ def cost() -> None:
 def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
     r"""Print the cost of each row of FILE, and of each form against the first one.
 
-    What `bulkpages cost FILE.json` does, under its own name.
+    The same as `bulkpages cost FILE.json`.
 
     \b
     bulkpages cost rows rows.json --json
@@ -82,18 +82,18 @@ def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
 
 @cost.command()
 @click.argument("kernel", required=False, type=click.Path(exists=True, file_okay=False), metavar="[DIR]")
-@click.option("--check", is_flag=True, help="Compare with what is stored; exit 1 when they differ.")
+@click.option("--check", is_flag=True, help="Compare with the stored fit; exit 1 if they differ.")
 @click.option("--output", type=click.Path(dir_okay=False), help="Write the fit to this file.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="Draw the errors into this SVG or PNG.")
 @click.option("--json", "as_json", is_flag=True, help="Print the fit as JSON.")
 def fit(kernel: str | None, check: bool, output: str | None, picture: str | None, as_json: bool) -> None:
-    r"""Fit the costs of the steps again, and show how far the model is off.
+    r"""Repeat the fit of the steps' costs, and show the errors of the model.
 
-    Takes a few seconds: the stored measurements are made again in the emulator. The numbers are the same on every
+    Takes a few seconds, because the emulator repeats the stored measurements. The numbers are the same on every
     machine. Prints each step with its cost and error, and the errors of predictions.
 
-    With DIR, a kernel of `bulkpages kernel build`, the same fills are asked of this kernel's own functions (half a
-    minute, with qemu), and the costs are fitted to its answers.
+    With DIR, a kernel from `bulkpages kernel build`, runs the same fills in that kernel's own functions (half a
+    minute, with qemu) and fits the costs to the results.
 
     \b
     bulkpages cost fit --check
@@ -102,7 +102,7 @@ def fit(kernel: str | None, check: bool, output: str | None, picture: str | None
     """
     if kernel is not None:
         if check or picture:
-            raise InvalidArgument("--check and --picture are for the stored fit, not for that of a kernel")
+            raise InvalidArgument("--check and --picture are for the stored fit, not for a kernel's")
         _fit_kernel(kernel, output, as_json)
         return
     from bulkpages.cost import data
@@ -120,7 +120,7 @@ def fit(kernel: str | None, check: bool, output: str | None, picture: str | None
         draw_errors(found, picture)
     click.echo(to_json(found.stored) if as_json else fit_text(found.stored), nl=not as_json)
     if check and (different := same(data.costs(), found.stored)):
-        raise click.ClickException("the stored fit is another one: " + "; ".join(different))
+        raise click.ClickException("the stored fit differs: " + "; ".join(different))
 
 
 def _fit_kernel(folder: str, output: str | None, as_json: bool) -> None:

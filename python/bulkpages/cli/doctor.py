@@ -105,7 +105,9 @@ def _machine_items(found: Mapping[str, Any]) -> list[Item]:
             f"{usable} of {found['cpus']}: {found['cpu']}",
             "good" if usable > 1 else "note",
             "compare measures in one process on each, sweep counts on all",
-            "" if usable > 1 else "with one, everything else that runs disturbs; give it a second (taskset, cgroup)",
+            ""
+            if usable > 1
+            else "with only one, anything else that runs disturbs it; allow a second one (taskset, cgroup)",
         )
     ]
     governor = found["governor"]
@@ -115,9 +117,9 @@ def _machine_items(found: Mapping[str, Any]) -> list[Item]:
             governor or "not visible",
             "good" if governor == "performance" else "note",
             {
-                "performance": "the processor keeps its frequency",
-                None: "whether the frequency changes is not known; counts of the time stamp counter pass at one rate",
-            }.get(governor, "the frequency follows the load: short trials begin slow, forms side by side share that"),
+                "performance": "the frequency is fixed",
+                None: "it is unknown whether the frequency changes; the time stamp counter has a constant rate",
+            }.get(governor, "the frequency follows the load: short trials start slowly, in all forms alike"),
             "" if governor in ("performance", None) else "cpupower frequency-set -g performance",
         )
     )
@@ -130,7 +132,7 @@ def _machine_items(found: Mapping[str, Any]) -> list[Item]:
             {
                 "off": "the frequency does not depend on temperature",
                 "on": "the frequency depends on temperature and on what other cores do",
-                None: "whether the frequency depends on temperature is not known",
+                None: "it is unknown whether the frequency depends on temperature",
             }[boost],
             "echo 1 > /sys/devices/system/cpu/intel_pstate/no_turbo (or 0 > .../cpufreq/boost)"
             if boost == "on"
@@ -143,9 +145,7 @@ def _machine_items(found: Mapping[str, Any]) -> list[Item]:
             "SMT",
             {"1": "on", "0": "off"}.get(threads or "", "not visible"),
             "note" if threads == "1" else "good",
-            "two threads share a core, and slow each other down"
-            if threads == "1"
-            else "no core is shared by two threads",
+            "two threads share a core and slow each other down" if threads == "1" else "no two threads share a core",
             "echo off > /sys/devices/system/cpu/smt/control" if threads == "1" else "",
         )
     )
@@ -155,7 +155,7 @@ def _machine_items(found: Mapping[str, Any]) -> list[Item]:
             "mitigations",
             ", ".join(weak) or "none needed",
             "good",
-            "they cost the kernel's own figures something, and the emulator next to nothing: it makes no system calls",
+            "they slow down the kernel, but hardly the emulator, which makes no system calls",
         )
     )
     virtual = found["virtual_machine"]
@@ -164,10 +164,10 @@ def _machine_items(found: Mapping[str, Any]) -> list[Item]:
             "virtual machine",
             "yes" if virtual else "no",
             "note" if virtual else "good",
-            "the host may take the processor away at any time; medians over many processes bear it, single runs do not"
+            "the host may preempt the processor at any time; medians over many processes bear it, single runs do not"
             if virtual
-            else "nobody takes the processor away",
-            "measure on the hardware itself for differences below 1 %" if virtual else "",
+            else "no host can preempt the processor",
+            "for differences below 1 %, measure on bare metal" if virtual else "",
         )
     )
     load = found["load"][0]
@@ -177,7 +177,7 @@ def _machine_items(found: Mapping[str, Any]) -> list[Item]:
             "load",
             f"{load:.2f}",
             "note" if busy else "good",
-            "others are running: intervals get wider" if busy else "nothing else is running to speak of",
+            "other work is running: intervals get wider" if busy else "hardly anything else is running",
             "wait until the machine is idle" if busy else "",
         )
     )
@@ -191,14 +191,16 @@ def _items(found: Mapping[str, Any]) -> list[Item]:
             "build",
             f"bulkpages {found['bulkpages']}, {found['profile']}, {found['rustc']}, python {found['python']}",
             "bad" if debug else "good",
-            "built without optimisation: counts are right, times mean nothing" if debug else "built with optimisation",
+            "built without optimisation: counts are right, times are meaningless"
+            if debug
+            else "built with optimisation",
             "pip install . (not maturin develop without --release)" if debug else "",
         ),
         Item(
             "clock",
             f"{'time stamp counter' if found['counts_cycles'] else 'nanoseconds'}, {found['ns_per_count']:.4f} ns each",
             "good" if found["counts_cycles"] else "note",
-            "costs are counts of it, and a trial is some 100,000 of them"
+            "costs are counted in it; a trial takes some 100,000 counts"
             if found["counts_cycles"]
             else "this processor's counter is not read; nanoseconds are coarser",
         ),
@@ -242,8 +244,8 @@ def _items(found: Mapping[str, Any]) -> list[Item]:
             "noise",
             f"{found['noise']:.2%}",
             "note" if noisy else "good",
-            f"short trials spread by this (interquartile range over median); above {NOISY:.0%} "
-            "comparisons need more time, and A/A runs may take the verdicts away",
+            f"spread of short trials (interquartile range over median); above {NOISY:.0%} "
+            "comparisons need more time, and A/A alarms may prevent verdicts",
             "see load, governor and virtual machine" if noisy else "",
         )
     )
@@ -264,10 +266,10 @@ def _items(found: Mapping[str, Any]) -> list[Item]:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def doctor(as_json: bool) -> None:
-    r"""Say what can be measured with this installation on this machine.
+    r"""Check what can be measured with this installation on this machine.
 
-    For each thing that decides it: what was found, what follows, how to change it. Takes a second, of which the noise
-    of a small trial is the most. It goes to stdout. Exit 1 when nothing should be measured: a debug build.
+    Prints for each check what was found, what follows and how to change it. Takes a second, most of it for the noise of
+    a small trial. Exit 1 if nothing should be measured (a debug build).
 
     \b
     bulkpages doctor

@@ -88,7 +88,7 @@ def rules_(names: tuple[str, ...], as_json: bool) -> None:
     unknown = [name for name in names if name not in RULES]
     if unknown:
         close = meant(unknown[0], [*RULES, *eras.commands])
-        raise click.UsageError(f"no rule is called {unknown[0]!r}; `bulkpages eras` lists them.{close}")
+        raise click.UsageError(f"there is no rule {unknown[0]!r}; `bulkpages eras` lists them.{close}")
     chosen = [RULES[name] for name in names] or list(RULES.values())
     if as_json:
         put_json(

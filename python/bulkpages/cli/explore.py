@@ -13,18 +13,18 @@ from bulkpages.interrupts import explore as explore_scenario
 
 @click.command()
 @click.argument("scenarios", nargs=-1, metavar="[LOCKING:CALL]...", shell_complete=complete.scenarios)
-@click.option("--bound", default=2, show_default=True, help="Handlers in one execution, at most.")
+@click.option("--bound", default=2, show_default=True, help="Most handlers in one execution.")
 @click.option("--model", type=click.Choice(["lists", "core"]), help="Step model of the lists, or the emulator.")
 @click.option(
     "--handler",
     "handlers",
     multiple=True,
     shell_complete=complete.handlers,
-    help="A call that handlers make; may be given several times.",
+    help="A call that handlers make (repeatable).",
 )
-@click.option("--limit", default=1_000_000, show_default=True, help="Executions of one scenario, at most.")
-@click.option("--choices", help="Run one execution again: the choices that a failure printed, with commas between.")
-@click.option("--list", "list_calls", is_flag=True, help="Name what can be interrupted, and stop.")
+@click.option("--limit", default=1_000_000, show_default=True, help="Most executions of one scenario.")
+@click.option("--choices", help="Repeat one execution: the choices printed by a failure, separated by commas.")
+@click.option("--list", "list_calls", is_flag=True, help="List what can be interrupted, and exit.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="Draw the steps of the last scenario into this file.")
 @click.option("--perfetto", type=click.Path(dir_okay=False), help="Write them as a trace that Perfetto opens.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
@@ -40,11 +40,11 @@ def explore(
     perfetto: str | None,
     as_json: bool,
 ) -> None:
-    r"""Let interrupt handlers in at every point of a call, in every order up to a bound.
+    r"""Interrupt a call at every point, in every order up to a bound.
 
-    LOCKING is up-before-fix, up, smp or rt; CALL is drain, bulk, alloc, free, v1, v2, v3 or a caller like
-    svc_alloc_arg/before (--list names all). Exits with 1 when an execution breaks something, and prints it step by
-    step to stdout. Without arguments: up-before-fix:drain, the bug that upstream commit 038a102535eb fixed.
+    LOCKING is up-before-fix, up, smp or rt. CALL is drain, bulk, alloc, free, v1, v2, v3 or a caller like
+    svc_alloc_arg/before (--list shows all). If an execution breaks something, prints it step by step and exits with 1.
+    Without arguments it runs up-before-fix:drain, the bug fixed by upstream commit 038a102535eb.
 
     \b
     bulkpages explore

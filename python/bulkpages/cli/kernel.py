@@ -156,7 +156,7 @@ def bench_(
     if only:
         cells, unknown = select(only, cells)
         if unknown:
-            raise InvalidArgument(f"no cell is called {', '.join(unknown)}")
+            raise InvalidArgument(f"there is no cell {', '.join(unknown)}")
     with progress_of() as say:
         found = bench(
             [open_kernel(folder) for folder in folders],

@@ -28,7 +28,7 @@ def kernel_option(default: str = DEFAULT, *, told: str = "") -> Callable[[F], F]
         type=click.Choice(list(ERAS)),
         default=None if told else default,
         show_default=told or True,
-        help="Kernel series that the machines work like.",
+        help="Kernel series to emulate.",
     )
 
 
@@ -47,5 +47,5 @@ rule_option = click.option(
     callback=_rules,
     metavar="NAME=yes|no",
     shell_complete=complete.rules,
-    help="Set one rule of the kernel otherwise; may be given several times.",
+    help="Change one rule of the kernel (repeatable).",
 )

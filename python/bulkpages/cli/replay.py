@@ -27,9 +27,9 @@ def _trouble(report: dict[str, Any]) -> None:
 
 @click.command()
 @click.argument("trace", required=False, type=click.Path())
-@click.option("--snapshot", type=click.Path(), help="The state at the trace's beginning (and end).")
-@click.option("--sample", is_flag=True, help="The trace of Linux 6.12 that is shipped, on its state.")
-@click.option("--from-start", is_flag=True, help="The state is that of the first line, not of the snapshot line.")
+@click.option("--snapshot", type=click.Path(), help="The state at the start (and end) of the trace.")
+@click.option("--sample", is_flag=True, help="The bundled trace of Linux 6.12, on its state.")
+@click.option("--from-start", is_flag=True, help="The state is that before the first line, not at the snapshot line.")
 @click.option(
     "--what-if",
     "what_ifs",
@@ -39,7 +39,7 @@ def _trouble(report: dict[str, Any]) -> None:
     help="Make the trace's requests again with this, beside its own: refill=N,high_fraction=N,watermarks=FACTOR,"
     "pcp=off,api=v2. May be given several times.",
 )
-@click.option("--plot", "picture", type=click.Path(), help="Draw the shares, or with --what-if what differs.")
+@click.option("--plot", "picture", type=click.Path(), help="Draw the shares or, with --what-if, the differences.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def replay(
     trace: str | None,
@@ -52,10 +52,10 @@ def replay(
 ) -> None:
     r"""Follow a real trace on a real state, predicting each page frame.
 
-    TRACE is text of the kmem events from ftrace, trace-cmd report or perf script. Of each mm_page_alloc line the frame
-    is predicted from the state and the lines before; bulk calls, which leave no line, are inferred. Lines that were
-    lost or damaged, or name what the machine does not have, are counted and said, never guessed over. The report goes
-    to stdout. Exit 1 when no line is an event.
+    TRACE is text of the kmem events from ftrace, trace-cmd report or perf script. The frame of each mm_page_alloc line
+    is predicted from the state and the preceding lines. Bulk calls, which leave no line, are inferred. Lines that were
+    lost or damaged, or that do not fit the machine, are counted and reported, never guessed. The report goes to
+    stdout. Exit 1 if no line is an event.
 
     \b
     bulkpages replay --sample
@@ -63,7 +63,7 @@ def replay(
     bulkpages replay trace.txt.gz --snapshot states.json.gz --what-if refill=31 --what-if pcp=off --plot costs.svg
     """
     if sample and (trace is not None or snapshot is not None):
-        raise click.UsageError("--sample is a trace with its state: leave TRACE and --snapshot out")
+        raise click.UsageError("--sample brings its own trace and state: leave out TRACE and --snapshot")
     if not sample and (trace is None or snapshot is None):
         raise click.UsageError("give a TRACE and its --snapshot, or --sample")
     marked = False if from_start else None

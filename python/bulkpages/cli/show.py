@@ -51,10 +51,10 @@ def from_proc(directory: str, kernel: str | None = None) -> Machine:
 
 @click.command()
 @click.argument("what", required=False, type=click.Choice(["zoneinfo", "buddyinfo", "vmstat", "pagetypeinfo"]))
-@click.option("--proc", type=click.Path(), help="Build it from the files of this directory (see from_proc).")
-@click.option("--report", type=click.Path(), help="Build it from a report of the kernel log (see from_report).")
-@click.option("--nth", type=click.IntRange(min=1), default=1, help="Which report, where the log has several; from 1.")
-@click.option("--snapshot", type=click.Path(), help="A recording or a snapshot; a booted machine when left out.")
+@click.option("--proc", type=click.Path(), help="Load it from the /proc files in this directory.")
+@click.option("--report", type=click.Path(), help="Load it from a report in a kernel log.")
+@click.option("--nth", type=click.IntRange(min=1), default=1, help="Which report of the log, starting at 1.")
+@click.option("--snapshot", type=click.Path(), help="A recording or a snapshot; by default a machine is booted.")
 @click.option("--which", type=click.Choice(["before", "after"]), default="before", help="Which state of a recording.")
 @click.option("--memory", default="1GiB", show_default=True, help="RAM of a booted machine.")
 @click.option("--cpus", default=2, show_default=True, help="CPUs of a booted machine.")
@@ -74,10 +74,10 @@ def show(
     kernel: str | None,
     as_json: bool,
 ) -> None:
-    r"""Show a machine: zones with their marks and lists, and free blocks by order; or as the file WHAT of /proc.
+    r"""Show a machine: zones with their marks and lists, and free blocks by order; or the file WHAT of /proc.
 
-    The machine is booted, or loaded from a recording, a snapshot, the /proc files of another machine, or a report of
-    its kernel log: of the OOM killer, a failed allocation, or sysrq-m. It goes to stdout.
+    The machine is booted, or loaded from a recording, a snapshot, the /proc files of another machine, or a report in
+    a kernel log (OOM killer, failed allocation, sysrq-m).
 
     \b
     bulkpages show --memory 4GiB --nodes 2
@@ -86,7 +86,7 @@ def show(
     bulkpages show --report dmesg.txt
     """
     if sum(source is not None for source in (proc, report, snapshot)) > 1:
-        raise click.UsageError("--proc, --report and --snapshot: one machine is shown, give one of them")
+        raise click.UsageError("give only one of --proc, --report and --snapshot")
     if report is not None:
         machine = from_report(report, nth, kernel)
     elif proc is not None:

@@ -63,12 +63,12 @@ def print_run(run: Run) -> None:
     default="default",
     show_default=True,
     shell_complete=complete.mixes,
-    help="A preset (default, bulk, drain, remote-free), weights as bulk=4,single=2,drain=1, or a preset and weights.",
+    help="A preset (default, bulk, drain, remote-free), weights like bulk=4,single=2,drain=1, or both.",
 )
-@click.option("--cpus", type=int, help="Emulated CPUs; as many as threads when left out.")
+@click.option("--cpus", type=int, help="Emulated CPUs; by default as many as threads.")
 @click.option("--memory", default="1GiB", show_default=True, help="RAM of the machine.")
 @click.option("--nodes", default=1, show_default=True, help="NUMA nodes.")
-@click.option("--seed", default=1, show_default=True, help="What the threads do; in which order is up to the host.")
+@click.option("--seed", default=1, show_default=True, help="Seed of what the threads do; the host decides the order.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("--perfetto", type=click.Path(dir_okay=False), help="Write the first slices of each thread as a trace.")
 @click.option("--picture", type=click.Path(dir_okay=False), help="Draw the first 200 µs (.svg, .png, .pdf).")
@@ -84,11 +84,11 @@ def stress(
     perfetto: str | None,
     picture: str | None,
 ) -> None:
-    r"""Run real threads on one machine: no page may be lost or handed out twice.
+    r"""Run real threads on one machine and check that no page is lost or handed out twice.
 
-    The threads use real atomics as many CPUs would, and every page is watched. The report goes to stdout; its last line
-    says how many pages moved, how many trylocks failed, and what the audit found. Exit 1 when it found something.
-    Ctrl-C ends the run early: the report is of what ran until then, and the exit code 130.
+    The threads use real atomics, as several CPUs would, and every page is watched. The last line of the report
+    says how many pages moved, how many trylocks failed, and what the audit found. Exit 1 if it found something.
+    Ctrl-C ends the run early: the report covers what ran until then, and the exit code is 130.
 
     \b
     bulkpages stress --threads 4 --seconds 30
@@ -102,7 +102,7 @@ def stress(
     except BulkpagesError as error:
         raise click.UsageError(str(error)) from error
     if run.data["interrupted"]:
-        click.echo("interrupted: the report is of what ran until then", err=True)
+        click.echo("interrupted: the report covers what ran until then", err=True)
     if perfetto:
         run.perfetto(perfetto)
     if picture:

@@ -62,17 +62,17 @@ def _print(result: sweeps.Result, as_json: bool) -> None:
 
 @click.command()
 @click.argument("spec", required=False, type=click.Path(exists=True, dir_okay=False))
+@click.option("--output", type=click.Path(file_okay=False), help="Folder for results.json; default results/sweep-TIME.")
+@click.option("--resume", type=click.Path(file_okay=False), help="Continue the interrupted sweep in this folder.")
 @click.option(
-    "--output", type=click.Path(file_okay=False), help="Folder for results.json; results/sweep-TIME if left out."
+    "--show", type=click.Path(exists=True), help="Print the table of this results.json (or folder), and exit."
 )
-@click.option("--resume", type=click.Path(file_okay=False), help="Go on with the interrupted sweep in this folder.")
-@click.option("--show", type=click.Path(exists=True), help="Print the table of this results.json (or folder), and end.")
-@click.option("--csv", type=click.Path(dir_okay=False), help="Write every run as a line of this file, too.")
-@click.option("--parquet", type=click.Path(dir_okay=False), help="The same as Parquet (extra 'arrow').")
-@click.option("--workers", type=click.IntRange(1, 10_000), help="Processes; one for each processor if left out.")
-@click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler, as tcp://host:8786.")
-@click.option("--check", is_flag=True, help="Say how many cells and runs the spec has, and end.")
-@click.option("--keys", is_flag=True, help="List the keys that a spec can have, and end.")
+@click.option("--csv", type=click.Path(dir_okay=False), help="Also write every run to this file.")
+@click.option("--parquet", type=click.Path(dir_okay=False), help="The same, as Parquet (extra 'arrow').")
+@click.option("--workers", type=click.IntRange(1, 10_000), help="Processes; by default one per processor.")
+@click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler, like tcp://host:8786.")
+@click.option("--check", is_flag=True, help="Print how many cells and runs the spec has, and exit.")
+@click.option("--keys", is_flag=True, help="List the keys of a spec, and exit.")
 @click.option("--json", "as_json", is_flag=True, help="Print results.json instead of the table.")
 def sweep(
     spec: str | None,
@@ -87,12 +87,12 @@ def sweep(
     keys: bool,
     as_json: bool,
 ) -> None:
-    r"""Run an experiment of your own: all cells of SPEC with all seeds, on all processors or on a cluster.
+    r"""Run an experiment of your own: all cells of SPEC with all seeds, on all processors or a cluster.
 
-    SPEC is a TOML file. Keys with a list of values are axes, which are multiplied; docs/sweeps.md explains all of it,
-    and --keys lists the keys. Counts are exact and the same wherever they are made; cycles have an interval, and a
-    verdict where A/A runs are silent. The table goes to stdout, every run into results.json in --output. An interrupted
-    sweep goes on with --resume, without losing or repeating a run.
+    SPEC is a TOML file. Keys with a list of values are axes, which are multiplied. docs/sweeps.md explains the format;
+    --keys lists the keys. Counts are exact and the same everywhere. Cycles have an interval, and a verdict unless the
+    A/A runs raise alarms. The table goes to stdout, every run into results.json in --output. An interrupted sweep
+    continues with --resume, without losing or repeating a run.
 
     \b
     bulkpages sweep examples/sweeps/return-values.toml
@@ -103,7 +103,7 @@ def sweep(
     if sum((spec is not None, resume is not None, show is not None, keys)) != 1:
         raise click.UsageError("give one of SPEC, --resume, --show and --keys")
     if resume is not None and output is not None:
-        raise click.UsageError("--resume goes on in its own folder: leave --output out")
+        raise click.UsageError("--resume continues in its own folder: leave out --output")
     if keys:
         _keys(as_json)
         return
@@ -144,7 +144,7 @@ def sweep(
                 result = sweeps.resume(folder, **options) if read is None else _run(read, folder, options)
         except KeyboardInterrupt:
             bar.stop()
-            click.echo(f"go on with: bulkpages sweep --resume {folder}", err=True)
+            click.echo(f"continue with: bulkpages sweep --resume {folder}", err=True)
             raise
     _exports(result, csv, parquet)
     _print(result, as_json)

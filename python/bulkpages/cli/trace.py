@@ -71,15 +71,15 @@ def _texts(source: str, kind: str, target: str, tally: Tally) -> Iterator[str]:
 @click.option(
     "--to", "target", type=click.Choice(["ftrace", "perfetto", "llfree"]), default="ftrace", show_default=True
 )
-@click.option("--output", type=click.Path(), help="Where to; stdout when left out (not for llfree).")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON; needs --output.")
+@click.option("--output", type=click.Path(), help="Output file; default stdout (not for llfree).")
+@click.option("--json", "as_json", is_flag=True, help="Print a summary as JSON; needs --output.")
 def trace(source: str, kind: str, target: str, output: str | None, as_json: bool) -> None:
     r"""Turn a trace into another format.
 
     SOURCE is text of the kmem events from ftrace (its usual, latency or function-graph layout, or as a kernel dumps it
-    into its log), trace-cmd report or perf script, or LLFree's binary trace; packed with gzip or not. The result goes
-    to stdout, or whole into --output. Lines that are no kmem events are left out; how many, and of what kind, goes to
-    stderr. Exit 1 when no line is an event, or when lines were damaged; the first is named.
+    into its log), trace-cmd report or perf script, or LLFree's binary trace, gzipped or not. The result goes to
+    stdout or --output. Lines that are not kmem events are dropped; their number and kind are printed on stderr. Exit 1
+    if no line is an event, or if lines were damaged; the first damaged line is named.
 
     \b
     bulkpages trace trace.txt.gz --to perfetto --output trace.json
@@ -90,7 +90,7 @@ def trace(source: str, kind: str, target: str, output: str | None, as_json: bool
     if kind == "llfree" and target != "ftrace":
         raise click.UsageError("--from llfree goes --to ftrace only")
     if as_json and output is None:
-        raise click.UsageError("--json says what was done on stdout: give --output for the trace")
+        raise click.UsageError("--json prints a summary on stdout: give --output for the trace")
     tally = Tally()
     written: int | None = None
     try:

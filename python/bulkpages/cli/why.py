@@ -72,11 +72,11 @@ def why(
     kernel: str | None,
     as_json: bool,
 ) -> None:
-    r"""Say why a request fails: which zone lacks what, and which change would let it succeed.
+    r"""Explain why a request fails: which zone lacks what, and which change would let it succeed.
 
-    The state and the request are those of REPORT: what the kernel logged when an allocation failed or the OOM killer
-    was invoked, as dmesg or journalctl print it. The request is then made on the emulator, on a copy of that state; so
-    is each change that is named. What reclaim would bring is not known.
+    REPORT gives the state and the request. It is what the kernel logged when an allocation failed or the OOM killer
+    was invoked, as dmesg or journalctl print it. The emulator then makes the request on a copy of that state, and
+    tries each change the same way. What reclaim would free is unknown.
 
     Exit code 1 means that the request fails.
 
@@ -86,7 +86,7 @@ def why(
     bulkpages why --snapshot state.json --gfp "GFP_ATOMIC|__GFP_COMP" --order 3
     """
     if sum(source is not None for source in (report, proc, snapshot)) != 1:
-        raise click.UsageError("one state is needed: REPORT, --proc DIR or --snapshot FILE")
+        raise click.UsageError("give one state: REPORT, --proc DIR or --snapshot FILE")
     notes: list[str] = []
     gfp = None if gfp_text is None else _gfp(gfp_text, notes)
     try:

@@ -56,7 +56,7 @@ def call(
             for which there are no predictions.
     """
     if api not in APIS:
-        raise InvalidArgument(f"api {api!r} is none of {', '.join(APIS)}")
+        raise InvalidArgument(f"api {api!r} is not one of {', '.join(APIS)}")
     need_within("nr_pages", nr_pages, 1, MAX_SLOTS)
     need_within("hole_period", hole_period, 0, MAX_SLOTS)
     pattern = _pattern(nr_pages, hole_period)

@@ -47,11 +47,11 @@ def check_fill(caller: str, form: str, pattern: str, condition: str) -> None:
         if not isinstance(value, str):
             raise InvalidArgument(f"{name} must be a text, not {value!r}")
     if caller not in FORMS:
-        raise InvalidArgument(f"caller {caller!r} is none of {', '.join(FORMS)}")
+        raise InvalidArgument(f"caller {caller!r} is not one of {', '.join(FORMS)}")
     if form not in FORMS[caller]:
-        raise InvalidArgument(f"form {form!r} of {caller} is none of {', '.join(FORMS[caller])}")
+        raise InvalidArgument(f"form {form!r} of {caller} is not one of {', '.join(FORMS[caller])}")
     if condition not in CONDITIONS:
-        raise InvalidArgument(f"condition {condition!r} is none of {', '.join(CONDITIONS)}")
+        raise InvalidArgument(f"condition {condition!r} is not one of {', '.join(CONDITIONS)}")
     if not 1 <= len(pattern) <= MAX_SLOTS:
         raise InvalidArgument(f"a pattern of {len(pattern)} slots is outside 1..={MAX_SLOTS}")
     for at, slot in enumerate(pattern):

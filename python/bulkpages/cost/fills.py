@@ -100,7 +100,7 @@ def of(counts: Mapping[str, float], *, kernel: str = data.KERNEL) -> Instruction
         raise TypeError(f"counts must be a mapping of names to numbers, not {type(counts).__name__}")
     for name in counts:
         if name not in COUNTS:
-            raise InvalidArgument(f"count {name!r} is none of {', '.join(sorted(COUNTS))}")
+            raise InvalidArgument(f"count {name!r} is not one of {', '.join(sorted(COUNTS))}")
     for name in COUNTS:
         if name not in counts and name != "narrow_stores":
             raise InvalidArgument(f"count {name!r} is missing")

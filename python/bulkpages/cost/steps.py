@@ -89,47 +89,45 @@ def _kind(meaning: str, unit: str, amount: str | Callable[[Mapping[str, float]],
 
 #: The steps, by name, in the order of a fill.
 KINDS: Mapping[str, Kind] = {
-    "fill": _kind("the caller's function around its calls: entered, left, results compared", "fill", lambda _: 1.0),
+    "fill": _kind("the caller's function around its calls: entry, exit, comparing results", "fill", lambda _: 1.0),
     "clear call": _kind(
-        "memset() of the array: entered and left", "memset", lambda c: float(math.ceil(c["slot_clears"] / 512))
+        "memset() of the array: entry and exit", "memset", lambda c: float(math.ceil(c["slot_clears"] / 512))
     ),
     "clear": _kind("one slot cleared by memset()", "slot", "slot_clears"),
     "compact page": _kind("the caller's compaction: a slot with a page is tested and stored", "slot", "caller_pages"),
     "compact move": _kind(
         "the caller's compaction: a page came from another slot, which becomes NULL", "page moved", "caller_clears"
     ),
-    "compact hole": _kind("the caller's compaction: a slot is NULL and passed over", "slot", "caller_nulls"),
+    "compact hole": _kind("the caller's compaction: a NULL slot is skipped", "slot", "caller_nulls"),
     "narrow index": _kind(
-        "the caller's compaction: a 32-bit counter is widened before it is an index",
+        "the caller's compaction: a 32-bit counter is widened to serve as an index",
         "slot with a page",
         "narrow_stores",
     ),
     "call": _kind("a bulk call: arguments, frame, return", "call", "calls"),
     "first look": _kind(
-        "a call of mainline's: the search for the first NULL slot begins and ends", "call", "looking_calls"
+        "a mainline call: starting and ending the search for the first NULL slot", "call", "looking_calls"
     ),
-    "prefix slot": _kind("a slot with a page is passed before the zone is chosen", "slot", "skipped_first"),
-    "batch": _kind(
-        "the zone is chosen, the lists' lock is tried, got and given back, the pages are counted", "call", "batches"
-    ),
+    "prefix slot": _kind("a slot with a page is skipped before the zone is chosen", "slot", "skipped_first"),
+    "batch": _kind("choosing the zone, taking and releasing the lists' lock, counting the pages", "call", "batches"),
     "page": _kind("a page is taken from the list, prepared and stored", "page", "pages", PCP),
     "slot test": _kind("mainline's loop finds a slot NULL", "page", "tested_locked", PCP),
-    "loop slot": _kind("mainline's loop passes a slot with a page", "slot", "skipped_locked", PCP),
+    "loop slot": _kind("mainline's loop skips a slot with a page", "slot", "skipped_locked", PCP),
     "refill": _kind(
-        "an empty list is refilled: how much is decided, the zone lock taken and given back",
+        "refilling an empty list: choosing the number of pages, taking and releasing the zone lock",
         "refill",
         "refills",
         PCP,
         ZONE,
     ),
-    "refill page": _kind("a page comes from the buddy lists to the list", "page", "refilled", PCP, ZONE),
-    "split": _kind("a block is looked for one order higher and halved", "half given back", "split_halves", ZONE),
+    "refill page": _kind("a page moves from the buddy lists to the list", "page", "refilled", PCP, ZONE),
+    "split": _kind("finding a block one order higher and halving it", "half given back", "split_halves", ZONE),
     "lost lock": _kind(
-        "the zone is chosen and the lists' lock is not got", "call", lambda c: c["gates"] - c["batches"]
+        "choosing the zone, then failing to get the lists' lock", "call", lambda c: c["gates"] - c["batches"]
     ),
-    "single page": _kind("a page by the single-page path, which a call for one page ends in", "page", "singles"),
+    "single page": _kind("a page by the single-page path, where a call for one page ends up", "page", "singles"),
     "buddy page": _kind(
-        "more than that when it comes from the buddy lists, the lists' lock being lost again",
+        "extra cost when that page comes from the buddy lists because the lists' lock is lost again",
         "page",
         lambda c: c["singles"] - c["singles_listed"],
         ZONE,

@@ -29,7 +29,7 @@ def inside(cost: Instructions, lock: str) -> float:
         InvalidArgument: No such lock.
     """
     if lock not in (PCP, ZONE):
-        raise InvalidArgument(f"lock {lock!r} is none of {PCP}, {ZONE}")
+        raise InvalidArgument(f"lock {lock!r} is not one of {PCP}, {ZONE}")
     return _under(cost, frozenset({lock}))
 
 
@@ -45,5 +45,5 @@ def interrupts_off(cost: Instructions, locking: str) -> float:
     """
     need("locking", locking, str)
     if locking not in LOCKINGS:
-        raise InvalidArgument(f"locking {locking!r} is none of {', '.join(LOCKINGS)}")
+        raise InvalidArgument(f"locking {locking!r} is not one of {', '.join(LOCKINGS)}")
     return _under(cost, LOCKINGS[locking])

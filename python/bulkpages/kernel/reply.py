@@ -84,7 +84,7 @@ def _cycle_rows(review: Review) -> list[str]:
     )
     lines = [*_wrap(about), ""]
     if not nulls.silent:
-        return [*lines, "  The machine was too restless for verdicts.", ""]
+        return [*lines, "  The machine was too noisy for verdicts.", ""]
     lines.append(f"  {'workload':24}{'before':>10}{'after':>10}  after against before")
     for row in review.bench.rows:
         a, b = (*row.cycles, None, None)[:2]

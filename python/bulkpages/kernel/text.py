@@ -40,7 +40,7 @@ def bench_text(found: Bench) -> str:
         lines += [
             "",
             f"Each kernel against itself: {len(nulls.alarms)} of {nulls.comparisons} comparisons claimed a difference"
-            + ("." if nulls.silent else ": this machine is too restless for verdicts."),
+            + ("." if nulls.silent else ": this machine is too noisy for verdicts."),
         ]
         if len(names) > 1:
             lines.append(

@@ -252,7 +252,7 @@ class ClaimLedger(Tabular):
 def claims(only: str | Sequence[str] = ()) -> ClaimLedger:
     """Tries the technical claims of the thread, one experiment each: `bulkpages claims`.
 
-    No clock is read, so the ledger is the same on every machine.
+    No clock is read, output is the same on every machine.
 
     Args:
         only: Names of claims; all of them if empty.

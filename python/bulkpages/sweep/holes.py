@@ -50,7 +50,7 @@ def shape_of(holes: str, slots: int, seed: int) -> str:
         if len(holes) > slots:
             raise InvalidArgument(f"a picture of {len(holes)} slots is longer than nr_pages {slots}")
         return (holes * (slots // len(holes) + 1))[:slots]
-    raise InvalidArgument(f"is none of {KNOWN}")
+    raise InvalidArgument(f"is not one of {KNOWN}")
 
 
 def check_holes(holes: str, slots: int) -> None:

@@ -140,7 +140,7 @@ def _block(where: str, table: Mapping[str, Any], machine: Mapping[str, Any]) -> 
     """The cells of one [[cells]] table."""
     what = table.get("what")
     if what not in KINDS:
-        raise InvalidArgument(f'{where}: what = {_name(what)} is none of "bulk", "caller" and "own"')
+        raise InvalidArgument(f'{where}: what = {_name(what)} is not one of "bulk", "caller" and "own"')
     known = _of(what)
     _unknown(where, table, ("what", *known))
     axes: dict[str, list[Any]] = {}

@@ -98,7 +98,7 @@ class Result(Tabular):
         from matplotlib.figure import Figure
 
         if y not in NUMBERS:
-            raise InvalidArgument(f"y {y!r} is none of {', '.join(NUMBERS)}")
+            raise InvalidArgument(f"y {y!r} is not one of {', '.join(NUMBERS)}")
         axes = self.spec.axes
         numeric = [key for key in axes if all(isinstance(c.get(key), (int, float)) for c in self.spec.cells)]
         x = x if x is not None else next(iter([*numeric, *axes]), None)

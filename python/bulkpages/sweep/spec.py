@@ -66,7 +66,7 @@ def _within(low: float, high: float) -> tuple[str, Callable[[Any], Any]]:
 def _one_of(*choices: str) -> tuple[str, Callable[[Any], Any]]:
     def check(value: Any) -> Any:
         if value not in choices:
-            raise InvalidArgument(f"is none of {', '.join(choices)}")
+            raise InvalidArgument(f"is not one of {', '.join(choices)}")
         return value
 
     return ", ".join(choices), check

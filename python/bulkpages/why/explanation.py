@@ -78,16 +78,16 @@ class Explanation:
         out = [f"{self.request}: {self.got}", f"  {self.reason}", ""]
         out.append(f"Zones that may serve it, in order: {', '.join(self.zones)}. Wanted: {self.wanted_type} pages.")
         if self.bulk is not None:
-            out += ["", "The bulk call's gate: free pages must be more than LOW + pages asked for + reserve"]
+            out += ["", "The bulk call's gate: free pages must exceed LOW + pages requested + reserve"]
             out += [f"  {_gate_line(of_zone)}" for of_zone in self.gates]
         for attempt, tests in self.tests:
             out += ["", _attempt_line(attempt)]
             out += [f"  {_test_line(of_zone, self.order)}" for of_zone in tests]
         if self.remedies:
-            out += ["", "What would let it succeed; each was tried on a copy of the machine"]
+            out += ["", "What would let it succeed (each change was tried on a copy of the machine)"]
             out += [f"  {'yes' if remedy.works else 'no ':4}{remedy.what}: {remedy.got}" for remedy in self.remedies]
         if self.notes:
-            out += ["", "What was read, and what it leaves open", *(f"  {note}" for note in self.notes)]
+            out += ["", "Notes on the input", *(f"  {note}" for note in self.notes)]
         return "\n".join(out) + "\n"
 
 
@@ -101,12 +101,12 @@ def _gate_line(of: Gate) -> str:
 def _attempt_line(attempt: Attempt) -> str:
     if attempt.mark is None:
         return f"The {attempt.name}"
-    line = f"The {attempt.name}: what is usable must be more than {attempt.mark.upper()} + reserve"
+    line = f"The {attempt.name}: usable pages must exceed {attempt.mark.upper()} + reserve"
     eased = [
         name
         for name, so in (
             ("__GFP_HIGH halves the mark", attempt.high),
-            ("a quarter less for who cannot wait", attempt.high and attempt.non_block),
+            ("a quarter less for requests that cannot wait", attempt.high and attempt.non_block),
             ("high-atomic blocks may be used", attempt.highatomic),
         )
         if so
@@ -148,14 +148,14 @@ def _single_reason(served: str | None, tests: Sequence[tuple[Attempt, Sequence[T
             avoided = ""
             if served != passing[0]:
                 avoided = f"; {passing[0]}, which comes first, would have had to mix types in a pageblock"
-            return f"The {attempt.name} finds {served} good enough{avoided}."
+            return f"The {attempt.name} accepts {served}{avoided}."
         if passing:
             return f"{passing[0]} passes the tests of the {attempt.name}, but none of its blocks could be taken."
     if not tests or not tests[-1][1]:
         return "No zone may serve it."
     last = tests[-1][1]
     if served is not None:
-        return f"{served} served it beyond the tests."
+        return f"{served} served it without passing these tests."
     blockless = [of_zone for of_zone in last if not of_zone.has_block and not of_zone.short]
     if blockless:
         worst = max(blockless, key=lambda of_zone: of_zone.free)
@@ -183,11 +183,11 @@ def _bulk_reason(works: bool, gates: Sequence[Gate], wanted: int, nodes: int) ->
             return "No zone may serve it."
         other = " Zones of other nodes are not asked." if nodes > 1 else ""
         return (
-            f"The gate is closed: {nearest.zone}, the nearest, is {nearest.short} pages short of LOW + {wanted}: "
+            f"The gate is closed: {nearest.zone} comes closest, {nearest.short} pages short of LOW + {wanted}; "
             f"the call takes one page by the single-page path.{other}"
         )
     if opened.held:
-        return f"The trylock of this CPU's lists in {opened.zone} fails: one page comes by the single-page path."
+        return f"The trylock of this CPU's lists in {opened.zone} fails, so one page comes by the single-page path."
     if works:
         return f"{opened.zone} has enough above LOW, and the batch comes from this CPU's lists there."
     return f"{opened.zone} passes the gate, but its lists could not be refilled far enough."
@@ -238,7 +238,7 @@ def explain(
     if bulk is None:
         gates: list[Gate] = []
         request = f"{text}, order {order}{where}"
-        reason = _single_reason(got.removeprefix("a block of ") if works else None, tests, order)
+        reason = _single_reason(got.removeprefix("a block from ") if works else None, tests, order)
         got = got if works else "fails"
     else:
         gates = gate(machine, zones, bulk, cpu)

@@ -61,7 +61,7 @@ class Ask:
         if pfn is None:
             return False, "nothing"
         zone = next(z for z in machine.zones if z.start <= pfn < z.start + z.spanned)
-        return True, f"a block of {zone.nid}.{zone.name}"
+        return True, f"a block from {zone.nid}.{zone.name}"
 
 
 def _with(ask: Ask, **changes: Any) -> Ask:
@@ -126,7 +126,7 @@ class _Tries:
             return
         failed = None
         for zone in self.zones:
-            what = f"one free block of order {self.ask.order} in {_title(zone)} out of smaller ones (compaction)"
+            what = f"one free block of order {self.ask.order} in {_title(zone)} made from smaller ones (compaction)"
             tried = self.attempt("block", what, merge(zone["index"], self.ask.order))
             if tried is not None and tried.works:
                 yield tried
@@ -161,7 +161,9 @@ class _Tries:
         if any(any(zone["lowmem_reserve"]) for zone in self.zones):
             doublings = self.least(8, lambda n: lower_reserve(0.5**n))
             if doublings is None:
-                yield self.attempt("sysctl", "vm.lowmem_reserve_ratio so high that nothing is kept", lower_reserve(0))
+                yield self.attempt(
+                    "sysctl", "vm.lowmem_reserve_ratio so high that nothing is reserved", lower_reserve(0)
+                )
             else:
                 what = f"vm.lowmem_reserve_ratio {2**doublings} times as high"
                 yield self.attempt("sysctl", what, lower_reserve(0.5**doublings))

@@ -47,7 +47,7 @@ impl Call {
 
 #[cold]
 fn unknown(name: &str) -> Error {
-    Error::invalid(format!("api {name:?} is none of {}", Call::ALL.map(Call::name).join(", ")))
+    Error::invalid(format!("api {name:?} is not one of {}", Call::ALL.map(Call::name).join(", ")))
 }
 
 /// Makes the call with `GFP_KERNEL`, observed.

@@ -52,7 +52,7 @@ impl Filler {
     pub fn parse(name: &str) -> Result<Filler> {
         Filler::all().into_iter().find(|filler| filler.name() == name).ok_or_else(|| {
             let known: Vec<_> = Filler::all().into_iter().map(Filler::name).collect();
-            Error::invalid(format!("filler {name:?} is none of {}", known.join(", ")))
+            Error::invalid(format!("filler {name:?} is not one of {}", known.join(", ")))
         })
     }
 

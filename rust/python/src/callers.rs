@@ -268,7 +268,7 @@ pub(crate) fn hole_shape(
             None => {
                 let known: Vec<_> = Request::MIX.iter().map(|r| r.name()).collect();
                 return Err(invalid(format!(
-                    "shape {request:?} is none of empty, full, prefix, periodic, scattered, clustered, fraction, {}",
+                    "shape {request:?} is not one of empty, full, prefix, periodic, scattered, clustered, fraction, {}",
                     known.join(", ")
                 )));
             }

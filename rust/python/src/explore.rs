@@ -11,13 +11,13 @@ fn rule(name: &str) -> PyResult<Rule> {
     Rule::ALL
         .into_iter()
         .find(|r| r.name() == name)
-        .ok_or_else(|| invalid(format!("locking {name:?} is none of {}", Rule::ALL.map(Rule::name).join(", "))))
+        .ok_or_else(|| invalid(format!("locking {name:?} is not one of {}", Rule::ALL.map(Rule::name).join(", "))))
 }
 
 fn pick<T: Copy>(what: &str, name: &str, all: &[T], name_of: fn(T) -> &'static str) -> PyResult<T> {
     all.iter().copied().find(|&t| name_of(t) == name).ok_or_else(|| {
         let known: Vec<_> = all.iter().map(|&t| name_of(t)).collect();
-        invalid(format!("{what} {name:?} is none of {}", known.join(", ")))
+        invalid(format!("{what} {name:?} is not one of {}", known.join(", ")))
     })
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn explore_interrupts<'py>(
             let task = nested::Task::all()
                 .into_iter()
                 .find(|t| t.name() == task)
-                .ok_or_else(|| invalid(format!("task {task:?} is none of {}", explore_tasks().join(", "))))?;
+                .ok_or_else(|| invalid(format!("task {task:?} is not one of {}", explore_tasks().join(", "))))?;
             let handlers = handlers.iter().map(|h| call("handler", h)).collect::<PyResult<Vec<_>>>()?;
             py.detach(|| nested::run(rule, &task, &handlers, bound, which, &mut go_on)).map_err(to_py)?
         }

@@ -22,7 +22,7 @@ fn api(name: &str) -> PyResult<Api> {
     Api::ALL
         .into_iter()
         .find(|a| a.name() == name)
-        .ok_or_else(|| invalid(format!("api {name:?} is none of \"single\", \"v1\", \"v2\"")))
+        .ok_or_else(|| invalid(format!("api {name:?} is not one of \"single\", \"v1\", \"v2\"")))
 }
 
 fn array(nr_pages: &Int, hole_period: &Int) -> PyResult<(usize, usize)> {
@@ -39,7 +39,7 @@ fn pool(name: &str, bench: &str) -> PyResult<Workload> {
     let bench = Bench::ALL
         .into_iter()
         .find(|b| b.name() == bench)
-        .ok_or_else(|| invalid(format!("bench {bench:?} is none of {}", Bench::ALL.map(Bench::name).join(", "))))?;
+        .ok_or_else(|| invalid(format!("bench {bench:?} is not one of {}", Bench::ALL.map(Bench::name).join(", "))))?;
     match api(name)? {
         Api::Single => Err(invalid("a page_pool has no api \"single\"")),
         api => Ok(Workload::PagePool { api, bench }),

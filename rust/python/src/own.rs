@@ -230,7 +230,7 @@ impl OwnRun {
             "dma_map" => hooks.dma_map_fails(Pfn::NULL),
             "stop" => hooks.should_stop(),
             other => {
-                return Err(invalid(format!("step {other:?} is none of array, append, vmap, dma_map, stop")));
+                return Err(invalid(format!("step {other:?} is not one of array, append, vmap, dma_map, stop")));
             }
         })
     }

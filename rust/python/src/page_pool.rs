@@ -278,7 +278,7 @@ pub(crate) fn time_bench_page_pool(
     let bench = Bench::ALL
         .into_iter()
         .find(|b| b.name() == bench)
-        .ok_or_else(|| invalid(format!("bench {bench:?} is none of {}", Bench::ALL.map(Bench::name).join(", "))))?;
+        .ok_or_else(|| invalid(format!("bench {bench:?} is not one of {}", Bench::ALL.map(Bench::name).join(", "))))?;
     let (loops, cpu) = (loops.within("loops", 1..=1 << 40)? as u64, machine.cpu(cpu)?);
     let workload = Workload::PagePool { api, bench };
     let sample = py.detach(|| with_ctx!(machine, cpu, |m, cx| workload.run_with(m, cx, loops))).map_err(to_py)?;

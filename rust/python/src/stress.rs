@@ -26,7 +26,7 @@ fn plan(
     let time = match seconds {
         None => None,
         Some(s) if s > 0.0 && s <= 1e7 => Some(Duration::from_secs_f64(s)),
-        Some(s) => return Err(invalid(format!("seconds {s} is outside 0 (not itself) to 10000000"))),
+        Some(s) => return Err(invalid(format!("seconds {s} must be above 0 and at most 10000000"))),
     };
     Ok(StressPlan {
         threads: threads.within("threads", 1..=1024)? as usize,

@@ -55,7 +55,7 @@ def _texts(source: Path, notes: list[str]) -> dict[str, str]:
             if name == "zoneinfo":
                 raise SnapshotError(f"{source / name}: {error.strerror or error}") from error
             if name != "vmstat":
-                notes.append(f"{name}: {error.strerror or error}; done without")
+                notes.append(f"{name}: {error.strerror or error}; ignored")
     return texts
 
 
@@ -93,7 +93,7 @@ class _Counts:
             )
             return [0] * ORDERS, {}
         if counts is None:
-            self.notes.append(f"{title} has no line in buddyinfo: its free blocks are those of pagetypeinfo")
+            self.notes.append(f"{title} has no line in buddyinfo: its free blocks are taken from pagetypeinfo")
             counts = sums
             for name, order in sorted(self.types.capped.get(key, ())):
                 self.notes.append(f"{title}: more than {typed[name][order]} {name} blocks of order {order}: {_CAP}")
@@ -158,9 +158,9 @@ def _build(zones: Mapping[Key, Mapping[str, Any]], notes: list[str]) -> tuple[st
     widths = {len(zone["protection"]): zone["line"] for zone in zones.values() if "protection" in zone}
     if len(widths) > 1:
         told = ", ".join(f"{width} in the zone of line {line}" for width, line in sorted(widths.items()))
-        raise SnapshotError(f"zoneinfo: protection has {told}: texts of two kernels; cut one out")
+        raise SnapshotError(f"zoneinfo: protection has {told}: the texts of two kernels are mixed; remove one")
     if not widths:
-        notes.append("zoneinfo has no protection lines: no zone keeps pages from requests for higher ones")
+        notes.append("zoneinfo has no protection lines: no zone holds back pages from requests for higher zones")
         seen = {name for _, name in zones} | {"Normal", "Movable"}
         return tuple(name for name in NAMES if name in seen)
     rows = [(name, zone["protection"]) for (_, name), zone in zones.items() if "protection" in zone]
@@ -175,7 +175,7 @@ def _managed(zones: Mapping[Key, dict[str, Any]], notes: list[str]) -> None:
     if missing:
         named = ", ".join(f"node {nid} zone {name}" for nid, name in missing[:3])
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-        notes.append(f"zoneinfo has no 'managed' line for {named}{more} (kernels before 3.9): 'present' is taken")
+        notes.append(f"zoneinfo has no 'managed' line for {named}{more} (kernels before 3.9): 'present' is used")
 
 
 def _series(directory: Path) -> str | None:
@@ -207,7 +207,7 @@ def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
         read_buddyinfo(lines.get("buddyinfo", [])), read_pagetypeinfo(lines.get("pagetypeinfo", [])), notes
     )
     if not counts.types.free:
-        notes.append("types of free blocks are not known: all are taken as Movable")
+        notes.append("the types of free blocks are unknown: Movable is assumed")
     build = _build(zones, notes)
     _managed(zones, notes)
     told = []
@@ -215,16 +215,16 @@ def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
         if not zone.get("managed"):
             continue
         if key[1] not in NAMES[:-1]:
-            notes.append(f"node {key[0]} zone {key[1]}: not modelled, left out ({zone['managed']} pages)")
+            notes.append(f"node {key[0]} zone {key[1]}: not modelled, ignored ({zone['managed']} pages)")
             continue
         told.append(_told(key, zone, build, counts))
     for key in sorted((counts.buddy.keys() | counts.types.free.keys()) - zones.keys()):
         pages = sum(count << order for order, count in enumerate(counts.buddy.get(key, ())))
-        notes.append(f"node {key[0]} zone {key[1]} is not in zoneinfo: its {pages} free pages (buddyinfo) are left out")
+        notes.append(f"node {key[0]} zone {key[1]} is not in zoneinfo: its {pages} free pages (buddyinfo) are ignored")
     if counts.odd:
         more = f"; and {len(counts.odd) - 4} more" if len(counts.odd) > 4 else ""
         notes.append(
-            f"the texts contradict each other, so they are of different moments or machines: "
+            f"the texts contradict each other, so they come from different moments or machines: "
             f"{'; '.join(counts.odd[:4])}{more}. Free blocks are taken from "
             f"{'buddyinfo' if counts.buddy else 'pagetypeinfo'}"
         )

@@ -55,7 +55,7 @@ def _numbers(words: Iterable[str], where: str) -> list[int]:
     words = list(words)
     for word in words:
         if not _NUMBER.fullmatch(word):
-            raise SnapshotError(f"{where}: {word[:30]!r} is no number of 20 digits at most")
+            raise SnapshotError(f"{where}: {word[:30]!r} is not a number of at most 20 digits")
     return [int(word) for word in words]
 
 
@@ -71,15 +71,13 @@ def read_zoneinfo(lines: Lines, notes: list[str]) -> dict[Key, dict[str, Any]]:
             key = int(head[1]), head[2]
             if key in zones:
                 raise SnapshotError(
-                    f"{where}: node {key[0]} zone {key[1]} stands in line {zones[key]['line']} already: "
-                    "two texts in one; cut one out"
+                    f"{where}: node {key[0]} zone {key[1]} is already in line {zones[key]['line']}: "
+                    "the input holds two texts; remove one"
                 )
             zone = zones[key] = {"cpus": {}, "line": number}
             cpu = None
         elif zone is None:
-            raise SnapshotError(
-                f'{where}: "Node N, zone NAME" is needed, not {line[:60]!r}: cut out what stands before'
-            )
+            raise SnapshotError(f'{where}: "Node N, zone NAME" is needed, not {line[:60]!r}: remove what precedes it')
         elif line.startswith("protection:"):
             words = line.split(":", 1)[1].strip(" ()").replace(",", " ").split()
             zone["protection"] = _numbers(words, where)
@@ -97,7 +95,7 @@ def read_zoneinfo(lines: Lines, notes: list[str]) -> dict[Key, dict[str, Any]]:
             skipped.setdefault(line, number)
     if not zones:
         raise SnapshotError("zoneinfo names no zone")
-    notes += [f"zoneinfo line {number}: {name!r} is not known, skipped" for name, number in skipped.items()]
+    notes += [f"zoneinfo line {number}: {name!r} is unknown, skipped" for name, number in skipped.items()]
     return zones
 
 
@@ -124,7 +122,7 @@ def read_buddyinfo(lines: Lines) -> dict[Key, list[int]]:
             raise SnapshotError(f"{where}: not a zone with counts: {line[:60]!r}")
         key = int(head[1]), head[2]
         if key in zones:
-            raise SnapshotError(f"{where}: node {key[0]} zone {key[1]} stands there twice: cut one text out")
+            raise SnapshotError(f"{where}: node {key[0]} zone {key[1]} appears twice: remove one of the texts")
         zones[key] = _numbers(counts, where)
         if len(counts) < ORDERS and any(len(other) == ORDERS for other in zones.values()):
             raise SnapshotError(f"{where}: {len(counts)} columns where other zones have {ORDERS}: the line is cut")
@@ -200,7 +198,7 @@ def read_pagetypeinfo(lines: Lines) -> PageTypes:
             counts = _CAPPED.findall(typed[4])
             if rest or len(counts) != ORDERS:
                 raise SnapshotError(
-                    f"{where}: {rest[:30]!r} is no number of 20 digits at most"
+                    f"{where}: {rest[:30]!r} is not a number of at most 20 digits"
                     if rest
                     else f"{where}: {len(counts)} columns; {MODELLED_ORDERS}"
                 )

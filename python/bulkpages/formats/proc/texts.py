@@ -86,7 +86,7 @@ class _Sorter:
             self.put(self.expected, number, line)
         else:
             raise SnapshotError(
-                f'line {number}: {line[:60]!r} is of no file of /proc ("Node N, zone NAME" begins a zone): cut it out'
+                f'line {number}: {line[:60]!r} belongs to no /proc file ("Node N, zone NAME" begins a zone): remove it'
             )
 
 

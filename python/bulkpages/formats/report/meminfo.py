@@ -51,7 +51,7 @@ class ZoneReport:
 
 def _pages(kib: int, where: str) -> int:
     if kib % KIB:
-        raise SnapshotError(f"{where}: {kib} kB is no number of 4 KiB pages")
+        raise SnapshotError(f"{where}: {kib} kB is not a multiple of 4 KiB")
     return kib // KIB
 
 
@@ -60,20 +60,20 @@ def _blocks(text: str, where: str) -> tuple[list[int], list[str | None]]:
     found = _BLOCK.findall(text)
     first = int(found[0][1])
     if first != KIB:
-        raise SnapshotError(
-            f"{where}: the smallest block has {first} KiB: pages of that size are not modelled, only 4 KiB"
-        )
+        raise SnapshotError(f"{where}: the smallest block is {first} KiB: only pages of 4 KiB are modelled")
     sizes = [int(size) for _, size, _ in found]
     if sizes != [KIB << order for order in range(len(sizes))]:
-        raise SnapshotError(f"{where}: blocks of {', '.join(map(str, sizes))} kB are not in order: a piece is missing")
+        raise SnapshotError(
+            f"{where}: blocks of {', '.join(map(str, sizes))} kB are out of order: part of the line is missing"
+        )
     total = _SUM.search(text)
     if total is None and len(found) < ORDERS:
-        raise SnapshotError(f"{where}: the line ends after {len(found)} orders, without its sum; {MODELLED_ORDERS}")
+        raise SnapshotError(f"{where}: the line ends after {len(found)} orders, before its total; {MODELLED_ORDERS}")
     check_orders(len(found), where)
     counts = [int(count) for count, _, _ in found]
     pages = sum(count << order for order, count in enumerate(counts))
     if total is not None and int(total[1]) != pages * KIB:
-        raise SnapshotError(f"{where}: the blocks are {pages * KIB} kB, and the line says {total[1]} kB")
+        raise SnapshotError(f"{where}: the blocks are {pages * KIB} kB, but the line says {total[1]} kB")
     return counts, [letters or None for _, _, letters in found]
 
 
@@ -92,7 +92,7 @@ def parse_meminfo(lines: Sequence[Line]) -> dict[tuple[int, str], ZoneReport]:
         if match := _ZONE.match(line):
             key = int(match["nid"] or 0), match["name"]
             if key in zones:
-                raise SnapshotError(f"{where}: node {key[0]} zone {key[1]} stands in line {zones[key].line} already")
+                raise SnapshotError(f"{where}: node {key[0]} zone {key[1]} is already in line {zones[key].line}")
             last = zones[key] = ZoneReport(number, {}, cpus=lists.get(key, {}))
             for name, value, unit in _VALUE.findall(match["values"]):
                 last.values.setdefault(name, _pages(int(value), where) if unit else int(value))

@@ -87,7 +87,7 @@ def _typed(zone: ZoneReport, notes: set[str]) -> dict[str, list[int]]:
         if not count:
             continue
         if letters is None:
-            notes.add("no letters say of which types free blocks are: taken as Movable")
+            notes.add("no letters give the types of free blocks: Movable is assumed")
             continue
         names = [LETTERS.get(letter, "Movable") for letter in letters][:count]
         shares = dict.fromkeys(names, 1)
@@ -102,7 +102,9 @@ def _typed(zone: ZoneReport, notes: set[str]) -> dict[str, list[int]]:
                 known[name] = pages - (shares[name] << order)
                 names.remove(name)
         if left and len(names) > 1:
-            notes.add("where blocks of one order have several types, each has one and the rest is split evenly")
+            notes.add(
+                "where blocks of one order have several types, each type gets one block and the rest is split evenly"
+            )
         for name, share in zip(names, _shares(left, len(names)), strict=True) if names else ():
             shares[name] += share
         if left and not names:
@@ -130,10 +132,12 @@ def _cpus(zone: ZoneReport, notes: set[str]) -> dict[int, dict[str, int]]:
     batch = _batch(zone.values["managed"])
     everywhere = zone.values.get("free_pcp")
     if everywhere is None:
-        notes.add("per-CPU lists are not told: one CPU with empty lists")
+        notes.add("the report has no per-CPU lists: one CPU with empty lists is assumed")
         return {0: {"count": 0, "batch": batch}}
     here = min(zone.values.get("local_pcp", 0), everywhere)
-    notes.add("the number of CPUs is not told: CPU 0 is the one that reported, CPU 1 has what is on the others' lists")
+    notes.add(
+        "the report does not give the number of CPUs: CPU 0 is the one that reported, CPU 1 has the other CPUs' lists"
+    )
     return {
         0: {"count": here, "high": here, "batch": batch},
         1: {"count": everywhere - here, "high": everywhere - here, "batch": batch},
@@ -148,7 +152,7 @@ def _told(key: tuple[int, str], zone: ZoneReport, build: Sequence[str], notes: s
     if "present" not in values:
         raise SnapshotError(f"{where}: {title} has no 'present': the line is cut")
     if "managed" not in values:
-        notes.add("zones have no 'managed' (kernels before 3.9): 'present' is taken")
+        notes.add("zones have no 'managed' (kernels before 3.9): 'present' is used")
         values["managed"] = values["present"]
     counts = zone.counts or [0] * ORDERS
     if not zone.counts:
@@ -175,12 +179,12 @@ def _build(zones: dict[tuple[int, str], ZoneReport], notes: list[str]) -> tuple[
         nodes.setdefault(nid, []).append(name)
     rows = [(name, zone.reserve) for (_, name), zone in zones.items() if zone.reserve]
     if not rows:
-        notes.append("no lowmem_reserve[] lines: no zone keeps pages from requests for higher ones")
+        notes.append("no lowmem_reserve[] lines: no zone holds back pages from requests for higher zones")
         seen = {name for _, name in zones} | {"Normal", "Movable"}
         return tuple(name for name in NAMES if name in seen)
     first = next(zone.line for zone in zones.values() if zone.reserve)
     if len({len(row) for _, row in rows}) > 1:
-        raise SnapshotError(f"report line {first}: lowmem_reserve[] has not as many entries everywhere: a line is cut")
+        raise SnapshotError(f"report line {first}: lowmem_reserve[] differs in length between zones: a line is cut off")
     return columns(rows, nodes.values(), f"report line {first}", notes)
 
 
@@ -225,11 +229,11 @@ def read_report(source: str | Path, nth: int = 1) -> Report:
     text = _text(source)
     reports = _split(log_lines(text))
     if not reports and ("CONSTRAINT_MEMCG" in text or "Memory cgroup out of memory" in text):
-        raise SnapshotError("a memory cgroup at its limit: such a report says nothing of zones")
+        raise SnapshotError("a memory cgroup reached its limit: such a report says nothing about zones")
     if not reports:
         raise SnapshotError('no report: no line like "Node 0 Normal free:4096kB min:..." was found')
     if nth > len(reports):
-        raise InvalidArgument(f"nth {nth} is outside 1 to {len(reports)}: the log has so many reports")
+        raise InvalidArgument(f"nth {nth} is outside 1 to {len(reports)}, the number of reports in the log")
     lines = reports[nth - 1]
     notes: list[str] = []
     if len(reports) > 1:

@@ -78,7 +78,7 @@ def gfp_of_names(text: str, notes: list[str]) -> int:
             gfp |= _core.gfp_value(name)
         except InvalidArgument:
             if word not in _WITHOUT_EFFECT:
-                notes.append(f"the flag {word} is not modelled, left out")
+                notes.append(f"the flag {word} is not modelled and is ignored")
     return gfp
 
 

@@ -114,7 +114,7 @@ def _placed(zones: Sequence[Told], notes: list[str]) -> list[int]:
             first = zones[order[0]]
             if known[0] == 0 and first.sizes["managed"] == first.sizes["spanned"]:
                 notes.append(
-                    f"{first.title} manages frame 0, which is NULL here: every zone lies {LARGEST} frames higher"
+                    f"{first.title} manages frame 0, which is NULL here: every zone is moved up by {LARGEST} frames"
                 )
                 known = [start + LARGEST for start in known]
             found = dict(zip(order, known, strict=True))
@@ -301,7 +301,7 @@ def state_of(zones: Sequence[Told], build: Sequence[str], where: str, notes: lis
         _checked(zone)
         if zone.name not in names:
             raise SnapshotError(
-                f"{zone.where}: {zone.title} has memory: it is none of the kernel's zones {', '.join(names)}"
+                f"{zone.where}: {zone.title} has memory, but is not one of the kernel's zones {', '.join(names)}"
             )
         check_orders(len(zone.counts), zone.where)
     if not zones:

@@ -373,7 +373,7 @@ CLAIMS = (
 
 
 def judge(only: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Runs the experiments; none reads a clock, so the ledger is the same on every machine.
+    """Runs the experiments; none reads a clock, output is the same on every machine.
 
     Args:
         only: Names of claims; all of them if empty.

@@ -44,7 +44,7 @@ def _rows(results: dict[str, Any]) -> Iterator[str]:
 
 
 def _cycles(results: dict[str, Any]) -> Iterator[str]:
-    """Kernel cycles, on each processor by itself."""
+    """Kernel cycles, one table for each processor."""
     rows = in_order(main_rows(results))
     for processor in dict.fromkeys(found["processor"] for row in rows for found in row["kernel_cycles"]):
         yield ""
@@ -79,7 +79,7 @@ def _time(results: dict[str, Any]) -> Iterator[str]:
     unit = "cycles" if results["provenance"]["counts_cycles"] else "counts"
     yield ""
     yield from textwrap.wrap(
-        f"The emulator's own time ({unit}, {results['provenance']['cpu']}), which is never kernel time:", COLUMNS
+        f"The emulator's own time ({unit}, {results['provenance']['cpu']}), which is not kernel time:", COLUMNS
     )
     for row in in_order(main_rows(results)):
         if found := timed.get(row["name"]):
@@ -93,19 +93,17 @@ def _time(results: dict[str, Any]) -> Iterator[str]:
 
 def _method(results: dict[str, Any]) -> str:
     text = (
-        f"Found with bulkpages {results['provenance']['bulkpages']}, an emulator of Linux {results['kernel']}'s page "
-        "allocator. "
-        "Instructions are the SMP kernel's: measured in it, or (~) predicted from exact counts of the emulated "
-        "run, with an "
-        "interval. Cost is per page (null, holes), of pool loops per operation, of callers per fill."
+        f"Produced by bulkpages {results['provenance']['bulkpages']}, an emulator of Linux {results['kernel']}'s page "
+        "allocator. Instructions are those of the SMP kernel: measured, or (~) predicted from the exact counts of "
+        "the emulated run, with an interval. Costs are per page (null, holes), per operation (pool loops) or per fill "
+        "(callers)."
     )
     if results["timing"]:
         method = results["timing"]["method"]
         text += (
             f" Emulator time: {method['processes'][0]} to {method['processes'][1]} processes, {method['blocks']} "
-            "random "
-            f"blocks each, ratio of medians, hierarchical bootstrap intervals at {1 - method['alpha']:.2%} over "
-            f"{method['looks_done']} of {method['looks']} looks."
+            f"random blocks each, ratio of medians, hierarchical bootstrap intervals at {1 - method['alpha']:.2%} "
+            f"over {method['looks_done']} of {method['looks']} looks."
         )
     return text
 
@@ -124,7 +122,7 @@ def reply(results: dict[str, Any]) -> str:
         "",
         *textwrap.wrap(_method(results), COLUMNS),
     ]
-    # A shell takes it as one line.
+    # Backslashes, so that a shell reads one line.
     command = textwrap.wrap(results["command"], COLUMNS - 4, initial_indent="  ", subsequent_indent="    ")
     out += ["", " \\\n".join(command), ""]
     return "\n".join(line.rstrip() for line in out)

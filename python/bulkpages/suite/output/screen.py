@@ -41,7 +41,7 @@ def _put(console: Console, lines: Sequence[str]) -> None:
 
 
 def _columns(cpu: str, cycles: bool) -> list[Column]:
-    """(importance, heading, content) in the order of the table; what does not fit is left out, 3 before 2."""
+    """(importance, heading, content) in table order; columns that do not fit are left out, 3 before 2."""
     found: list[Column] = [
         (2, "holes\nof slots", columns.slots),
         (3, "slot work\nmainline", lambda row: columns.work(row, "base")),
@@ -77,7 +77,7 @@ def _table(
 
 
 def _fit(console: Console, shown: list[Column], table: Callable[[Sequence[Column]], Table]) -> Table:
-    """The table in as many columns as the terminal is wide enough for: the least important go, the last first."""
+    """The table with as many columns as fit the terminal: the least important go first, from the right."""
     for importance in (3, 2):
         for column in [column for column in shown if column[0] == importance][::-1]:
             if console.measure(table(shown), options=console.options.update(width=500)).maximum > console.width:
@@ -86,7 +86,7 @@ def _fit(console: Console, shown: list[Column], table: Callable[[Sequence[Column
 
 
 def _usual(rows: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
-    """As many rows as there is room for, those of a quick run first, states last."""
+    """As many rows as there is room for; rows of a quick run have priority, other states come last."""
     quick = {cell.name for cell in quick_cells()}
     order = sorted(
         range(len(rows)), key=lambda i: (rows[i]["conditions"] != "as recorded", rows[i]["cell"] not in quick, i)
@@ -96,11 +96,11 @@ def _usual(rows: Sequence[dict[str, Any]], room: int) -> list[dict[str, Any]]:
 
 def _notes(results: dict[str, Any], shown: Sequence[dict[str, Any]], left_out: int, cycles: bool) -> list[str]:
     notes = [
-        "Costs are per page (null-*, holes-*), per operation (page_pool*), per fill (callers). Slot work: slots read, "
-        "stored, cleared. Holes tracked: sunrpc of Linux 7.1 on mainline's call. Instructions are "
-        f"Linux {results['kernel']}'s (SMP)"
+        "Costs are per page (null-*, holes-*), per operation (page_pool*) or per fill (callers). Slot work: slots "
+        "read, stored and cleared. Holes tracked: sunrpc as of Linux 7.1, on mainline's call. Instructions are those "
+        f"of Linux {results['kernel']} (SMP)"
         + (
-            "; ~ is predicted from counts, with its interval; the rest was measured."
+            ", measured; ~ marks a prediction from counts, with its interval."
             if any(row["instructions"] and row["instructions"]["source"] == "predicted" for row in shown)
             else ", measured."
         )
@@ -115,14 +115,14 @@ def _notes(results: dict[str, Any], shown: Sequence[dict[str, Any]], left_out: i
 
 
 def print_answer(results: dict[str, Any], console: Console) -> None:
-    """What is the same on every machine: the answer, then the table, on about one screen."""
+    """The part that is the same on every machine: the answer, then the table, on about one screen."""
     width, cpu = console.width, results["provenance"]["cpu"]
     others = [row for row in results["rows"] if row["form"] == "tracked" and row["conditions"] == "as recorded"]
     rows = in_order(main_rows(results))
     cycles = any(cycles_here(row, cpu) for row in rows)
     above = [*_wrapped([WHICH], width), "", *_wrapped(kernel_sentences(results), width), ""]
     below = len(_wrapped(_notes(results, rows, 1, cycles), width)) + (len(others) + 1 if others else 0)
-    # Two lines of headings, a line for each group, and one in the end that says where the files are.
+    # Two lines of headings, one for each group, and a last one that names the files.
     room = SCREEN_LINES - 3 - len({group_of(row) for row in rows}) - len(above) - below
     shown = _usual(rows, room)
     _put(console, above)
@@ -186,7 +186,7 @@ def print_timing(results: dict[str, Any], console: Console) -> None:
         (1, "by\ntime", lambda row: timed[row["name"]]["verdict"] or columns.NOTHING),
         (1, "by kernel\ninstructions", lambda row: row["verdict"] or columns.NOTHING),
     ]
-    title = "The emulator's own time, on this machine (never kernel time; `--no-timing` leaves it out)"
+    title = "The emulator's own time on this machine (not kernel time; `--no-timing` skips it)"
     _put(console, ["", *_wrapped([title], console.width)])
     if rows:
         console.print(

@@ -31,14 +31,13 @@ FORMS = {
     "v3": "proposal v3",
 }
 WHICH = (
-    "Mainline alloc_pages_bulk() fills only the NULL slots of the array (v1 in this program's API); patched, as "
-    "proposed in "
-    "February 2025, it takes the array as pure output (v2), and callers move their pages to the front first."
+    "Mainline alloc_pages_bulk() fills only the NULL slots of an array (v1 in the API). Patched, as proposed in "
+    "February 2025, it treats the array as pure output (v2), so callers first move their pages to the front."
 )
 
 
 class _Names(dict[str, str]):
-    """Short names of callers; one without is called as the kernel calls it."""
+    """Short names of callers; a caller without one keeps its kernel name."""
 
     def __missing__(self, name: str) -> str:
         return name
@@ -55,10 +54,10 @@ CALLERS = _Names(
         "core": "the bare call",
     }
 )
-#: What an array is like before a fill, in the order of the tables; controls never reach the page allocator.
+#: The state of an array before a fill, in the order of the tables; controls never reach the page allocator.
 GROUPS = (
     "all NULL",
-    "NULL behind pages",
+    "NULL after pages",
     "holes between pages",
     "full",
     "controls",
@@ -87,7 +86,7 @@ def _plain(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def percent(value: float) -> str:
-    """A difference in per cent, as short as it can be told."""
+    """A difference in per cent, in as few digits as are useful."""
     return f"{value:+.0f}%" if abs(value) >= 10 else f"{value:+.1f}%"
 
 
@@ -106,12 +105,12 @@ def _from_to(row: dict[str, Any]) -> str:
 
 
 def _callers(rows: Iterable[dict[str, Any]], verdicts: Sequence[str]) -> str:
-    """Callers with such a verdict: for each the range of differences, and what its arrays are like."""
+    """Callers with one of these verdicts: the range of their differences and the state of their arrays."""
     found: dict[tuple[str, int], list[float]] = {}
     for row in rows:
         if row["verdict"] in verdicts:
             found.setdefault((CALLERS[row["filler"]], group_of(row)), []).append(_percent(row))
-    how = {0: "all NULL", 1: "NULL behind pages", 2: "holes", 3: "full"}
+    how = {0: "all NULL", 1: "NULL after pages", 2: "holes", 3: "full"}
     return ", ".join(f"{who} {_range(values)} ({how[group]})" for (who, group), values in found.items())
 
 
@@ -124,16 +123,15 @@ def _loops(results: dict[str, Any]) -> list[str]:
         many = [row for row in null if row["nr_pages"] > 1] or null
         row = many[-1]
         lines.append(
-            f"Where arrays are NULL the patch gains {_range([-_percent(row) for row in many]).replace('+', '')} of "
-            "the bulk "
+            f"On NULL arrays the patch saves {_range([-_percent(row) for row in many]).replace('+', '')} of the bulk "
             f"call's kernel instructions ({row['nr_pages']} pages: {row['instructions']['base']['estimate']:.1f} to "
-            f"{row['instructions']['form']['estimate']:.1f} a page)."
+            f"{row['instructions']['form']['estimate']:.1f} per page)."
         )
     if holes:
         lines.append(
-            "Where holes stand between pages, the compaction that it needs first costs "
+            "With holes between pages, the array must be compacted first, which costs "
             f"{_range([_percent(row) for row in holes])} "
-            f"instructions on {holes[0]['nr_pages']} slots, the more the fewer holes there are."
+            f"instructions on {holes[0]['nr_pages']} slots. The fewer the holes, the higher the cost."
         )
     return lines
 
@@ -143,12 +141,12 @@ def _elsewhere(results: dict[str, Any]) -> list[str]:
     if kernel == DEFAULT:
         return []
     lines = [
-        f"In Linux {kernel} instructions were counted in loops around the bare call alone: callers have exact counts, "
-        "and no verdict."
+        f"For Linux {kernel}, instructions were counted only in loops around the bare call: callers have exact counts "
+        "but no verdict."
     ]
     if kernel == "6.1":
         lines.append(
-            "In 6.1 the compiler inlined more than in the others: its figures are not to be compared with theirs."
+            "The compiler inlined more in 6.1 than in the other kernels: do not compare its figures with theirs."
         )
     return lines
 
@@ -160,7 +158,7 @@ def _who(results: dict[str, Any]) -> list[str]:
     for verdicts, words in (
         (("faster",), "Callers that need fewer instructions"),
         (("slower",), "Callers that need more"),
-        (("same",), f"Callers whose difference is below {limit}"),
+        (("same",), f"Callers that differ by less than {limit}"),
         (("undecided",), f"Too close to {limit} to tell"),
     ):
         if found := _callers(rows, verdicts):
@@ -176,7 +174,7 @@ def _pool(results: dict[str, Any]) -> list[str]:
                 for found in row["kernel_cycles"]
             )
             return [
-                "The claimed gain of 1 to 2 ns in page_pool03, measured with the kernel's own loop: "
+                "The gain of 1 to 2 ns claimed for page_pool03, measured with the kernel's own loop: "
                 f"{cycles}; {_from_to(row)} instructions ({percent(_percent(row))})."
             ]
     return []
@@ -196,20 +194,21 @@ def _failures(results: dict[str, Any]) -> list[str]:
         words = []
         if base["freed_populated"] != form["freed_populated"]:
             words.append(
-                f"frees {form['freed_populated']:,} pages of its arrays on the way out, not {base['freed_populated']:,}"
+                f"frees {form['freed_populated']:,} pages of its arrays on the way out instead of "
+                f"{base['freed_populated']:,}"
             )
         if columns.get("ret", {}).get("differ"):
-            words.append(f"ends otherwise in {columns['ret']['differ']:,} of {columns['ret']['runs']:,} runs")
+            words.append(f"ends differently in {columns['ret']['differ']:,} of {columns['ret']['runs']:,} runs")
         if columns.get("waits", {}).get("more"):
             words.append(f"sleeps more often in {columns['waits']['more']:,}")
         if form["moved"]:
             words.append("moves pages")
-        parts.append(f"patched {CALLERS[caller]} {', '.join(words[:-1])}{' and ' if words[1:] else ''}{words[-1]}")
+        parts.append(f"Patched {CALLERS[caller]} {', '.join(words[:-1])}{' and ' if words[1:] else ''}{words[-1]}.")
     lost = sum(row["leaked"] + row["corrupt"] for row in found["by_form"])
     return [
-        f"When memory fails ({found['runs']:,} runs, each step failing once and for good): {'; '.join(parts)}; "
-        f"{', '.join(same)} behave as before; "
-        + ("no page is lost in any form." if not lost else f"{lost} pages are lost or freed twice.")
+        f"When allocations fail ({found['runs']:,} runs; every step fails once, or from then on): {' '.join(parts)} "
+        f"{', '.join(same)} behave as before. "
+        + ("No form loses a page." if not lost else f"{lost} pages are lost or freed twice.")
     ]
 
 
@@ -220,10 +219,9 @@ def _alternative(results: dict[str, Any]) -> list[str]:
         return []
     row = next((row for row in some if row["cell"] == "svc-2-holes"), some[0])
     return [
-        f"The alternative is in the caller: sunrpc that remembers its holes (Linux 7.1) fills {row['holes']} of "
-        f"{row['nr_pages']} slots with {row['instructions']['form']['estimate']:,.0f} instructions, mainline's "
-        "walk takes "
-        f"{row['instructions']['base']['estimate']:,.0f}, and the API stays as it is."
+        "The alternative is in the caller: since Linux 7.1 sunrpc remembers its holes. It fills "
+        f"{row['holes']} of {row['nr_pages']} slots with {row['instructions']['form']['estimate']:,.0f} instructions "
+        f"instead of {row['instructions']['base']['estimate']:,.0f}, and the API stays as it is."
     ]
 
 
@@ -238,9 +236,8 @@ def _short(results: dict[str, Any]) -> list[str]:
     if not better or not worse:
         return []
     return [
-        f'"Why can callers do a better job?" {_names(better)} can, a little: their arrays are NULL where they are '
-        "to be "
-        f"filled. {_names(worse)} cannot: they pay for moving pages that mainline leaves where they are."
+        f'"Why can callers do a better job?" {_names(better)} can, slightly: the slots they fill are NULL anyway. '
+        f"{_names(worse)} cannot: they pay to move pages that mainline leaves in place."
     ]
 
 
@@ -250,7 +247,7 @@ def _names(names: Iterable[str]) -> str:
 
 
 def kernel_sentences(results: dict[str, Any]) -> list[str]:
-    """The question of the thread, answered in kernel instructions."""
+    """The mailing list's question, answered in kernel instructions."""
     return [
         *_short(results),
         *_loops(results),
@@ -263,7 +260,7 @@ def kernel_sentences(results: dict[str, Any]) -> list[str]:
 
 
 def disagreements(results: dict[str, Any]) -> list[str]:
-    """Rows in which the emulator's time is decided otherwise than kernel instructions."""
+    """Rows whose verdict by emulator time differs from the one by kernel instructions."""
     timed = timed_rows(results)
     decided = ("faster", "slower", "same")
     rows = [row for row in results["rows"] if row["name"] in timed]
@@ -286,16 +283,16 @@ def own_kernel_lines(own: dict[str, Any], cpu: str) -> list[str]:
         line = f"{kernel['name']}: Linux {kernel['version']}{patches}, {kernel['compiler']}; its bulk call is {form}."
         if off := model_errors(own, i):
             line += (
-                f" The instructions above are {off['median']:.1f} % off its own in the median of {off['rows']} "
-                f"workloads, at most {off['largest']:.0f} % ({off['cell']})."
+                f" The instructions above differ from its own by {off['median']:.1f} % in the median of {off['rows']} "
+                f"workloads, at most by {off['largest']:.0f} % ({off['cell']})."
             )
         lines.append(line)
     same = own["same_kernel"]
     if own["rounds"]:
         lines.append(
-            f"Cycles on {cpu}, {own['rounds']} rounds in turns; each kernel against itself claimed "
-            f"{len(same['alarms'])} differences in {same['comparisons']}"
-            + ("." if same["trusted"] else ": this machine is too restless for verdicts.")
+            f"Cycles on {cpu}, {own['rounds']} interleaved rounds. Each kernel compared with itself differed in "
+            f"{len(same['alarms'])} of {same['comparisons']} comparisons"
+            + ("." if same["trusted"] else ": this machine is too noisy for verdicts.")
         )
     return lines
 
@@ -307,8 +304,8 @@ def _baseline(timing: dict[str, Any]) -> list[str]:
     changed = f"; counts changed in {', '.join(against['counts_changed'])}" if against["counts_changed"] else ""
     return [
         f"Against the earlier run of bulkpages, slower by more than {timing['method']['effect']:.2%}: "
-        f"{', '.join(against['slower']) or 'nothing'} (the machine as a whole {against['machine'] - 1:+.1%}, taken out"
-        f"{'' if against['same_machine'] else '; not the same processor'}{changed})."
+        f"{', '.join(against['slower']) or 'nothing'} (machine as a whole {against['machine'] - 1:+.1%}, divided out"
+        f"{'' if against['same_machine'] else '; a different processor'}{changed})."
     ]
 
 
@@ -317,10 +314,10 @@ def _contention(timing: dict[str, Any]) -> list[str]:
         if row["drains_per_second"] is None:
             a, b = (row["arms"][arm] for arm in ("v1", "v2"))
             return [
-                "While another CPU drains this one's lists without a pause, mainline loses "
-                f"{a['lost']:.1%} of its trylocks and patched {b['lost']:.1%}; a call that loses gets one page, so "
-                "a fill of "
-                f"{row['slots']} slots takes {a['calls_per_fill']:.2f} and {b['calls_per_fill']:.2f} calls."
+                "While another CPU drains this CPU's lists without pause, mainline fails "
+                f"{a['lost']:.1%} of its trylocks and patched {b['lost']:.1%}. A call whose trylock fails gets one "
+                f"page, so filling {row['slots']} slots takes {a['calls_per_fill']:.2f} and "
+                f"{b['calls_per_fill']:.2f} calls."
             ]
     return []
 
@@ -333,26 +330,24 @@ def timing_lines(results: dict[str, Any]) -> list[str]:
     null, method = timing["null"], timing["method"]
     if not timing["complete"]:
         return [
-            f"No word on emulator time yet: interrupted after {method['looks_done']} of {method['looks']} looks. "
-            "Go on with --resume and the folder."
+            f"No verdict on emulator time yet: interrupted after {method['looks_done']} of {method['looks']} looks. "
+            "Continue with --resume and the folder."
         ]
     if not null["silent"]:
         return [
-            f"No word on emulator time: {len(null['alarms'])} of {null['comparisons']} comparisons of a form with "
-            "itself "
-            "claimed a difference. This machine is too noisy at present."
+            f"No verdict on emulator time: {len(null['alarms'])} of {null['comparisons']} comparisons of a form with "
+            "itself found a difference. This machine is too noisy at the moment."
         ]
     lines = _baseline(timing)
     if odd := disagreements(results):
         lines.append(
-            f"Emulator time disagrees with kernel instructions in {', '.join(odd)}: the kernel's word holds, since the "
+            f"Emulator time disagrees with kernel instructions in {', '.join(odd)}. The kernel's figure counts: the "
             "emulator does the same work in other proportions."
         )
     lines += _contention(timing)
     lines.append(
         f"A/A: {len(null['alarms'])} false alarms in {null['comparisons']} comparisons of a form with itself "
-        "(nominal rate "
-        f"{method['alpha']:.2%}); detectable: {null['detectable']:.1%}, in the noisiest workload "
-        f"{null['detectable_worst']:.1%}."
+        f"(nominal rate {method['alpha']:.2%}). Smallest detectable difference: {null['detectable']:.1%}; in the "
+        f"noisiest workload {null['detectable_worst']:.1%}."
     )
     return lines

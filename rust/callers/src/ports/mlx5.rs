@@ -52,8 +52,8 @@ fn undo<W: World>(env: &mut Env<'_, W>, page_list: &[Slot], done: usize, repaire
     for (i, slot) in page_list[..done].iter().enumerate() {
         if i > 0 && !repaired {
             return Err(Error::misuse(format!(
-                "the way out of {done} pages frees *page_list[{i}], which is read behind the pointer that page_list is \
-                 the address of"
+                "the error path for {done} pages frees *page_list[{i}], which is read past the pointer that page_list \
+                 points to"
             )));
         }
         env.free_page(env.used(slot.get())?)?;

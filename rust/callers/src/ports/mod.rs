@@ -133,7 +133,7 @@ impl Caller {
     pub fn parse(name: &str) -> Result<Caller> {
         Caller::ALL.iter().copied().find(|caller| caller.name() == name).ok_or_else(|| {
             let known: Vec<_> = Caller::ALL.iter().map(|caller| caller.name()).collect();
-            Error::invalid(format!("caller {name:?} is none of {}", known.join(", ")))
+            Error::invalid(format!("caller {name:?} is not one of {}", known.join(", ")))
         })
     }
 

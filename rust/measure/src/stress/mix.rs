@@ -89,7 +89,7 @@ pub fn parse_mix(text: &str) -> Result<Mix> {
                 Some(op) => mix[*op as usize] = weight,
                 None => {
                     let names = Op::ALL.map(Op::name).join(", ");
-                    return Err(Error::invalid(format!("mix: {name:?} is none of bulk, {names}")));
+                    return Err(Error::invalid(format!("mix: {name:?} is not one of bulk, {names}")));
                 }
             },
         }
