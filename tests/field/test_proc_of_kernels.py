@@ -146,7 +146,7 @@ def test_what_is_read_of_high_memory_is_written_again() -> None:
 def test_normal_stands_for_a_zone_that_the_kernel_lacks(build: tuple[str, ...], gfp: int, serves: str) -> None:
     zones = [zone(n, 4096 + 8192 * i, [0] * len(build)) for i, n in enumerate(build) if n not in ("Movable", "Device")]
     m = bp.Machine.from_snapshot(state(zones, Shape(every_zone=build)).snapshot)
-    assert m.explain(gfp).got == f"a block of 0.{serves}"
+    assert m.explain(gfp).got == f"a block from 0.{serves}"
 
 
 def test_a_kernel_without_dma() -> None:
@@ -333,11 +333,11 @@ def test_folded_lines() -> None:
     ("name", "change", "message"),
     [
         ("zoneinfo", lambda text: text + text, r"zoneinfo line 22: node 0 zone Normal is already in line 1"),
-        ("zoneinfo", lambda text: "Dear all,\n" + text, r"zoneinfo line 1: .* cut out what stands before"),
+        ("zoneinfo", lambda text: "Dear all,\n" + text, r"zoneinfo line 1: .* remove what precedes it"),
         ("zoneinfo", lambda text: text.replace("low      125", "low      25"), r"min 100 <= low 25"),
-        ("zoneinfo", lambda text: text.replace("(0, 0)", "(0, -5)"), r"zoneinfo line 9: '-5' is no number"),
+        ("zoneinfo", lambda text: text.replace("(0, 0)", "(0, -5)"), r"zoneinfo line 9: '-5' is not a number"),
         ("buddyinfo", lambda text: text.replace("Normal", "DMA") + text[:-30], r"2: \d columns .*: the line is cut"),
-        ("buddyinfo", lambda text: text + text, r"buddyinfo line 2: node 0 zone Normal stands there twice"),
+        ("buddyinfo", lambda text: text + text, r"buddyinfo line 2: node 0 zone Normal appears twice"),
     ],
 )  # fmt: skip
 def test_refused_with_the_line(name: str, change: Callable[[str], str], message: str) -> None:

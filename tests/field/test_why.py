@@ -62,7 +62,7 @@ def test_the_figures_agree_with_the_emulator(seed: int, kernel: str) -> None:
             passing = [t.zone for _, tests in found.tests for t in tests if t.passes]
             assert found.works == bool(passing), str(found)
             if found.works:
-                assert found.got in [f"a block of {name}" for name in passing], str(found)
+                assert found.got in [f"a block from {name}" for name in passing], str(found)
                 assert found.got.removeprefix("a block from ") in found.reason
     assert m.snapshot() == before
 
@@ -167,8 +167,8 @@ def why(*words: str) -> tuple[int, str]:
     ("name", "gfp", "order", "reason"),
     [
         ("order-4", bp.GFP_KERNEL | bp.__GFP_COMP | bp.__GFP_ZERO, 4, "Fragmentation"),
-        ("atomic", bp.GFP_ATOMIC, 0, "Too little is free"),
-        ("cma", bp.GFP_KERNEL, 0, "Too little is free"),
+        ("atomic", bp.GFP_ATOMIC, 0, "Not enough free pages"),
+        ("cma", bp.GFP_KERNEL, 0, "Not enough free pages"),
     ],
 )
 def test_reports_say_what_was_asked(name: str, gfp: int, order: int, reason: str) -> None:

@@ -1,7 +1,8 @@
-//! The invariants of the allocator, as code.
+//! The invariants of the allocator, as code. There is no kernel counterpart: `mm/page_alloc.c` (v6.12) checks single pages
+//! only.
 //!
-//! Run after every step of the property tests, on every snapshot that is loaded, and by `Machine.audit()`. It must find
-//! nobody at work on the machine.
+//! The audit runs after every step of the property tests, on every loaded snapshot, and in `Machine.audit()`. Nothing
+//! else may use the machine meanwhile.
 
 use core::sync::atomic::Ordering::Relaxed;
 

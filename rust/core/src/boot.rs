@@ -2,8 +2,8 @@
 //! (`memblock_free_all()`), `arch/x86/kernel/e820.c`, `mm/page_alloc.c` (`build_all_zonelists()`,
 //! `init_per_zone_wmark_min()`), `mm/khugepaged.c` (`set_recommended_min_free_kbytes()`) (v6.12).
 //!
-//! A machine right after boot: RAM laid out as an x86 PC does, zones cut from it, marks and limits computed in the order
-//! in which the kernel computes them, and every page free.
+//! A machine right after boot: RAM laid out as in an x86 PC, divided into zones, with marks and limits computed in the
+//! kernel's order, and every page free.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
 //! Kernel: `mm/page_alloc.c`, `__free_one_page()`, `__rmqueue_smallest()`, `page_del_and_expand()`, `expand()`,
 //! `split_large_buddy()`, `free_one_page()` (v6.12).
 //!
-//! The buddy lists: blocks of 2^order pages, split on the way out and merged on the way in.
+//! The buddy lists: blocks of 2^order pages, split when allocated and merged when freed.
 
 use crate::context::Context;
 use crate::gfp::Migratetype;

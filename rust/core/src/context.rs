@@ -1,5 +1,5 @@
-//! What accompanies a call through the allocator. No kernel counterpart: there, `current` and `smp_processor_id()` are
-//! global, and tracing and fault injection are compiled in.
+//! The context passed with a call through the allocator. There is no kernel counterpart: there, `current` and
+//! `smp_processor_id()` are global, and tracing and fault injection are compiled in.
 
 use crate::fault::{Fault, NoFault};
 use crate::probe::{Event, NoProbe, Probe};

@@ -1,8 +1,8 @@
-//! What changed in `mm/page_alloc.c` from one kernel to the next, rule by rule, and which kernel has which rules.
+//! Kernel: what changed in `mm/page_alloc.c` between v6.1, v6.12 and v7.3, rule by rule, and which kernel has which rules.
 //!
-//! A kernel function that changed has its forms side by side in its own file, and asks a rule here which one holds. An
-//! era is a table of rules: what it says differently from the era before. Stable kernels are mosaics, since fixes are
-//! carried back, so that each rule can also be set alone.
+//! A kernel function that changed has its forms side by side in its own file, and asks a rule here which one applies. An
+//! era is a table of rules, listing only the differences from the era before. Stable kernels are mosaics because fixes
+//! are backported, so each rule can also be set alone.
 
 use crate::error::{Error, Result};
 

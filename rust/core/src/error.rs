@@ -1,5 +1,5 @@
-//! What can go wrong at the border of the emulator. The kernel would crash or corrupt itself in most of these
-//! cases; here the call is refused and nothing changes.
+//! Errors at the interface of the emulator. The kernel would crash or corrupt itself in most of these cases. Here the call
+//! is refused and nothing changes.
 
 /// An error of the core. Every variant carries the offending value and the limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,8 @@
 //! Kernel: `mm/page_alloc.c`, `__rmqueue()`, `__rmqueue_claim()`, `__rmqueue_steal()`, `find_suitable_fallback()`,
-//! `try_to_claim_block()`, `boost_watermark()`, `__move_freepages_block()` (v6.15, carried back to v6.12.117). The older
+//! `try_to_claim_block()`, `boost_watermark()`, `__move_freepages_block()` (v6.15, backported to v6.12.117). The older
 //! form is [`crate::steal_suitable`].
 //!
-//! What happens when the wanted type has no free block: claim a whole pageblock of another type, or steal one page of
-//! it.
+//! If the wanted type has no free block, a request claims a whole pageblock of another type, or steals one page from it.
 
 use crate::context::Context;
 use crate::gfp::{AllocFlags, Migratetype};

@@ -1,5 +1,5 @@
-//! Injected failures. The kernel counterpart is `mm/fail_page_alloc.c` (v6.12), which can only fail the preparation of
-//! a request; here every step that can fail can be made to.
+//! Injected failures. The kernel counterpart is `mm/fail_page_alloc.c` (v6.12), which can only fail the preparation of a
+//! request. Here, every step that can fail can be made to fail.
 //!
 //! A fault plan is a type parameter; with [`NoFault`] every question compiles to `no`.
 

@@ -1,8 +1,8 @@
 //! Kernel: `include/linux/gfp_types.h`, `gfp.h` (`gfp_migratetype()`), `mmzone.h` and `mm/internal.h`
 //! (`ALLOC_*`) (v6.12).
 //!
-//! The words of a request: what the caller allows (`Gfp`), what kind of page it wants ([`Migratetype`]), and what the
-//! allocator makes of it ([`AllocFlags`]).
+//! The terms of a request: what the caller allows (`Gfp`), what kind of page it wants ([`Migratetype`]), and how the
+//! allocator translates this ([`AllocFlags`]).
 
 use crate::error::{Error, Result};
 

@@ -1,8 +1,8 @@
 //! Kernel: `mm/vmscan.c`, `wakeup_kswapd()`, `pgdat_balanced()`, `pgdat_watermark_boosted()`, `kswapd_test_hopeless()`;
 //! `mm/page_alloc.c`, `wake_all_kswapds()` (v7.3; the same decisions in v6.1 and v6.12).
 //!
-//! What the allocator knows of kswapd: whether it sleeps, for what it was woken, and whether it has given up. What it does
-//! when it runs is the declared model of [`crate::reclaim`]; without one a kswapd that was woken stays awake.
+//! What the allocator knows about kswapd: whether it sleeps, what it was woken for, and whether it has given up. What it
+//! does when it runs is the declared model of [`crate::reclaim`]. Without the model, a woken kswapd stays awake.
 
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed};
 

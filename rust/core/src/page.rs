@@ -1,8 +1,8 @@
 //! Kernel: `struct page` and the pageblock bitmap, as far as the allocator uses them (`include/linux/mm_types.h`,
 //! `page-flags.h`, `mm/page_alloc.c` `get_pfnblock_flags_mask()`) (v6.12); `get_pcppage_migratetype()` (before v6.10).
 //!
-//! What is known of each page frame, in flat tables indexed by frame number: 11 bytes a frame (the kernel's descriptor
-//! has 64), all of it zero until used, so memory that nobody touches costs nothing.
+//! The state of each page frame, in flat tables indexed by frame number: 11 bytes a frame (the kernel's descriptor has
+//! 64), all zero until used, so untouched memory costs nothing.
 //!
 //! # Invariants
 //!

@@ -2,7 +2,7 @@
 //! `nr_pcp_high()`, `nr_pcp_free()`, `free_unref_page_commit()`, `free_pcppages_bulk()`,
 //! `drain_pages_zone()`, `zone_batchsize()`, `zone_highsize()` (v6.12).
 //!
-//! The per-CPU page lists: taken from at the head, given to at the head, refilled and drained at the tail.
+//! The per-CPU page lists. Pages are taken from and freed to the head; refills and drains work at the tail.
 
 use core::sync::atomic::Ordering::Relaxed;
 

@@ -1,11 +1,11 @@
 //! Kernel: `mm/vmscan.c`, `try_to_free_pages()`, `balance_pgdat()`, `wakeup_kswapd()`; `mm/oom_kill.c`,
 //! `out_of_memory()` (v6.12), as a **declared model**.
 //!
-//! A machine as it boots or comes from a snapshot has nothing that could be reclaimed and nobody to kill: direct reclaim
-//! finds nothing and counts what a fruitless one counts, and a wake of kswapd is an event and no more. A
-//! [`ReclaimModel`] gives the machine clean page cache, in the order in which it was filled, and tasks to kill. Both
-//! are ordinary owned pages, so nothing is lost sight of. Time is virtual: it passes when direct reclaim runs, when a
-//! caller waits, and when [`Machine::advance`] says so.
+//! A booted machine, or one from a snapshot, has nothing to reclaim and no task to kill. Direct reclaim then finds nothing
+//! and updates the counters of a fruitless attempt; waking kswapd is only an event. A [`ReclaimModel`] gives the machine
+//! clean page cache, in the order in which it was filled, and tasks to kill. Both are ordinary owned pages, so every page
+//! stays accounted for. Time is virtual: it passes when direct reclaim runs, when a caller waits, and in
+//! [`Machine::advance`].
 //!
 //! Not modelled: dirty and mapped pages, anonymous pages outside the tasks, swap, slab, throttling, cgroups' own limits.
 

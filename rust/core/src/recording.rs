@@ -1,4 +1,4 @@
-//! The recorder's text form of operations and their results: one JSON object a line.
+//! The recorder's text form of operations and their results, one JSON object a line. There is no kernel counterpart.
 //!
 //! A recording is a header, `{"before": snapshot}`, operations, `{"after": snapshot}` and `{"proc": ...}`.
 

@@ -1,6 +1,6 @@
-//! Recorded operations, executed as the recorder executed them inside the kernel.
+//! Kernel: the exported functions of `mm/page_alloc.c` (v6.12) that the recorder calls, executed as it does.
 //!
-//! All operations share one array of slots; the result of each has the recorder's form.
+//! All operations share one array of slots. Each result has the recorder's form.
 
 use crate::bulk::{NullOnly, OutputOnly};
 use crate::context::Context;

@@ -1,5 +1,5 @@
-//! What a snapshot of a kernel does not say and a machine of one's own knows: who owns what, counters, the reclaim
-//! model, locks that are held. With it a machine can be saved and made again so that every later call does the same.
+//! Saving a whole machine, with what a kernel's snapshot lacks: owners of pages, counters, the reclaim model, held locks.
+//! There is no kernel counterpart. Every later call on a restored machine does the same as on the original.
 
 use core::sync::atomic::Ordering::Relaxed;
 

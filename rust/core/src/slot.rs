@@ -1,4 +1,4 @@
-//! Kernel: one element of the `struct page **page_array` that `alloc_pages_bulk()` is given.
+//! Kernel: one element of the `struct page **page_array` passed to `alloc_pages_bulk()` (v6.12).
 //!
 //! Eight bytes, as there, so that a walk over an array touches as many cache lines as in the kernel.
 

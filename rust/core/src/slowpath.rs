@@ -2,8 +2,8 @@
 //! `should_reclaim_retry()`, `__alloc_pages_may_oom()` (v6.12).
 //!
 //! The slow path, entered when no zone passed LOW. Its attempts are exact; what reclaim frees is a model
-//! ([`crate::reclaim`]). Where the kernel would panic or try for ever, the request ends with NULL and says so
-//! ([`DeadEnd`]).
+//! ([`crate::reclaim`]). Where the kernel would panic or retry forever, the request returns NULL and reports a
+//! [`DeadEnd`].
 
 use crate::alloc::{AllocContext, alloc_flags_nonblocking};
 use crate::context::Context;

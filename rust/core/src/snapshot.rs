@@ -1,6 +1,7 @@
-//! The recorder's snapshot of a real kernel: state in and out, in the form of each era.
+//! Kernel: the state of `mm/page_alloc.c` (v6.1, v6.12, v7.3) as the recorder saves it; no kernel function does this.
 //!
-//! A snapshot that contradicts itself is refused; what was loaded comes out equal.
+//! Snapshots are read and written in the form of each era. A snapshot that contradicts itself is refused. A loaded
+//! state is saved unchanged.
 
 use core::sync::atomic::{AtomicU8, AtomicU64};
 use std::collections::BTreeMap;

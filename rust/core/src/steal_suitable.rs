@@ -2,8 +2,8 @@
 //! `move_freepages_block()` (v6.1; with the lists of v6.10 as v6.10 to v6.14 have them). The form since v6.15 is
 //! [`crate::fallback`].
 //!
-//! What happened when the wanted type had no free block: the largest block of another type came to our lists, and as much
-//! of its pageblock with it as was worth it.
+//! If the wanted type had no free block, the largest block of another type moved to our lists, together with the rest of
+//! its pageblock if that was worthwhile.
 
 use crate::context::Context;
 use crate::fallback::{FallbackRules, should_try_claim_block};

@@ -1,8 +1,8 @@
 //! Kernel: the parts of `mm/page_alloc.c` between two trace events: one take of `rmqueue_bulk()`, one page of
 //! `free_pcppages_bulk()`, `free_unref_page_commit()` without its drain (v6.12).
 //!
-//! A trace shows what a kernel did line by line, and not all of it. These steps let a reader of a trace follow it: the
-//! rules foretell each step, and when the line says otherwise, the state is put right without breaking an invariant.
+//! A trace shows line by line what a kernel did, but not all of it. With these steps, a reader of a trace can follow it.
+//! The rules predict each step. If the line differs, the state is corrected without breaking an invariant.
 
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::Ordering::Relaxed;

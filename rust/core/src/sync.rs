@@ -1,9 +1,9 @@
 //! Kernel: `spinlock_t` and `spin_trylock()` as `mm/page_alloc.c` uses them (v6.12).
 //!
 //! Locks of the emulator, chosen by a type parameter: [`Local`] for one thread (a flag, no atomic operation),
-//! [`Atomic`] for real threads (one atomic exchange to take, one plain store to give back). Everything else that is
-//! shared is either only touched under one of these locks or a relaxed atomic load or store, which costs on x86 what a
-//! plain one costs.
+//! [`Atomic`] for real threads (one atomic exchange to take it, one plain store to release it). All other shared state is
+//! either touched only under one of these locks, or by relaxed atomic loads and stores, which cost no more than plain
+//! ones on x86.
 
 use core::cell::{RefCell, RefMut};
 use core::fmt::Debug;

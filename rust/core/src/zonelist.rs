@@ -1,7 +1,7 @@
 //! Kernel: `mm/page_alloc.c`, `build_zonelists()`, `find_next_best_node()`; `include/linux/mmzone.h`,
 //! `for_each_zone_zonelist_nodemask()` (v6.12).
 //!
-//! In which order zones are tried, by the node of the request and the highest zone it may use.
+//! The order in which zones are tried, given the node of the request and the highest zone it may use.
 
 use crate::gfp::Gfp;
 use crate::zone_type::{ZoneType, ZoneTypes};

@@ -1,7 +1,7 @@
 //! Kernel: `mm/page_alloc.c`, `alloc_pages_bulk_noprof()` (v6.14; in 6.12 its array form).
 //!
-//! The bulk call. What the versions share is here, branch for branch; what they differ in, when a slot counts as wanted
-//! and what the return value means, is one file per semantics: [`null_only`] (v1) and [`output_only`] (v2).
+//! The bulk call. This file has what the versions share, branch for branch. They differ in which slots count as wanted and
+//! in what the return value means; each semantics is one file: [`null_only`] (v1) and [`output_only`] (v2).
 
 pub mod null_only;
 pub mod output_only;

@@ -1,8 +1,8 @@
 //! Kernel: `alloc_pages_bulk_noprof()` as merged (v5.13 to date): "fill only the NULL elements", **v1** here.
 //!
-//! Slots that hold a page keep it. The return value is the index behind the last slot that the loop passed, which is
-//! the length of the populated prefix when the loop ran, one more than the prefix found at entry when it did not, and
-//! never the number of new pages.
+//! Slots that hold a page keep it. The return value is the index after the last slot the loop passed: the length of the
+//! populated prefix if the loop ran, one more than the prefix found at entry if it did not. It is not the number of new
+//! pages.
 
 use super::{Filled, PageSource, Semantics};
 use crate::context::Context;

@@ -1,7 +1,7 @@
 //! Kernel: `alloc_pages_bulk_noprof()` with the patch of 28 February 2025 ("remove assumption of populating only NULL
 //! elements"), not merged: "the array is pure output", **v2** here.
 //!
-//! No slot is ever read; what was in the slots is overwritten. The return value is the number of new pages.
+//! Slots are never read; their contents are overwritten. The return value is the number of new pages.
 
 use super::{Filled, PageSource, Semantics};
 use crate::context::Context;

@@ -1,10 +1,9 @@
 //! Kernel: `alloc_pages_bulk_refill_noprof()` of `include/linux/gfp.h` in the proposal of 14 April 2025 ("support both
 //! simple and full-featured API"), not merged: the second of its two calls, **v3** here. The first is [`OutputOnly`].
 //!
-//! One pass swaps each page with the first slot that is not yet settled, itself included; then the rest of the array is
-//! filled by the output-only call, on the node nearest to the CPU. What public archives have of the proposal says this
-//! much, so nothing of the call is modelled, except what a swap costs: it counts as two stores, also of a slot with
-//! itself.
+//! One pass swaps each page with the first slot that is not yet settled, even with itself. The output-only call then fills
+//! the rest of the array, on the node nearest to the CPU. Public archives of the proposal say this much. Only the cost of
+//! a swap is our assumption: it counts as two stores, even of a slot with itself.
 
 use super::{OutputOnly, check_nr_pages};
 use crate::context::Context;
