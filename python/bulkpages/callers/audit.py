@@ -60,7 +60,7 @@ CAUSES = (
 )
 #: What a caller can make of it, from the least bad.
 OUTCOMES = {
-    "unharmed": "the call brings what it would bring anyway",
+    "unharmed": "the call returns what it would anyway",
     "retries": "all pages in the end, one by one",
     "short": "works with fewer pages than it wanted",
     "waits": "sleeps although memory is free",
@@ -125,10 +125,10 @@ class Audit(Tabular):
                 for name in self.callers()
             ],
         )
-        head_line = f"What each caller does on {self.kernel} when a bulk call brings one page although memory is free:"
+        head_line = f"What each caller does on {self.kernel} when a bulk call returns one page although memory is free:"
         lines = [head_line, "", grid, ""]
         lines += [f"{name + ':':<11}{what}" for name, what in OUTCOMES.items()]
-        lines += ["", "Who fails, and the command that shows it:", ""]
+        lines += ["", "Callers that fail, and the command that shows it:", ""]
         failing = [row for row in self.rows if row["outcome"] in ("fails", "waits")]
         head = ["caller", "cause", "wanted", "came", "free pages", "command"]
         lines.append(
@@ -137,7 +137,7 @@ class Audit(Tabular):
                 [[r["caller"], r["cause"], r["wanted"], r["first"], r["free"], r["command"]] for r in failing],
             )
         )
-        lines += ["", "Ways out that leave memory wrong, when pages run out before the caller has all:", ""]
+        lines += ["", "Error paths that corrupt memory when pages run out before the caller has all:", ""]
         head = ["caller", "form", "input", "runs", "what", "first seen with"]
         lines.append(
             table(

@@ -155,7 +155,7 @@ class _Walk:
             case "mm_page_alloc":
                 yield from self._slow_path()
                 if not e["page"]:
-                    yield f"  {'':<10}no page to be had"
+                    yield f"  {'':<10}no page available"
             case "bulk_return":
                 yield from self._returned(e["ret"])
             case _:
@@ -183,10 +183,10 @@ class _Walk:
 
 def _meaning(ret: int | bool | None) -> str:
     if ret is None:
-        return "nothing: it would go on waiting"
+        return "nothing: it would keep waiting"
     if isinstance(ret, bool):
         return "true: every slot holds a page" if ret else "false: the thread was told to stop"
-    return {0: "0: every page was had", -12: "-ENOMEM"}.get(ret, str(ret))
+    return {0: "0: it got every page", -12: "-ENOMEM"}.get(ret, str(ret))
 
 
 def explain(machine: Machine, name: str, form: str, before: Sequence[int], result: CallerResult) -> str:

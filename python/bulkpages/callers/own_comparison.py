@@ -55,7 +55,7 @@ class Comparison(Tabular):
         if null["detectable"] is not None:
             said += f"; detectable: {null['detectable']:.1%}, in the noisiest input {null['detectable_worst']:.1%}"
         if not null["silent"]:
-            said = f"No verdict: this machine is too noisy at present. {said}"
+            said = f"No verdict: this machine is too noisy at the moment. {said}"
         note = "Emulated time of recorded steps, per run: not a kernel's time, and without the caller's arithmetic."
         return "\n".join([table(head, lines), "", f"{said}.", note])
 
@@ -119,7 +119,7 @@ def measure(
         )
         measured = run(plan, None, progress)
     if measured.broken:
-        raise BulkpagesError("a process that measured was ended from outside, perhaps for its memory")
+        raise BulkpagesError("a measuring process was killed, perhaps for its memory")
     if measured.interrupted:
         raise KeyboardInterrupt
     return Comparison(analyse(plan, measured, provenance()))

@@ -13,15 +13,15 @@ __all__ = ["SLIPS", "Returned"]
 
 #: Each wrong line, with what it does here.
 SLIPS = {
-    "mixes counts": "v1: the value before is added; v2: the sum that the value is added to is dropped",
+    "mixes counts": "v1: the previous value is added; v2: the sum is dropped",
     "wrong base": "v1: the rest of the array is passed; v2: the whole array",
     "forgets to clear": "clear() and stores of NULL do nothing, and kcalloc() gives garbage",
-    "partial is failure": "a short result looks as if nothing had come",
-    "other progress test": "v1: only 0 looks like no progress; v2: the value of the call before",
-    "ignores a short result": "a short result looks like all",
-    "other version's call": "v1 where v2 is called, and the other way round",
-    "ignores a failure": "any result looks like all",
-    "off by one": "the call gets one slot less, at the front",
+    "partial is failure": "a short result looks like no pages",
+    "other progress test": "v1: only 0 looks like no progress; v2: the value of the previous call",
+    "ignores a short result": "a short result looks complete",
+    "other version's call": "v1 where v2 is called, and vice versa",
+    "ignores a failure": "any result looks complete",
+    "off by one": "the call gets one slot fewer, at the front",
     "frees twice": "free_page() frees again what it just freed",
     "forgets to free": "free_page() does nothing",
 }

@@ -99,7 +99,7 @@ class PagePool(_core.PagePool):
         return cast("dict[str, int]", self._get("counts", {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        raise TypeError("a page_pool is not copied or pickled: its pages are its machine's")
+        raise TypeError("a page_pool cannot be copied or pickled: its pages are its machine's")
 
     def _repr_html_(self) -> str:
         from bulkpages import draw

@@ -216,8 +216,8 @@ class Sweep(Tabular):
             "",
             totals,
             "",
-            "filled, failed, endless: runs by outcome (endless: the waits granted were used up); leaked, freed: pages,",
-            "freed being those that the array held before; moved, calls: most in a run.",
+            "filled, failed, endless: runs by outcome (endless: the allowed waits were used up); leaked, freed: pages,",
+            "freed counts those that the array held before; moved, calls: most in a run.",
         ]
         for form, against in self._compared():
             differing = [d for d in self.differences(form, against) if d["differ"]]

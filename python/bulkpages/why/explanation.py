@@ -164,12 +164,12 @@ def _single_reason(served: str | None, tests: Sequence[tuple[Attempt, Sequence[T
             f"order {order}{' that the request may use' if max(worst.largest.values(), default=-1) >= order else ''}."
         )
     nearest = min(last, key=lambda of_zone: of_zone.short)
-    kept = f", of which {nearest.reserve} are a reserve (lowmem_reserve)" if nearest.reserve else ""
-    mark = "" if nearest.mark is None else f" to keep {nearest.mark + nearest.reserve}{kept}"
+    kept = f", of which {nearest.reserve} are reserved (lowmem_reserve)" if nearest.reserve else ""
+    mark = "" if nearest.mark is None else f" of keeping {nearest.mark + nearest.reserve} free{kept}"
     closed = ""
     if nearest.cma and not nearest.may_use_cma:
         closed = f" {nearest.cma} of its {nearest.free} free pages are CMA, which serves movable pages only."
-    return f"Too little is free: {nearest.zone} comes nearest, {nearest.short} pages short{mark}.{closed}"
+    return f"Not enough free pages: {nearest.zone} comes closest, {nearest.short} pages short{mark}.{closed}"
 
 
 def _bulk_reason(works: bool, gates: Sequence[Gate], wanted: int, nodes: int) -> str:

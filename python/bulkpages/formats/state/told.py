@@ -264,7 +264,7 @@ def _not_modelled(zones: Sequence[Told], notes: list[str]) -> None:
             pages = sum(count << order for order, count in enumerate(counts))
             if name in TYPES or not pages:
                 continue
-            what = f"{zone.title}: {pages} free pages of type {name}, which is not modelled, are taken as"
+            what = f"{zone.title}: {pages} free pages of type {name}, which is not modelled, count as"
             if name == "Isolate":
                 zone.counts = [a - b for a, b in zip(zone.counts, counts, strict=True)]
                 notes.append(f"{what} in use")

@@ -27,7 +27,7 @@ pub enum Branch {
     Vmap,
     /// A page cannot be mapped for DMA.
     DmaMap,
-    /// The thread is told to stop while there is no page to be had.
+    /// The thread is told to stop while there is no page available.
     Stop,
 }
 
