@@ -318,7 +318,7 @@ def test_the_kernel_of_the_files_is_told_by_version(tmp_path: Path) -> None:
         (tmp_path / "version").write_text(f"Linux version {release} (builder@host) (gcc 12) #1 SMP\n")
         assert bp.Machine.from_proc(tmp_path, notes=notes).kernel == kernel
         assert bp.Machine.from_proc(tmp_path, notes=notes, kernel="7.3").kernel == "7.3"
-    with pytest.raises(bp.InvalidArgument, match=r"'5\.4' is none of 6\.1, 6\.12, 7\.3"):
+    with pytest.raises(bp.InvalidArgument, match=r"'5\.4' is not one of 6\.1, 6\.12, 7\.3"):
         bp.Machine.from_proc(tmp_path, notes=notes, kernel="5.4")
 
 

@@ -41,10 +41,10 @@ def callers() -> None:
     r"""The kernel functions that call alloc_pages_bulk(), before and after the patch.
 
     \b
-    bulkpages callers list           which there are
-    bulkpages callers run            one of them, step by step
-    bulkpages callers failures       all of them, stopped everywhere
-    bulkpages callers audit          those of 7.3, when one page comes though memory is free
+    bulkpages callers list           lists them
+    bulkpages callers run            runs one, step by step
+    bulkpages callers failures       makes all of them fail everywhere
+    bulkpages callers audit          those of 7.3, given a single page although memory is free
     """
 
 
@@ -76,19 +76,19 @@ def _fault(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> di
 @click.option(
     "--explain", "tell", is_flag=True, help="Show every step: what was tested, taken, refilled, and why it ended."
 )
-@click.option("--shape", help="Array for callers that are given one: a picture like 'x.x.', x a page and . a hole.")
+@click.option("--shape", help="Array for callers that take one: 'x.x.', where x is a page and . a hole.")
 @click.option(
-    "--pages", "n", type=click.IntRange(0, 1 << 20), help="Pages that the caller wants; slots without --shape."
+    "--pages", "n", type=click.IntRange(0, 1 << 20), help="Pages that the caller wants; without --shape, slots."
 )
-@click.option("--have", type=click.IntRange(0), default=0, help="erofs: pages that the buffer has.")
+@click.option("--have", type=click.IntRange(0), default=0, help="erofs: pages the buffer already has.")
 @click.option(
     "--flag",
     "flags",
     multiple=True,
     shell_complete=complete.flags,
-    help="What the caller is told, like nofail; `callers list --json`.",
+    help="A flag for the caller, like nofail; see `callers list --json`.",
 )
-@click.option("--read-ahead", is_flag=True, help="xfs: --flag read_ahead.")
+@click.option("--read-ahead", is_flag=True, help="xfs: the same as --flag read_ahead.")
 @click.option(
     "--fault",
     "faults",

@@ -77,7 +77,7 @@ class EraOrFolder(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """A series is taken as it is."""
         if value not in ERAS and not Path(value).exists():
-            self.fail(f"{value!r} is none of {', '.join(ERAS)}, and no folder of `bulkpages kernel build` either")
+            self.fail(f"{value!r} is not one of {', '.join(ERAS)}, and no folder of `bulkpages kernel build` either")
         return value if value in ERAS else super().convert(value, param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -130,14 +130,16 @@ def _console() -> Console:
     "--seed", type=click.IntRange(0, MAX_SEED), help="Seed of the order of trials; random by default, and printed."
 )
 @click.option("--effect", type=Share(), default=0.01, show_default="1%", help="Smallest effect of interest.")
-@click.option("--budget", type=Duration(), help="Time to measure emulator time: 5m, 45s, ... (30s quick, 11m full).")
-@click.option("--processes", type=click.IntRange(1, 1000), help="Processes for each workload, in place of a time.")
+@click.option(
+    "--budget", type=Duration(), help="How long to measure emulator time: 5m, 45s, ... (30s quick, 11m full)."
+)
+@click.option("--processes", type=click.IntRange(1, 1000), help="Processes for each workload, instead of a time.")
 @click.option(
     "--only",
     multiple=True,
     metavar="NAME",
     shell_complete=complete.workloads,
-    help="Only this workload; patterns as of files (repeatable).",
+    help="Only this workload; wildcards allowed (repeatable).",
 )
 @click.option("--cell", "also", multiple=True, metavar="NAME", hidden=True)
 @click.option("--list", "listing", is_flag=True, help="List the workloads and exit.")

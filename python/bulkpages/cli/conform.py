@@ -57,8 +57,8 @@ def _percent(part: int, whole: int) -> str:
 def conform(files: tuple[str, ...], as_json: bool) -> None:
     r"""Replay recordings of a real kernel, page for page.
 
-    Says on stdout for each FILE how many operations and pages match, and draws the first that does not. Of a folder
-    every recording is replayed. Exit 1 on any difference, and for a file that cannot be read.
+    Prints for each FILE how many operations and pages match, and draws the first mismatch. For a folder, every
+    recording in it is replayed. Exit 1 on any difference, and for a file that cannot be read.
 
     \b
     bulkpages conform tests/conformance/recordings

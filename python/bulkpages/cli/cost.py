@@ -60,7 +60,7 @@ def cost() -> None:
 @cost.command(name="rows")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Print the rows with their instructions, and the pairs, as JSON.")
-@click.option("--predicted-only", is_flag=True, help="Predict what was measured too.")
+@click.option("--predicted-only", is_flag=True, help="Also predict the rows that were measured.")
 @kernel_option()
 def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
     r"""Print the cost of each row of FILE, and of each form against the first one.

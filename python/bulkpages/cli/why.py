@@ -44,19 +44,19 @@ def _of_report(
 
 @click.command()
 @click.argument("report", required=False, type=click.Path())
-@click.option("--nth", type=click.IntRange(min=1), default=1, help="Which report, where the log has several; from 1.")
-@click.option("--proc", type=click.Path(), help="The state is that of the /proc files in this directory instead.")
-@click.option("--snapshot", type=click.Path(), help="The state is that of a recording or a snapshot instead.")
+@click.option("--nth", type=click.IntRange(min=1), default=1, help="Which report of the log, starting at 1.")
+@click.option("--proc", type=click.Path(), help="Take the state from the /proc files in this directory.")
+@click.option("--snapshot", type=click.Path(), help="Take the state from a recording or a snapshot.")
 @click.option(
     "--gfp",
     "gfp_text",
     shell_complete=complete.gfp,
-    help='Flags, as in "GFP_KERNEL|__GFP_COMP" or 0xcc0; the report\'s when left out.',
+    help='Flags, like "GFP_KERNEL|__GFP_COMP" or 0xcc0; default: those of the report.',
 )
-@click.option("--order", type=click.IntRange(0, 10), help="Order of the block; the report's when left out, else 0.")
-@click.option("--nid", type=click.IntRange(min=0), help="Node that is asked; the CPU's own when left out.")
-@click.option("--cpu", type=click.IntRange(min=0), default=0, help="CPU that asks.")
-@click.option("--bulk", type=click.IntRange(min=1), help="Ask for so many pages in one bulk call.")
+@click.option("--order", type=click.IntRange(0, 10), help="Order of the block; default: that of the report, else 0.")
+@click.option("--nid", type=click.IntRange(min=0), help="Node to allocate from; default: the CPU's own.")
+@click.option("--cpu", type=click.IntRange(min=0), default=0, help="CPU that makes the request.")
+@click.option("--bulk", type=click.IntRange(min=1), help="Ask for this many pages in one bulk call.")
 @kernel_option(told="6.12, or that of the report or files")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def why(

@@ -112,7 +112,7 @@ def parse_rules(words: Sequence[str]) -> dict[str, bool]:
     for word in words:
         name, equals, value = word.partition("=")
         if name not in RULES:
-            raise InvalidArgument(f"no rule is called {name!r}; `bulkpages eras` lists them")
+            raise InvalidArgument(f"there is no rule {name!r}; `bulkpages eras` lists them")
         if not equals or value not in told:
             raise InvalidArgument(f"{word!r} is neither {name}=yes nor {name}=no")
         if name in rules:
@@ -136,7 +136,7 @@ def of_kernel(snapshot: dict[str, Any], kernel: str | None) -> dict[str, Any]:
     if kernel is None:
         return snapshot
     if kernel not in ERAS:
-        raise InvalidArgument(f"kernel {kernel!r} is none of {', '.join(ERAS)}")
+        raise InvalidArgument(f"kernel {kernel!r} is not one of {', '.join(ERAS)}")
     return snapshot | {"facts": snapshot["facts"] | {"kernel": kernel}}
 
 

@@ -247,6 +247,8 @@ def read_report(source: str | Path, nth: int = 1) -> Report:
     notes += sorted(guessed)
     if odd:
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
-        notes.append(f"free counters and blocks are of different moments: {'; '.join(odd[:3])}{more}. Blocks are taken")
+        notes.append(
+            f"free counters and free blocks are from different moments: {'; '.join(odd[:3])}{more}. The blocks are used"
+        )
     state = state_of(told, build, "report", notes)
     return Report(of_kernel(state, _series(lines)), request, notes)
