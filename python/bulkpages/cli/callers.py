@@ -51,7 +51,7 @@ def callers() -> None:
 @callers.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_(as_json: bool) -> None:
-    r"""List the ports: function, kernel file, forms, who makes the array, and the reaction to a short result.
+    r"""Print the ports: function, kernel file, forms, who makes the array, and the reaction to a short result.
 
     \b
     bulkpages callers list --json
