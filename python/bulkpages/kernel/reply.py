@@ -24,7 +24,8 @@ WIDTH = 75
 
 def percent(ratio: float) -> str:
     """A ratio as a change: +1.2 %."""
-    return f"{100 * (ratio - 1):+.1f} %"
+    change = 100 * (ratio - 1)
+    return f"{change:+.{0 if abs(change) >= 100 else 1}f} %"
 
 
 def _wrap(text: str) -> list[str]:
@@ -66,6 +67,10 @@ def _instruction_rows(review: Review) -> list[str]:
     return [*lines, ""]
 
 
+def _number(value: float) -> str:
+    return f"{value:>10,.{0 if value >= 100_000 else 1}f}"
+
+
 def _cycle_words(row: Row) -> str:
     result = row.comparison
     if result is None:
@@ -89,7 +94,7 @@ def _cycle_rows(review: Review) -> list[str]:
     for row in review.bench.rows:
         a, b = (*row.cycles, None, None)[:2]
         if a is not None and b is not None:
-            lines.append(f"  {row.name[:24]:24}{a:>10,.1f}{b:>10,.1f}  {_cycle_words(row)}"[:WIDTH])
+            lines.append(f"  {row.name[:24]:24}{_number(a)}{_number(b)}  {_cycle_words(row)}"[:WIDTH])
     return [*lines, ""]
 
 
@@ -111,7 +116,9 @@ def _behaviour(review: Review) -> list[str]:
         lines.append("")
     if review.witness:
         lines += _wrap(f"The API means something else. {review.witness.call}")
-        lines += [f"  before: {review.witness.before}", f"  after:  {review.witness.after}", ""]
+        for name, what in (("before: ", review.witness.before), ("after:  ", review.witness.after)):
+            lines += textwrap.wrap(what, WIDTH, initial_indent=f"  {name}", subsequent_indent=" " * 10)
+        lines.append("")
     after = review.checks[1]
     if after and after.difference:
         lines += [f"The smallest example found ({after.remaining} operations):", ""]
