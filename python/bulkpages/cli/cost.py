@@ -10,7 +10,6 @@ from typing import Any
 import click
 
 from bulkpages.cli.groups import meant
-from bulkpages.cli.kernels import kernel_option
 from bulkpages.cli.output import put_json
 from bulkpages.errors import InvalidArgument
 
@@ -61,7 +60,7 @@ def cost() -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--json", "as_json", is_flag=True, help="Print the rows with their instructions, and the pairs, as JSON.")
 @click.option("--predicted-only", is_flag=True, help="Also predict the rows that were measured.")
-@kernel_option()
+@click.option("--kernel", default="6.12", show_default=True, help="Kernel version whose costs are asked for.")
 def rows(file: str, as_json: bool, predicted_only: bool, kernel: str) -> None:
     r"""Print the cost of each row of FILE, and of each form against the first one.
 

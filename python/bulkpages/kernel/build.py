@@ -436,8 +436,7 @@ def _rules(copy: SourceCopy) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bulkpages-") as place:
         for path in {"Makefile", "Kbuild", *(file for function in FUNCTIONS for file in function.files)}:
             if (content := copy.read(path)) is not None:
-                (Path(place) / path).parent.mkdir(parents=True, exist_ok=True)
-                (Path(place) / path).write_bytes(content)
+                write_whole(Path(place) / path, content)
         found = identify(place)
     return {"era": found.kernel, "rules": dict(found.differences)}
 
