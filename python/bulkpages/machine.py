@@ -481,7 +481,7 @@ class Machine(_core.Machine):
             >>> import bulkpages as bp
             >>> m = bp.Machine("64MiB", cpus=1)
             >>> print(m.explain("GFP_KERNEL", order=10).reason)
-            The fast path finds 0.DMA32 good enough.
+            The fast path accepts 0.DMA32.
         """
         from bulkpages.why import explain
 
