@@ -76,8 +76,15 @@ def kernel() -> None:
     type=click.IntRange(1),
     help="Compilers at once for each of the two kernels; one per processor when left out.",
 )
+@click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
 def build_(
-    tree: str | None, patches: tuple[str, ...], output: str | None, work: str | None, debug_info: bool, jobs: int | None
+    tree: str | None,
+    patches: tuple[str, ...],
+    output: str | None,
+    work: str | None,
+    debug_info: bool,
+    jobs: int | None,
+    as_json: bool,
 ) -> None:
     r"""Build the kernel of TREE twice: as a program of this machine for cycles, and for several CPUs under qemu.
 
@@ -95,6 +102,9 @@ def build_(
     read = [patch for path in patches for patch in read_patches(Path(path).read_bytes(), path)]
     with progress_of() as say:
         made = build(tree, patches=read, output=output, work=work, debug_info=debug_info, jobs=jobs, say=say)
+    if as_json:
+        put_json({**vars(made), "folder": str(made.folder)})
+        return
     click.echo(f"{made.folder}: Linux {made.version}, {len(made.patches)} patches, {made.compiler}")
     click.echo(f"the bulk function {_SEMANTICS[made.semantics]}")
     for path in made.not_built:
