@@ -2,7 +2,7 @@
 
 use crate::kit::{
     ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, drains, failing, free_list,
-    kswapd_wakes, no_free, on_pcp, page, refills, snapshot, watched, with_free, with_marks, zone,
+    kswapd_wakes, no_free, on_pcp, page, pages, refills, snapshot, watched, with_free, with_marks, zone,
 };
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
@@ -431,6 +431,8 @@ fn a_kswapd_that_gave_up_is_not_woken_until_a_free_finds_the_zone_above_high() {
     snapshot.nodes[1].kswapd_failures = 16;
     snapshot.cpu_node = [(0, 1)].into();
     snapshot.zones[1].high = 1900;
+    let pcp = snapshot.zones[1].pcp.get_mut(&0).unwrap();
+    (pcp.batch, pcp.high_min, pcp.high_max) = (7, 28, 28);
     let m: Machine<Local> = Machine::from_snapshot(&snapshot).unwrap();
     let mut pages = Vec::new();
     while let Some(page) = page(&m, this_node) {
@@ -441,12 +443,30 @@ fn a_kswapd_that_gave_up_is_not_woken_until_a_free_finds_the_zone_above_high() {
 }
 
 #[test]
+fn kswapd_of_a_node_above_high_sleeps_on() {
+    // The request fails by a fault, so that it asks for kswapd whatever is free.
+    for (free, waiting) in [(3500, 1), (500, 0)] {
+        let zone = with_marks(with_free(dma32(4096), free), 10, 20, 1000);
+        let m = with_rule(vec![zone], "first_pass_skips_awake_kswapd", true);
+        assert_eq!(m.alloc_pages(&mut failing(pages(0)), NOWAIT, 0, None).unwrap(), None);
+        assert_eq!(m.snapshot().nodes[0].kswapd_waiting, waiting, "{free} pages free, HIGH is 1000");
+    }
+}
+
+#[test]
 fn with_defrag_mode_types_stay_apart_until_nothing_else_helps() {
     let m = |holds| with_rule(vec![one_ragged_block(412)], "defrag_mode", holds);
     // 100 MOVABLE pages are free; NORMAL's rule does not reach DMA32.
     assert!(page(&m(false), NOTHING).is_some());
     assert_eq!(page(&m(true), NOTHING), None, "it may neither reclaim nor wake kswapd");
     assert!(page(&m(true), Gfp(NOTHING.0 | Gfp::KSWAPD_RECLAIM.0)).is_some(), "better mixed than failed");
+    // What kswapd is woken for: whole pageblocks with the rule, the order asked without it.
+    for (holds, order) in [(true, 9), (false, 0)] {
+        let rules = [("defrag_mode", holds), ("first_pass_skips_awake_kswapd", true)];
+        let m = with_rules(vec![with_free(dma32(4096), 0)], &rules);
+        assert_eq!(page(&m, NOWAIT), None);
+        assert_eq!(m.snapshot().nodes[0].kswapd_order, order);
+    }
     assert!(page(&m(true), MOVABLE).is_some(), "its own type has pages");
     // One that reclaims tries in vain first.
     let m = m(true);
