@@ -28,6 +28,16 @@ __all__ = ["callers"]
 
 FORMS = ["before", "after", "tracked", "v3"]
 
+# Which callers a study is of.
+_only = click.option(
+    "--only",
+    "only",
+    multiple=True,
+    shell_complete=complete.callers,
+    help="A caller, by part of its name (repeatable).",
+)
+_today = click.option("--today", is_flag=True, help="The callers of 7.3 instead of those that the patch changes.")
+
 
 class _Callers(Group):
     """The commands by today's names; `sweep` was the name of `failures`, and `bulkpages sweep` is another thing."""
@@ -210,14 +220,8 @@ def _progress(label: str) -> tuple[Any, Any]:
 
 
 @callers.command("failures")
-@click.option(
-    "--only",
-    "only",
-    multiple=True,
-    shell_complete=complete.callers,
-    help="A caller, by part of its name (repeatable).",
-)
-@click.option("--today", is_flag=True, help="The callers of 7.3 instead of those that the patch changes.")
+@_only
+@_today
 @click.option(
     "--largest", type=click.IntRange(1, 1100), default=1100, show_default=True, help="Largest array, in slots."
 )
@@ -287,14 +291,8 @@ def failures(
 
 
 @callers.command()
-@click.option(
-    "--only",
-    "only",
-    multiple=True,
-    shell_complete=complete.callers,
-    help="A caller, by part of its name (repeatable).",
-)
-@click.option("--today", is_flag=True, help="The callers of 7.3 instead of those that the patch changes.")
+@_only
+@_today
 @click.option(
     "--largest", type=click.IntRange(1, 1100), default=300, show_default=True, help="Largest array, in slots."
 )
