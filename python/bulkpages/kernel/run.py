@@ -76,17 +76,22 @@ def _result(text: str, console: str, what: str) -> str:
     return clean
 
 
-def _run(command: Sequence[str], timeout: float, cwd: str) -> str:
-    """Runs a kernel as a group of processes that ends with us; its console."""
-    process = subprocess.Popen(
+def _start(command: Sequence[str], cwd: str, stdin: int) -> subprocess.Popen[bytes]:
+    """Starts a kernel as a group of processes, which `_end` ends whole."""
+    return subprocess.Popen(
         command,
-        stdin=subprocess.DEVNULL,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         start_new_session=True,
         cwd=cwd,
         env=os.environ | _ENVIRONMENT,
     )
+
+
+def _run(command: Sequence[str], timeout: float, cwd: str) -> str:
+    """Runs a kernel to its end; its console."""
+    process = _start(command, cwd, subprocess.DEVNULL)
     try:
         console, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -108,14 +113,7 @@ def _run_and_stop(command: Sequence[str], timeout: float, cwd: str, at_stop: Cal
     monitor = Path(cwd) / "monitor"
     # The note of the vmcoreinfo device is what says where the kernel is.
     command = [*command, "-qmp", f"unix:{monitor},server=on,wait=off", "-device", "vmcoreinfo"]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-        cwd=cwd,
-    )
+    process = _start(command, cwd, subprocess.PIPE)
     assert process.stdin is not None
     assert process.stdout is not None
     lines: list[bytes] = []
