@@ -30,7 +30,7 @@ SEEDS = [1, 7, 13]
 def kernel() -> Kernel:
     tree = find_tree(os.environ.get("BULKPAGES_KERNEL_TREE") or None)
     work = default_work(tree)
-    made = build(tree, output=work / "debug", work=work.with_name(work.name + "-debug"), debug_info=True)
+    made = build(tree, output=work / "with-debug-info", debug_info=True)
     if not made.records:
         pytest.skip(made.why_not)
     return made

@@ -37,8 +37,15 @@ SCHEMA = "bulkpages-kernel-1"
 NATIVE, EMULATED, INIT, ABOUT, LOG = "native", "emulated", "init", "kernel.json", "build.log"
 SYMBOLS = "vmlinux"
 # Lines that make prints while it builds, before a build of this copy has shown the true number.
-_STEPS = {"native": 700, "emulated": 900}
-_TARGETS = {"native": ("um", "vmlinux", "vmlinux"), "emulated": ("x86_64", "bzImage", "arch/x86/boot/bzImage")}
+_STEPS = {"native": 700, "emulated": 900, "debug": 900}
+# The emulated kernel with debugging information has a folder of objects of its own, so that both are kept.
+_EMULATED = ("x86_64", "bzImage", "arch/x86/boot/bzImage")
+_TARGETS = {"native": ("um", "vmlinux", "vmlinux"), "emulated": _EMULATED, "debug": _EMULATED}
+_WISHES = {
+    "native": ("common.config", "native.config"),
+    "emulated": ("common.config", "emulated.config"),
+    "debug": ("common.config", "emulated.config", "debug.config"),
+}
 
 Say = Callable[[str, float], None]
 
@@ -174,11 +181,17 @@ def build(
         copy.change(changes)
         log = place / LOG
         with log.open("wb") as stream:
-            for kind in _TARGETS:
+            kinds = _kinds(debug_info)
+            for kind in kinds:
                 say(f"configuring {kind}", 0.0)
-                _configure(copy, kind, debug_info, stream)
-            _make(copy, tuple(_TARGETS), jobs or os.cpu_count() or 1, stream, say)
+                _configure(copy, kind, stream)
+            _make(copy, kinds, jobs or os.cpu_count() or 1, stream, say)
         return _publish(copy, folder, facts, patches, key, debug_info)
+
+
+def _kinds(debug_info: bool) -> tuple[str, str]:
+    """What is compiled: the kernel that runs natively, and the one for qemu."""
+    return "native", "debug" if debug_info else "emulated"
 
 
 def not_built(copy: SourceCopy, patches: Sequence[Patch]) -> list[str]:
@@ -240,26 +253,12 @@ def _compiler() -> str:
     return subprocess.run(["gcc", "--version"], capture_output=True, check=True).stdout.decode().splitlines()[0]
 
 
-# What drgn needs: the types, and where the kernel and its symbols are, in /proc/kcore and in a core that qemu writes.
-_DEBUG = """CONFIG_KALLSYMS=y
-CONFIG_KALLSYMS_ALL=y
-CONFIG_DEBUG_KERNEL=y
-CONFIG_DEBUG_INFO=y
-CONFIG_DEBUG_INFO_NONE=n
-CONFIG_DEBUG_INFO_DWARF5=y
-CONFIG_PROC_KCORE=y
-CONFIG_FW_CFG_SYSFS=y
-"""
-
-
-def _configure(copy: SourceCopy, kind: str, debug_info: bool, log: Any) -> None:
+def _configure(copy: SourceCopy, kind: str, log: Any) -> None:
     """Makes the configuration, unless the one that is there was made from the same wishes."""
     objects = copy.folder / kind
     objects.mkdir(exist_ok=True)
     harness = _harness()
-    wishes = harness["common.config"] + harness[f"{kind}.config"]
-    if debug_info and kind == "emulated":
-        wishes += _DEBUG.encode()
+    wishes = b"".join(harness[name] for name in _WISHES[kind])
     sign = objects / "wishes"
     if sign.exists() and sign.read_bytes() == wishes and (objects / ".config").exists():
         return
@@ -396,11 +395,11 @@ def _publish(
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     try:
-        for kind, name in (("native", NATIVE), ("emulated", EMULATED)):
+        for kind, name in zip(_kinds(debug_info), (NATIVE, EMULATED), strict=True):
             shutil.copy(copy.folder / kind / _TARGETS[kind][2], fresh / name)
-            shutil.copyfile(copy.folder / kind / ".config", fresh / f"{kind}.config")
+            shutil.copyfile(copy.folder / kind / ".config", fresh / f"{name}.config")
         if debug_info:
-            shutil.copyfile(copy.folder / "emulated" / "vmlinux", fresh / SYMBOLS)
+            shutil.copyfile(copy.folder / "debug" / "vmlinux", fresh / SYMBOLS)
         shutil.copyfile(copy.folder / LOG, fresh / LOG)
         _build_init(fresh)
         about: dict[str, Any] = {

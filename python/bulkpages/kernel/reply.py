@@ -63,19 +63,19 @@ def _instruction_rows(review: Review) -> list[str]:
         a, b = (*row.instructions, None, None)[:2]
         if a is None or b is None:
             continue
-        lines.append(f"  {row.name[:26]:26} {row.unit:5}{a:>12,.1f}{b:>12,.1f}{b - a:>+12,.1f}")
+        lines.append(f"  {row.name:26} {row.unit:5}{a:>12,.1f}{b:>12,.1f}{b - a:>+12,.1f}")
     return [*lines, ""]
 
 
 def _number(value: float) -> str:
-    return f"{value:>10,.{0 if value >= 100_000 else 1}f}"
+    return f"{value:>10,.{0 if value >= 10_000 else 1}f}"
 
 
 def _cycle_words(row: Row) -> str:
     result = row.comparison
     if result is None:
         return ""
-    return f"{result.verdict} ({percent(result.low)}..{percent(result.high)})"
+    return f"{result.verdict} ({percent(result.low).removesuffix(' %')}..{percent(result.high)})"
 
 
 def _cycle_rows(review: Review) -> list[str]:
@@ -90,11 +90,11 @@ def _cycle_rows(review: Review) -> list[str]:
     lines = [*_wrap(about), ""]
     if not nulls.silent:
         return [*lines, "  The machine was too noisy for verdicts.", ""]
-    lines.append(f"  {'workload':24}{'before':>10}{'after':>10}  after against before")
+    lines.append(f"  {'workload':25}{'before':>10}{'after':>10} after against before")
     for row in review.bench.rows:
         a, b = (*row.cycles, None, None)[:2]
         if a is not None and b is not None:
-            lines.append(f"  {row.name[:24]:24}{_number(a)}{_number(b)}  {_cycle_words(row)}"[:WIDTH])
+            lines.append(f"  {row.name:25}{_number(a)}{_number(b)} {_cycle_words(row)}")
     return [*lines, ""]
 
 
