@@ -55,11 +55,22 @@ def test_fewer_instructions_are_none() -> None:
 
 
 def test_slower() -> None:
-    assert "slower in 1, faster in 0 (cycles)" in found(comparison=SLOWER).verdict
+    assert "slower in 1, faster in 0 (cycles)" in found((60.0, 63.0), SLOWER).verdict
+
+
+def test_other_cycles_of_the_same_instructions_are_no_remark(tmp_path: Path) -> None:
+    review = found((60.0, 60.1), SLOWER)
+    assert review.cycles("slower") == []
+    assert "cycles differ in 1 with the same instructions" in review.verdict
+    text, page = (path.read_text() for path in write_review(review, tmp_path)[:2])
+    assert "slower* (+3.0..+7.0 %)" in text
+    assert "slower*" in page
+    assert "where they lie in memory" in text
+    assert "*" not in reply(found((60.0, 63.0), SLOWER)).split("Native cycles")[1]
 
 
 def test_a_noisy_machine_takes_the_verdicts_away() -> None:
-    noisy = found(comparison=SLOWER, nulls=replace(QUIET, alarms=["null-64 in Linux 6.12.117"], silent=False))
+    noisy = found((63.0, 60.0), SLOWER, replace(QUIET, alarms=["null-64 in Linux 6.12.117"], silent=False))
     assert noisy.status == "pass"
     assert "too noisy" in reply(noisy)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from bulkpages.files import write_whole
+from bulkpages.kernel.review import placed
 from bulkpages.provenance import provenance
 
 if TYPE_CHECKING:
@@ -75,7 +76,8 @@ def _cycle_words(row: Row) -> str:
     result = row.comparison
     if result is None:
         return ""
-    return f"{result.verdict} ({percent(result.low).removesuffix(' %')}..{percent(result.high)})"
+    mark = "*" if result.claims_difference and placed(row) else ""
+    return f"{result.verdict}{mark} ({percent(result.low).removesuffix(' %')}..{percent(result.high)})"
 
 
 def _cycle_rows(review: Review) -> list[str]:
@@ -95,6 +97,8 @@ def _cycle_rows(review: Review) -> list[str]:
         a, b = (*row.cycles, None, None)[:2]
         if a is not None and b is not None:
             lines.append(f"  {row.name:25}{_number(a)}{_number(b)} {_cycle_words(row)}")
+    if review.placed:
+        lines += ["", *_wrap("* Same instructions: the difference is where they lie in memory.")]
     return [*lines, ""]
 
 
@@ -109,8 +113,9 @@ def _check_words(name: str, found: Check | None) -> str:
 
 def _behaviour(review: Review) -> list[str]:
     lines: list[str] = []
-    if any(review.checks):
-        lines += [*_wrap("Which pages are handed out, and every counter and list, against a model of 6.12:"), ""]
+    if any(review.checks) and review.before:
+        about = f"Which pages are handed out, and every counter and list, against a model of {review.before.era}:"
+        lines += [*_wrap(about), ""]
         for name, found in zip(("before", "after"), review.checks, strict=True):
             lines += [f"  {line}" for line in textwrap.wrap(_check_words(name, found), WIDTH - 2)]
         lines.append("")

@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from bulkpages.kernel.semantics import Witness
     from bulkpages.suite.trunk.cells import Cell
 
-__all__ = ["Review", "reached_cells", "review", "touched_files", "tree_of_commit"]
+__all__ = ["Review", "placed", "reached_cells", "review", "touched_files", "tree_of_commit"]
 
 Say = Callable[[str, float], None]
+
+# Part of a row's instructions below which a patch does not explain a difference in cycles.
+SAME_INSTRUCTIONS = 0.002
 
 # What the allocator is made of: a change there is seen by every cell.
 ALLOCATOR = frozenset(
@@ -104,10 +107,20 @@ class Review:
         return "not asked"
 
     def cycles(self, verdict: str) -> list[Row]:
-        """Rows that the comparison of cycles calls so."""
+        """Rows that the comparison of cycles calls so, and that do not have the same instructions."""
+        return [row for row in self._claims if row.comparison and row.comparison.verdict == verdict and not placed(row)]
+
+    @property
+    def placed(self) -> list[Row]:
+        """Rows whose cycles differ although they have the same instructions."""
+        return [row for row in self._claims if placed(row)]
+
+    @property
+    def _claims(self) -> list[Row]:
+        """Rows in which the comparison of cycles found a difference."""
         if self.bench is None or not self.bench.nulls.silent:
             return []
-        return [row for row in self.bench.rows if row.comparison and row.comparison.verdict == verdict]
+        return [row for row in self.bench.rows if row.comparison and row.comparison.claims_difference]
 
     @property
     def status(self) -> str:
@@ -136,6 +149,8 @@ class Review:
                 if slower or faster
                 else "no difference in cycles found"
             )
+            if self.placed:
+                words.append(f"cycles differ in {len(self.placed)} with the same instructions")
         words.append(
             {
                 "same": "the same pages are handed out",
@@ -163,6 +178,12 @@ class Review:
             "checks": [one and one.to_json() for one in self.checks],
             "witness": self.witness and self.witness.to_json(),
         }
+
+
+def placed(row: Row) -> bool:
+    """Whether two kernels execute the same instructions in a row, so that other cycles are due to where they lie."""
+    before, after = (*row.instructions, None, None)[:2]
+    return before is not None and after is not None and abs(after - before) <= SAME_INSTRUCTIONS * before
 
 
 def touched_files(patches: Sequence[Patch]) -> tuple[str, ...]:

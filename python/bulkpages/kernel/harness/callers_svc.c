@@ -44,6 +44,9 @@ static void bulkpages_svc_before(unsigned int n, const char *pattern)
 
 static int bulkpages_svc_fill(unsigned int n)
 {
+	/* An error code in older trees, in newer ones whether it worked. */
+	if (!__builtin_types_compatible_p(typeof(svc_alloc_arg(bulkpages_rqst)), bool))
+		return svc_alloc_arg(bulkpages_rqst);
 	return svc_alloc_arg(bulkpages_rqst) ? 0 : -ENOMEM;
 }
 
