@@ -50,8 +50,11 @@ impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
                     self.pages.set_migratetype(buddy, order, mt);
                 }
             } else {
-                // Before v6.10 neither the block's type nor the list that its halves were on had to agree.
-                self.del_page_from_free_list(buddy, order, self.pages.list_type::<T>(buddy, order));
+                // Before v6.10 neither the block's type nor the list that its halves were on had to agree. Where the free
+                // pages of the reserve are counted, the list decides.
+                let from = self.pages.list_type::<T>(buddy, order);
+                self.del_page_from_free_list(buddy, order, from);
+                self.account_moved(1 << order, from, mt);
             }
             pfn = Pfn(pfn.0 & buddy.0);
             order += 1;
