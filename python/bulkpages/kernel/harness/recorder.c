@@ -99,7 +99,7 @@ static void bulkpages_say_zone(struct zone *zone)
 	int i, order, type, cpu;
 
 	bulkpages_say("zone nid=%d idx=%d name=%s start=%lu spanned=%lu present=%lu managed=%lu min=%lu low=%lu high=%lu promo=%lu boost=%lu nr_free=%ld reserved_highatomic=%lu free_highatomic=%lu thresh=%d drift_mark=%lu flags=%lx",
-		      zone_to_nid(zone), zone_idx(zone), zone->name, zone->zone_start_pfn, zone->spanned_pages,
+		      zone_to_nid(zone), (int)zone_idx(zone), zone->name, zone->zone_start_pfn, zone->spanned_pages,
 		      zone->present_pages, zone_managed_pages(zone), zone->_watermark[0], zone->_watermark[1],
 		      zone->_watermark[2], zone->_watermark[3], zone->watermark_boost,
 		      atomic_long_read(&zone->vm_stat[NR_FREE_PAGES]), zone->nr_reserved_highatomic, BULKPAGES_FREE_HIGHATOMIC(zone),
@@ -146,7 +146,7 @@ static void bulkpages_say_state(void)
 
 		bulkpages_say("zonelist nid=%d", nid);
 		for_each_zone_zonelist(listed, ref, NODE_DATA(nid)->node_zonelists, MAX_NR_ZONES - 1)
-			bulkpages_say(" %d:%d", zone_to_nid(listed), zone_idx(listed));
+			bulkpages_say(" %d:%d", zone_to_nid(listed), (int)zone_idx(listed));
 		bulkpages_say("\n");
 		bulkpages_say("node nid=%d kswapd_waiting=%d kswapd_failures=%d kswapd_order=%d kswapd_highest_zoneidx=%d\n", nid,
 			      waitqueue_active(&NODE_DATA(nid)->kswapd_wait), BULKPAGES_FAILURES(NODE_DATA(nid)),
@@ -271,7 +271,7 @@ static void bulkpages_operate(const struct bulkpages_operation *op, int number)
 	for_each_populated_zone(zone) {
 		struct per_cpu_pages *pcp = this_cpu_ptr(zone->per_cpu_pageset);
 
-		bulkpages_say(" z%d.%d=%d,%d", zone_to_nid(zone), zone_idx(zone), pcp->count, pcp->high);
+		bulkpages_say(" z%d.%d=%d,%d", zone_to_nid(zone), (int)zone_idx(zone), pcp->count, pcp->high);
 #ifdef BULKPAGES_LIMITS_MOVE
 		bulkpages_say(",%u,%u,%d", pcp->flags, pcp->alloc_factor, pcp->free_count);
 #else
