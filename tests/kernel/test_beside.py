@@ -1,6 +1,7 @@
 """Kernels of one's own beside the answer: whose figure stands in which column, on stored answers of a real one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,20 @@ def test_each_kernel_stands_beside_its_own_form(results: dict[str, Any], tmp_pat
         assert row["cycles"] == [None, None]
     assert [one["form"] for one in own["kernels"]] == ["v1", "v2"]
     assert json.loads(json.dumps(own, allow_nan=False)) == own
+
+
+def test_a_caller_with_a_form_of_its_own_stands_beside_that(results: dict[str, Any], tmp_path: Path) -> None:
+    one = replace(kernel(tmp_path / "before", "null_only"), forms={"svc_alloc_arg": "tracked"})
+    assert [one.form_of(name) for name in ("core", "svc_alloc_arg", "xfs_buf_alloc_pages")] == [
+        "v1",
+        "tracked",
+        "before",
+    ]
+    own = measure_kernels([one], choose(True, NAMES), results, rounds=0)
+    model = {row["cell"]: row["model"] for row in own["rows"]}
+    known = {(row["cell"], row["form"]): row["instructions"] for row in results["rows"]}
+    assert model["svc-small-rpc"] == [known["svc-small-rpc", "tracked"]["form"]["estimate"]]
+    assert model["null-64"] == [known["null-64", "v2"]["base"]["estimate"]]
 
 
 def test_how_far_the_model_is_off() -> None:

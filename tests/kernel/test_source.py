@@ -218,6 +218,13 @@ def test_lists_of_another_kind_are_not_recorded(tree: Path) -> None:
     assert not read_facts(tree, texts.get).records
 
 
+def test_sunrpc_that_remembers_its_holes(tree: Path) -> None:
+    texts = {"include/linux/gfp.h": GFP["6.12"]}
+    assert read_facts(tree, texts.get).forms == {}
+    texts["include/linux/sunrpc/svc.h"] = "\tunsigned long rq_pages_nfree;\n"
+    assert read_facts(tree, texts.get).forms == {"svc_alloc_arg": "tracked"}
+
+
 def test_a_tree_without_the_function(tree: Path) -> None:
     with pytest.raises(KernelError, match=r"Linux 6\.12\.3 has no bulk function"):
         read_facts(tree, lambda _path: None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,14 @@ __all__ = ["ROUNDS", "measure_kernels"]
 ROUNDS = 8
 # The form of a row that each form of the bulk function is.
 _ARMS = {"v1": "base", "v2": "form"}
+
+
+def _model(known: Mapping[tuple[str, str | None], Any], cell: str, kernel: Kernel, form: str | None) -> float | None:
+    """The answer's instructions of a cell, in the form that its caller has in a kernel."""
+    found = known.get((cell, form))
+    if not found:
+        return None
+    return float(found["form" if form else _ARMS[kernel.form]]["estimate"])
 
 
 def measure_kernels(
@@ -44,17 +52,18 @@ def measure_kernels(
     possible = {cell.name for cell in measured_cells()}
     asked = [cell for cell in cells if cell.name in possible]
     found = bench(kernels, cells=asked, rounds=rounds, say=say)
-    known = {row["cell"]: row["instructions"] for row in main_rows(results)}
+    known: dict[tuple[str, str | None], Any] = {(row["cell"], None): row["instructions"] for row in main_rows(results)}
+    known |= {(row["cell"], row["form"]): row["instructions"] for row in results["rows"]}
     rows = []
     for row in found.rows:
-        instructions = known.get(row.name)
+        caller = next(cell.caller for cell in asked if cell.name == row.name)
         rows.append(
             {
                 "cell": row.name,
                 "unit": row.unit,
                 "cycles": list(row.cycles),
                 "instructions": list(row.instructions),
-                "model": [instructions and instructions[_ARMS[k.form]]["estimate"] for k in kernels],
+                "model": [_model(known, row.name, k, k.forms.get(caller or "")) for k in kernels],
                 "comparison": row.comparison and asdict(row.comparison),
                 "absent": list(row.absent),
             }

@@ -68,6 +68,7 @@ class Kernel:
         not_built: Files of the patches that neither kernel is compiled from: not in the copy, or not configured.
         era: The kernel of the emulator that its tree is like, as in `Machine(kernel=...)`.
         rules: Where the tree differs from it, as in `Machine(rules=...)`; patches are left out.
+        forms: Callers that have neither of the two forms of the patch, and the emulator's name of the form they have.
     """
 
     folder: Path
@@ -83,6 +84,7 @@ class Kernel:
     not_built: tuple[str, ...] = ()
     era: str = DEFAULT_ERA
     rules: Mapping[str, bool] = field(default_factory=dict)
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     def holds(self, rule: str) -> bool:
         """Whether a rule of the emulator holds in the tree."""
@@ -98,6 +100,12 @@ class Kernel:
     def form(self) -> str:
         """The emulator's name for this kernel's bulk function: "v1" or "v2"."""
         return "v2" if self.semantics == "output_only" else "v1"
+
+    def form_of(self, caller: str) -> str:
+        """The emulator's name for the form that a caller has in this kernel; "core" is the bare call."""
+        if caller == "core":
+            return self.form
+        return self.forms.get(caller, "after" if self.form == "v2" else "before")
 
     @property
     def name(self) -> str:
@@ -413,6 +421,7 @@ def _publish(
             "key": key,
             "compiler": _compiler(),
             "not_built": not_built(copy, patches),
+            "forms": dict(facts.forms),
             **_rules(copy),
         }
         write_whole(fresh / ABOUT, json.dumps({"schema": SCHEMA, **about}, indent=1) + "\n")

@@ -190,8 +190,8 @@ def fit_kernel(kernel: Kernel) -> KernelFit:
         # What the kernel refused was not done there, so it is not done here.
         if str(i) not in counted:
             continue
-        name = kernel.form if question.caller == "core" else {"v1": "before", "v2": "after"}[kernel.form]
-        taken = series.amounts(question.caller, name, question.pattern, question.condition)
+        form = kernel.form_of(question.caller)
+        taken = series.amounts(question.caller, form, question.pattern, question.condition)
         rows.append(_amounts(question, taken))
         kept.append(question)
         value.append(counted[str(i)])

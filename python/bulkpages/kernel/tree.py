@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bulkpages.errors import KernelError
@@ -35,6 +35,7 @@ class Facts:
         absent: Functions that this tree does not have, and why a cell of theirs cannot be measured.
         records: Whether operations can be recorded: the per-CPU lists are of a kind that the emulator knows.
         why_not: Why they cannot.
+        forms: Callers that have neither of the two forms of the patch, and the emulator's name of the form they have.
     """
 
     version: str
@@ -43,6 +44,7 @@ class Facts:
     absent: dict[str, str]
     records: bool
     why_not: str = ""
+    forms: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def header(self) -> str:
@@ -153,9 +155,11 @@ def read_facts(top: Path, read: Callable[[str], str | None]) -> Facts:
         defines["BULKPAGES_BTRFS_ARGUMENT"] = (
             "" if len(parameters) == 2 else ", GFP_NOFS" if "gfp_t" in parameters[2] else ", false"
         )
+    forms = {}
     if "rq_pages_nfree" in (read("include/linux/sunrpc/svc.h") or ""):
         defines["BULKPAGES_SVC_COUNTS_HOLES"] = ""
-    return Facts(version, defines, callers, absent, bool(recorded), why_not)
+        forms["svc_alloc_arg"] = "tracked"
+    return Facts(version, defines, callers, absent, bool(recorded), why_not, forms)
 
 
 def _recorded(mmzone: str, allocator: str) -> dict[str, str]:
