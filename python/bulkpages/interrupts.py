@@ -133,9 +133,10 @@ def explore(
     """Lets handlers in at every point of a call and checks lists, counts, owners and results.
 
     Args:
-        scenario: "LOCKING:CALL". LOCKING is up-before-fix, up, smp or rt; CALL is what gets interrupted: of the model
-            "lists" drain, bulk, alloc, free; of the model "core" v1, v2, v3, alloc, free, drain, or a caller and its
-            form, like svc_alloc_arg/before.
+        scenario: "LOCKING:CALL". LOCKING is up-before-fix, up, smp or rt; the first two are kernels before 7.1, since
+            which a build without SMP has no per-CPU lists and nothing to explore. CALL is what gets interrupted: of
+            the model "lists" drain, bulk, alloc, free; of the model "core" v1, v2, v3, alloc, free, drain, or a caller
+            and its form, like svc_alloc_arg/before.
         bound: Handlers in one execution, at most, 0 to 8.
         model: "lists", the per-CPU lists step by step, or "core", the emulator itself; None: core where it can.
         handlers: Calls that handlers make; None: those that allocate or free.

@@ -46,6 +46,9 @@ def explore(
     svc_alloc_arg/before (--list shows all). If an execution breaks something, prints it step by step and exits with 1.
     Without arguments it runs up-before-fix:drain, the bug fixed by upstream commit 038a102535eb.
 
+    up and up-before-fix are kernels before 7.1. Since then a build without SMP has no per-CPU lists, so there is
+    nothing to explore.
+
     \b
     bulkpages explore
     bulkpages explore up:v1 smp:svc_alloc_arg/after --bound 1

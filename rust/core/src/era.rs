@@ -121,14 +121,14 @@ rules! {
     bulk_mark_excludes_prefix, "7.1", "", ["alloc_pages_bulk"];
     /// A request of an order above 0 that may not block and has `__GFP_HIGH` may use the high-atomic reserve at its
     /// first attempt; before, only in the slow path.
-    highatomic_at_first_attempt, "", "", ["__alloc_pages"];
+    highatomic_at_first_attempt, "", "mm/page_alloc: use existing highatomic reserves on the buddy fastpath", ["__alloc_pages"];
     /// With several nodes a request first passes over nodes whose kswapd is awake.
-    first_pass_skips_awake_kswapd, "", "mm: page_alloc: avoid kswapd thrashing due to NUMA restrictions", ["get_page_from_freelist"];
+    first_pass_skips_awake_kswapd, "", "19c5fb83f2a4 mm: page_alloc: avoid kswapd thrashing due to NUMA restrictions", ["get_page_from_freelist"];
     /// A zone that fails the HIGH mark is noted (`ZONE_BELOW_HIGH`), and its per-CPU limits come down.
     below_high_noted, "6.7", "57c0419c5f0e mm, pcp: decrease PCP high if free pages < high watermark", ["get_page_from_freelist", "free_unref_page_commit"];
     /// The slow path attempts once a round, and again at once only where cpusets were dropped or a reserve was opened;
     /// before, every request attempted twice before it reclaimed.
-    slow_path_attempts_once, "", "", ["__alloc_pages_slowpath"];
+    slow_path_attempts_once, "", "2c4c3e29897d mm/page_alloc: simplify __alloc_pages_slowpath() flow", ["__alloc_pages_slowpath"];
     /// `__GFP_HIGH` sees through a boost of the MIN mark; before, `__GFP_ATOMIC` did, a flag that is gone since.
     gfp_high_sees_through_boost, "6.3", "2973d8229b78 mm: discard __GFP_ATOMIC", ["zone_watermark_fast"];
     /// Only the free pages of the high-atomic reserve are out of reach of ordinary requests; before, all its pages
@@ -144,9 +144,9 @@ rules! {
     /// A free that finds the zone above HIGH again lets a kswapd that has given up try again.
     free_revives_kswapd, "", "", ["free_frozen_page_commit"];
     /// A high-atomic request does not refill an empty per-CPU list: it goes to the buddy lists, where the reserve is.
-    highatomic_refills_no_list, "", "", ["__rmqueue_pcplist"];
+    highatomic_refills_no_list, "", "mm/page_alloc: don't increase highatomic reserve after pcp alloc", ["__rmqueue_pcplist"];
     /// A high-atomic block is reserved only for a page from the buddy lists, and only for an attempt at the MIN mark.
-    highatomic_reserves_at_min, "", "", ["get_page_from_freelist", "rmqueue_buddy"];
+    highatomic_reserves_at_min, "", "mm/page_alloc: use existing highatomic reserves on the buddy fastpath", ["get_page_from_freelist", "rmqueue_buddy"];
     /// The high-atomic reserve is at most 1 % of a zone, rounded up to pageblocks, and none where that is less than one;
     /// before, 1 % and one pageblock more.
     highatomic_limit_rounded, "6.8", "9cd20f3fe045 mm: page_alloc: enforce minimum zone size to do high atomic reserves", ["reserve_highatomic_pageblock"];
@@ -158,7 +158,7 @@ rules! {
     claim_then_steal, "6.15", "90abee6d7895 mm: page_alloc: speed up fallbacks in rmqueue_bulk()", ["__rmqueue", "__rmqueue_claim", "__rmqueue_steal", "try_to_claim_block"];
     /// Pages that are freed together go back in their order, in batches of 31, each under one hold of a list's lock; before, all
     /// at once, the last page first, and the lock let go after every 32.
-    folios_freed_in_batches, "6.9", "mm: add free_unref_folios()", ["free_unref_folios"];
+    folios_freed_in_batches, "6.9", "90491d87dd46 mm: add free_unref_folios()", ["free_unref_folios"];
     /// A free that finds the per-CPU lists locked is counted in `pgfree` like any other.
     free_past_lists_counted, "", "", ["free_one_page"];
     /// The Movable zone has no part in the MIN marks and a small one of its own.
@@ -169,7 +169,7 @@ rules! {
     /// pageblocks.
     defrag_mode, "6.15", "e3aa7df331bc mm: page_alloc: defrag_mode", ["alloc_flags_nofragment", "get_page_from_freelist", "wake_all_kswapds", "pgdat_balanced"];
     /// A build without SMP has no per-CPU lists; before, it had them, with interrupts off in place of a lock.
-    up_without_lists, "7.1", "", ["pcp_spin_trylock"];
+    up_without_lists, "7.1", "a373f371166d mm/page_alloc: effectively disable pcp with CONFIG_SMP=n", ["pcp_spin_trylock"];
     /// The kernel is built for several processors (`CONFIG_SMP`).
     smp, "", "", ["pcp_spin_trylock"];
 }
