@@ -7,8 +7,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from stored_program import load
+
 import bulkpages as bp
-from bulkpages import callers, conform, cost, eras, sweep, testing, what_if, why
+from bulkpages import callers, conform, cost, eras, running, sweep, testing, what_if, why
 from bulkpages.callers import explain, own_caller
 from bulkpages.cost.steps import COUNTS
 from bulkpages.formats import llfree, proc, recording, trace
@@ -206,6 +208,21 @@ def _llfree_file(w: World) -> Path:
     place = w.folder / "given.bin"
     llfree.write_llfree(place, [llfree.LlfreeEvent(0, 1, 2, 1, 0, K, 1)])
     return place
+
+
+def _text_file(w: World) -> Path:
+    place = w.folder / "text"
+    place.write_text("text\n")
+    return place
+
+
+def _core() -> Any:
+    return load(HERE / "running" / "cores" / "debian-6.1.json.gz")
+
+
+def _stopped(*args: Any, **kwargs: Any) -> None:
+    with running.stopped(*args, **kwargs):
+        pass
 
 
 def _spec_file(w: World) -> Path:
@@ -510,6 +527,15 @@ ROWS: dict[str, Row] = {
     f"{B}formats.trace.perfetto": lambda w: (trace.perfetto, [once("events", _trace_events)], {}),
     f"{B}formats.trace.read_events": lambda w: (drained(trace.read_events), [_trace_file(w), trace.Tally()], {}),
     f"{B}formats.trace.rewrite": lambda w: (drained(trace.rewrite), [_trace_file(w), trace.Tally()], {}),
+    f"{B}running.open_core": lambda w: (running.open_core, [_text_file(w)], {"vmlinux": _text_file(w)}),
+    f"{B}running.open_guest": lambda w: (running.open_guest, [_text_file(w)], {"vmlinux": _text_file(w)}),
+    f"{B}running.open_live": lambda w: (running.open_live, [], {"vmlinux": _text_file(w)}),
+    f"{B}running.read_state": lambda w: (
+        running.read_state,
+        [once("core", _core)],
+        {"movable": False, "say": lambda what, share: None},
+    ),
+    f"{B}running.stopped": lambda w: (_stopped, [_text_file(w)], {"stays": True}),
     f"{B}sweep.Result.to_csv": lambda w: (once("swept", lambda: _swept(w)).to_csv, [w.folder / "s.csv"], {}),
     f"{B}sweep.Result.to_parquet": lambda w: (once("swept", lambda: _swept(w)).to_parquet, [w.folder / "s.pq"], {}),
     f"{B}sweep.Result.write": lambda w: (once("swept", lambda: _swept(w)).write, [w.folder / "s"], {}),
@@ -571,6 +597,10 @@ EXEMPT = {
 }
 #: Rows whose call is refused as it stands, and by which words.
 REFUSED = {
+    f"{B}running.open_core": "cannot be read as a core",
+    f"{B}running.open_guest": "the guest's memory cannot be read",
+    f"{B}running.open_live": "the running kernel",
+    f"{B}running.stopped": "no monitor of qemu answers",
     f"{B}sweep.resume": "there is no interrupted sweep here",
     f"{B}sweep.Result.to_parquet": "needs pyarrow",
 }

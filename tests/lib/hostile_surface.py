@@ -20,6 +20,7 @@ MODULES = [
     "bulkpages.formats.report",
     "bulkpages.formats.state",
     "bulkpages.formats.trace",
+    "bulkpages.running",
     "bulkpages.sweep",
     "bulkpages.testing",
     "bulkpages.what_if",

@@ -81,6 +81,12 @@ def test_heads(name: str, tmp_path: Path) -> None:
     assert again(tmp_path, "\n".join(once) + "\n") == once
 
 
+def test_a_column_without_a_thread_group_stays(tmp_path: Path) -> None:
+    line = f"  <...>-7  (-----) [001] ..... 12.0: mm_page_alloc: {ALLOC}"
+    (written,) = again(tmp_path, line + "\n")
+    assert written.split()[:3] == ["<...>-7", "(-------)", "[001]"]
+
+
 EXTFRAG = (
     "mm_page_alloc_extfrag: page=00000000aa pfn=0x400 alloc_order=0 fallback_order=4 pageblock_order=5 "
     "alloc_migratetype=0 fallback_migratetype=1 fragmenting=0 change_ownership=1"
@@ -309,6 +315,14 @@ def test_memory_does_not_grow_with_stacks(tmp_path: Path) -> None:
         assert (lines, stacks) == (15 * 1200 * times, 8 * 1200 * times)
         peaks.append(peak)
     assert peaks[1] < peaks[0] + 4 * 1024, peaks
+
+
+def test_perfetto_of_no_events_is_an_error_alone(tmp_path: Path) -> None:
+    path = tmp_path / "none.txt"
+    path.write_text("# tracer: nop\n")
+    result = run("trace", str(path), "--to", "perfetto")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no line is a kmem event" in result.stderr
 
 
 def test_perfetto_of_any_layout(tmp_path: Path) -> None:

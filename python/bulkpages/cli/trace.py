@@ -62,7 +62,7 @@ def _texts(source: str, kind: str, target: str, tally: Tally) -> Iterator[str]:
     elif target == "ftrace":
         yield from rewrite(source, tally)
     else:
-        yield from perfetto_text(read_events(source, tally))
+        yield from perfetto_text(_checked(source, tally))
 
 
 @click.command()

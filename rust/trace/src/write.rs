@@ -148,6 +148,8 @@ pub fn again(out: &mut String, line: &Line<'_>) -> Result<(), FmtError> {
     }
     if let Some(tgid) = head.tgid {
         write!(out, "({tgid:7}) ")?;
+    } else if head.tgid_unknown {
+        out.push_str("(-------) ");
     }
     if let Some(cpu) = head.cpu {
         write!(out, "[{cpu:03}] ")?;

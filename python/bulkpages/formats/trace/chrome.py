@@ -61,10 +61,15 @@ def perfetto(events: Iterable[TraceEvent]) -> dict[str, Any]:
 
 
 def perfetto_text(events: Iterable[TraceEvent]) -> Iterator[str]:
-    """The same document as JSON text, some at a time: a trace of any length."""
+    """The same document as JSON text, in pieces, for traces of any length.
+
+    Nothing is yielded before the first event is read: an error there leaves no half document.
+    """
+    rows = _rows(events)
+    first = next(rows, None)
     yield '{"displayTimeUnit": "ns", "traceEvents": [\n'
-    comma = ""
-    for row in _rows(events):
-        yield comma + json.dumps(row)
-        comma = ",\n"
+    if first is not None:
+        yield json.dumps(first)
+    for row in rows:
+        yield ",\n" + json.dumps(row)
     yield "\n]}\n"

@@ -34,6 +34,8 @@ pub struct Head<'a> {
     pub pid: Option<i32>,
     /// Number of its thread group.
     pub tgid: Option<i32>,
+    /// Whether ftrace had no number for its column of the thread group: `(-------)`.
+    pub tgid_unknown: bool,
     /// The CPU.
     pub cpu: Option<u32>,
     /// Interrupts, preemption and so on, as printed; empty when they are not.
@@ -109,8 +111,10 @@ fn who(text: &[u8]) -> Head<'_> {
     if let Some(open) = text.iter().rposition(|&b| b == b'(').filter(|_| text.ends_with(b")")) {
         let inner = trim(&text[open + 1..text.len() - 1]);
         let tgid = number(inner).and_then(|n| i32::try_from(n).ok());
-        if tgid.is_some() || !inner.is_empty() && inner.iter().all(|&b| b == b'-') {
+        let dashes = !inner.is_empty() && inner.iter().all(|&b| b == b'-');
+        if tgid.is_some() || dashes {
             head.tgid = tgid;
+            head.tgid_unknown = dashes;
             text = trim(&text[..open]);
         }
     }
