@@ -47,6 +47,7 @@ def test_what_each_caller_makes_of_a_call_that_brings_one_page(audit: bp.callers
         "vm_area_alloc_pages": uncharged["retries"],
         "kasan_populate_vmalloc": uncharged["retries"],
         "vm_module_tags_populate": uncharged["retries"],
+        "alloc_private_pages": uncharged["retries"],
     }
 
 

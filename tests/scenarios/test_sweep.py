@@ -68,6 +68,28 @@ def test_wrong_lines_have_the_consequences_that_are_known() -> None:
     assert ("svc_alloc_arg", "v3", "wrong base") not in worst
 
 
+def test_a_crash_of_the_right_line_too_is_no_consequence_of_the_wrong_one() -> None:
+    score = bp.callers.misuse_score(["mlx5"], today=True, largest=16)
+    worst = {(s["form"], s["slip"]): s["verdict"] for s in score.scores}
+    assert worst["before", "other version's call"] == "harmless"
+    assert worst["after", "forgets to clear"] == "harmless"
+    assert worst["after", "mixes counts"] == "leak"
+
+
+@pytest.mark.parametrize("kernel", ["6.1", "6.12", "7.3"])
+def test_the_sweep_names_who_leaves_memory_wrong(kernel: str) -> None:
+    found = bp.callers.failure_sweep(["mlx5", "fw_iso"], today=True, largest=16, pairs_up_to=0, kernel=kernel)
+    assert {(w["caller"], w["form"], w["what"]) for w in found.wrongs()} == {
+        ("mlx5vf_add_pages", "before", "crashes"),
+        ("mlx5vf_add_pages", "after", "crashes"),
+    }
+    assert found.to_dict()["wrongs"] == found.wrongs()
+    told = CliRunner().invoke(main, ["callers", "failures", "--today", "--only", "mlx5", "--largest", "16"])
+    assert told.exit_code == 1
+    assert "Callers that leave memory wrong" in told.stdout
+    assert "Callers that leave memory wrong" not in bp.callers.failure_sweep(["erofs"], largest=4, pairs_up_to=0).text()
+
+
 @pytest.mark.parametrize("kernel", ["6.1", "7.3"])
 def test_callers_keep_to_their_forms_in_every_kernel(kernel: str) -> None:
     """What a form does when something fails is the form's: the kernels differ in pages, not in outcomes."""

@@ -195,31 +195,15 @@ def _ways_out(
     names: list[str], largest: int, kernel: str, progress: Callable[[int, int], object] | None
 ) -> list[dict[str, Any]]:
     """Who leaves memory wrong, from a sweep of every failure over small arrays."""
-    from bulkpages.callers.sweep import kind
+    from bulkpages.callers.sweep import place, wrongs
 
     found: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-    for row in _core.failure_sweep(names, largest, 0, 1, kernel, [], progress):
-        for i, index in enumerate(row["index"]):
-            wrongs = {
-                "crashes": row["ret"][i] == "crash",
-                "loses pages": bool(row["leaked"][i]),
-                "holds pages that are not its own": bool(row["corrupt"][i]),
-            }
-            for what, wrong in wrongs.items():
-                if not wrong:
-                    continue
-                place = found.setdefault(
-                    (row["caller"], row["form"], row["input"], what),
-                    {
-                        "caller": row["caller"],
-                        "form": row["form"],
-                        "input": row["input"],
-                        "stops": f"{kind(row['stops'])} at {' '.join(map(str, index))}",
-                        "what": what,
-                        "runs": 0,
-                    },
-                )
-                place["runs"] += 1
+    for row, i, what in wrongs(_core.failure_sweep(names, largest, 0, 1, kernel, [], progress)):
+        key = (row["caller"], row["form"], row["input"], what)
+        if key not in found:
+            found[key] = dict(zip(("caller", "form", "input", "what"), key, strict=True))
+            found[key] |= {"stops": place(row, i), "runs": 0}
+        found[key]["runs"] += 1
     return list(found.values())
 
 
@@ -227,8 +211,7 @@ def audit(*, pages: int = 16, kernel: str = TODAY, progress: Callable[[int, int]
     """Runs every caller of 7.3 under the five things that make a bulk call bring one page without shortage.
 
     The callers run in their form of 7.3 on a machine of 256 MiB that was just booted, of 7.3 unless another kernel is
-    named. Then each of their ways out is
-    tried: a failure at every index of every branch, on arrays of up to 16 slots.
+    named. Then each of their ways out is tried: a failure at every index of every branch, on arrays of up to 16 slots.
 
     Args:
         pages: Pages that each caller wants; for callers that have a constant number, that.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +47,23 @@ def _kernel(kernel: str | None, rules: Mapping[str, bool] | None, today: bool) -
 def kind(stops: Iterable[tuple[str, str]]) -> str:
     """Stops as text: the branch and for how long it fails."""
     return " + ".join(f"{branch} {lasting}" for branch, lasting in stops) or "nothing fails"
+
+
+def wrongs(rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], int, str]]:
+    """Runs of a sweep that leave memory wrong: the row, the position in it, and what is wrong."""
+    for row in rows:
+        for i, (ret, leaked, corrupt) in enumerate(zip(row["ret"], row["leaked"], row["corrupt"], strict=True)):
+            if ret == "crash":
+                yield row, i, "crashes"
+            if leaked:
+                yield row, i, "loses pages"
+            if corrupt:
+                yield row, i, "holds pages that are not its own"
+
+
+def place(row: Mapping[str, Any], i: int) -> str:
+    """What fails in a run, and where."""
+    return f"{kind(row['stops'])} at {' '.join(map(str, row['index'][i]))}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -162,6 +179,15 @@ class Sweep(Tabular):
                         }
         return [{"caller": caller, "column": column, **d} for (caller, column), d in found.items()]
 
+    def wrongs(self) -> list[dict[str, Any]]:
+        """Callers that leave memory wrong: caller, form, `what` is wrong, in how many `runs`, and the first of them."""
+        found: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for row, i, what in wrongs(self.rows):
+            first = {"input": row["input"], "setting": row["setting"], "stops": place(row, i)}
+            one = found.setdefault((row["caller"], row["form"], what), {"runs": 0, **first})
+            one["runs"] += 1
+        return [{"caller": caller, "form": form, "what": what, **one} for (caller, form, what), one in found.items()]
+
     @staticmethod
     def _key(row: dict[str, Any]) -> tuple[Any, ...]:
         return (row["caller"], row["input"], row["setting"], tuple(row["stops"]))
@@ -186,6 +212,7 @@ class Sweep(Tabular):
             "runs": self.runs,
             "by_form": self.by_form(),
             "differences": self.differences(),
+            "wrongs": self.wrongs(),
             "rows": rows,
         }
 
@@ -219,6 +246,19 @@ class Sweep(Tabular):
             "filled, failed, endless: runs by outcome (endless: the allowed waits were used up); leaked, freed: pages,",
             "freed counts those that the array held before; moved, calls: most in a run.",
         ]
+        if found := self.wrongs():
+            lines += [
+                "",
+                "Callers that leave memory wrong:",
+                "",
+                table(
+                    ["caller", "form", "what", "runs", "first seen with"],
+                    [
+                        [w["caller"], w["form"], w["what"], w["runs"], f"{w['input']}, {w['setting']}, {w['stops']}"]
+                        for w in found
+                    ],
+                ),
+            ]
         for form, against in self._compared():
             differing = [d for d in self.differences(form, against) if d["differ"]]
             lines += [

@@ -252,8 +252,8 @@ def failures(
 ) -> None:
     r"""Make every branch of the allocator fail at every index, under every caller, form and array shape.
 
-    Prints totals and where the forms differ. With --output, every run goes to sweep.json. Exit 1 if correct code
-    leaks a page, corrupts memory or crashes.
+    Prints totals, who leaks a page, corrupts memory or crashes, and where the forms differ. Exit 1 if anybody does.
+    With --output, every run goes to sweep.json.
 
     \b
     bulkpages callers failures
@@ -286,7 +286,7 @@ def failures(
         for ending in ("svg", "png"):
             write_sweep_picture(result, output / f"sweep.{ending}")
     click.echo(json.dumps(result.to_dict()) if as_json else result.text())
-    if any(any(row["leaked"]) or any(row["corrupt"]) or "crash" in row["ret"] for row in result.rows):
+    if result.wrongs():
         sys.exit(1)
 
 

@@ -3,6 +3,7 @@
 //! Another caller is another file, with its [`Port`], and a line in the register.
 
 pub mod alloc_tag;
+pub mod atomisp;
 pub mod blk_crypto;
 pub mod btrfs;
 pub mod compact;
@@ -105,6 +106,7 @@ register! {
     Vmalloc => vmalloc::VmAreaAllocPages, Untimed;
     Kasan => kasan::KasanPopulateVmalloc, Untimed;
     AllocTag => alloc_tag::VmModuleTagsPopulate, Untimed;
+    Atomisp => atomisp::AllocPrivatePages, Untimed;
 }
 
 impl Caller {

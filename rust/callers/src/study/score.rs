@@ -52,7 +52,7 @@ impl Verdict {
             Verdict::Leak
         } else if wrong.endless && !right.endless {
             Verdict::Endless
-        } else if wrong.crash.is_some() {
+        } else if wrong.crash.is_some() && right.crash.is_none() {
             Verdict::Crash
         } else if wrong.ret != right.ret || wrong.waits > right.waits || wrong.freed_populated > right.freed_populated {
             Verdict::Visible
