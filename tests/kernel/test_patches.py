@@ -98,6 +98,13 @@ def test_the_hunk_that_does_not_apply_is_shown() -> None:
         apply([patch], tree(**{"mm/page_alloc.c": "something\nelse\n"}))
 
 
+def test_a_hunk_may_have_moved_but_nothing_around_it_may_differ() -> None:
+    (patch,) = read_patches(DIFF.encode(), "my.patch")
+    assert apply([patch], tree(**{"mm/page_alloc.c": "above\n" + BEFORE}))
+    with pytest.raises(KernelError, match=r"Hunk #1 FAILED"):
+        apply([patch], tree(**{"mm/page_alloc.c": BEFORE.replace("one", "another")}))
+
+
 def test_a_file_that_the_tree_does_not_have() -> None:
     (patch,) = read_patches(DIFF.replace("page_alloc", "absent").encode(), "my.patch")
     with pytest.raises(KernelError, match=r"the tree has no mm/absent\.c"):

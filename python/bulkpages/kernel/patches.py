@@ -187,7 +187,7 @@ def _patched(patch: Patch, diff: FileDiff, before: bytes | None) -> bytes | None
         if before is not None:
             file.write_bytes(before)
         done = subprocess.run(
-            ["patch", "-p1", "--batch", "--no-backup-if-mismatch", "--fuzz=2", "-r", "rejected"],
+            ["patch", "-p1", "--batch", "--no-backup-if-mismatch", "--fuzz=0", "-r", "rejected"],
             cwd=place,
             input=diff.text.encode() if diff.text.startswith(("diff", "---")) else b"",
             capture_output=True,
