@@ -76,13 +76,23 @@ def test_a_noisy_machine_takes_the_verdicts_away() -> None:
 
 
 def test_other_pages_are_handed_out() -> None:
-    picture = ["  operation 3: alloc(cpu=0)", "", "    slot 0: kernel 17, emulator 18"]
+    picture = [
+        "  operation 3: alloc(cpu=0)",
+        "",
+        "    expected  17",
+        "    got       18",
+        "              ^^",
+        "  " + "a" * 90,
+    ]
     differs = replace(
         EXACT, kernel=AFTER, difference=Difference(3, "pages", picture), remaining=2, recording=Path("d.gz")
     )
     review = replace(found(), checks=(EXACT, differs))
     assert (review.behaviour, review.status) == ("differs", "warn")
-    assert "slot 0: kernel 17, emulator 18" in reply(review)
+    text = reply(review)
+    assert "  operation 3: alloc(cpu=0)\n  patched   17\n  model       18\n  aaa" in text
+    assert "(2 operations)" in text
+    assert max(map(len, text.splitlines())) <= 75
 
 
 def test_an_emulator_that_was_wrong_before_blames_nobody() -> None:

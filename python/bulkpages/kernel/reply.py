@@ -126,10 +126,16 @@ def _behaviour(review: Review) -> list[str]:
         lines.append("")
     after = review.checks[1]
     if after and after.difference:
-        lines += [f"The smallest example found ({after.remaining} operations):", ""]
-        lines += [f"  {line.strip()}"[:WIDTH] for line in after.difference.picture if line.strip()][:24]
+        lines += [f"The smallest example found ({after.remaining} operation{'s' * (after.remaining != 1)}):", ""]
+        lines += [_drawn(line) for line in after.difference.picture if line.strip(" ^")][:24]
         lines.append("")
     return lines
+
+
+def _drawn(line: str) -> str:
+    """A line of a picture: what a recording calls expected is what the patched kernel did, the other is the model."""
+    text = f"  {line.strip()}".replace("expected", "patched ").replace(" got ", " model ")
+    return text if len(text) <= WIDTH else text[: WIDTH - 4] + " ..."
 
 
 def _method(review: Review) -> list[str]:

@@ -5,6 +5,7 @@
  * for several CPUs.
  */
 #include <linux/io.h>
+#include <linux/sched/sysctl.h>
 #include <linux/stop_machine.h>
 
 #define BULKPAGES_PAGES 131072
@@ -135,7 +136,8 @@ static void bulkpages_say_state(void)
 		      MAX_NR_ZONES, (int)pageblock_order, NR_PCP_LISTS, page_group_by_mobility_disabled, gfp_allowed_mask, nr_online_nodes,
 		      watermark_boost_factor, rt_task(current));
 #ifdef BULKPAGES_DEFRAG_MODE
-	bulkpages_say(" defrag_mode=%d", !!defrag_mode);
+	bulkpages_say(" defrag_mode=%d node_reclaim=%d memory_tiering=%d", !!defrag_mode, node_reclaim_mode,
+		      !!(sysctl_numa_balancing_mode & NUMA_BALANCING_MEMORY_TIERING));
 #endif
 	bulkpages_say("\n");
 	for_each_populated_zone(zone)
