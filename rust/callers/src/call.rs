@@ -22,10 +22,8 @@ pub enum Call {
 }
 
 impl Call {
-    /// All of them.
     pub const ALL: [Call; 4] = [Call::Single, Call::V1, Call::V2, Call::V3];
 
-    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Call::Single => "single",

@@ -159,12 +159,10 @@ impl Shape {
         Ok(Shape { holes: shape.into() })
     }
 
-    /// Slots.
     pub fn len(&self) -> usize {
         self.holes.len()
     }
 
-    /// Whether there is no slot.
     pub fn is_empty(&self) -> bool {
         self.holes.is_empty()
     }

@@ -11,7 +11,6 @@ use crate::ports::compact::compact;
 
 /// A step. Arrays and registers, which hold one page each, go by their numbers; `base` and `n` are slots of an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs)]
 pub enum OwnStep {
     /// `alloc_pages_bulk()`: what it returns.
     Bulk { api: Api, gfp: Gfp, array: usize, base: usize, n: usize },

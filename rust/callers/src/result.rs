@@ -17,10 +17,8 @@ pub enum Form {
 }
 
 impl Form {
-    /// All forms.
     pub const ALL: [Form; 4] = [Form::Before, Form::After, Form::Tracked, Form::V3];
 
-    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Form::Before => "before",
@@ -57,7 +55,6 @@ fn unknown(name: &str, forms: &[Form]) -> Error {
 pub enum Ret {
     /// 0, or a negative error number.
     Errno(i32),
-    /// A `bool`.
     Bool(bool),
     /// It did not return: the waits that it was granted were used up.
     GaveUp,
@@ -75,7 +72,6 @@ impl Ret {
     }
 }
 
-/// One bulk call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BulkCall {
     /// First slot of the slice that was passed.

@@ -1,5 +1,5 @@
 //! Time of the core's calls, by criterion: `cargo bench -p bulkpages-core`. Figures with a bound are in `benches/native`.
-#![allow(missing_docs, clippy::print_stdout)]
+#![allow(clippy::print_stdout)]
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
 use bulkpages_core::gfp::Gfp;

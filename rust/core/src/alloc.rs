@@ -132,7 +132,6 @@ impl<L: Locking> Machine<L> {
         None
     }
 
-    /// `prepare_alloc_pages()`.
     #[inline]
     pub(crate) fn prepare_alloc_pages(&self, gfp: Gfp, nid: usize) -> AllocContext<'_> {
         AllocContext {

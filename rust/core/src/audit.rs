@@ -26,7 +26,6 @@ macro_rules! ensure {
 /// What an audit counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
-    /// Pages managed.
     pub managed: u64,
     /// Pages on buddy lists.
     pub free: u64,

@@ -59,7 +59,6 @@ pub struct BootSpec {
     pub movablecore_pages: Option<u64>,
     /// Transparent huge pages are enabled (`always` or `madvise`): raises the marks of machines of 512 MiB and more.
     pub thp: bool,
-    /// The kernel series.
     pub era: Era,
     /// How it works: the series' rules, except where one is set otherwise.
     pub rules: Rules,

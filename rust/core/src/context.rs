@@ -7,18 +7,13 @@ use crate::probe::{Event, NoProbe, Probe};
 /// The CPU that executes a call, who watches it, and what fails in it. Functions of the allocator take any context, and
 /// are compiled once for each: in a plain one, telling and asking are gone.
 pub trait Context {
-    /// Who watches.
     type Probe: Probe;
-    /// What fails.
     type Fault: Fault;
 
-    /// Executing CPU.
     fn cpu(&self) -> usize;
     /// The CPU that executes from here on.
     fn run_on(&mut self, cpu: usize);
-    /// The observer.
     fn probe(&mut self) -> &mut Self::Probe;
-    /// The fault plan.
     fn fault(&self) -> &Self::Fault;
 
     /// Tells the observer, if there is one; the event is not even made otherwise.
@@ -33,11 +28,8 @@ pub trait Context {
 /// A context made of its parts.
 #[derive(Debug, Default)]
 pub struct Ctx<P, F> {
-    /// Executing CPU.
     pub cpu: usize,
-    /// Observer.
     pub probe: P,
-    /// Fault plan.
     pub fault: F,
 }
 

@@ -64,12 +64,10 @@ pub struct When {
 }
 
 impl When {
-    /// Never.
     pub const fn never() -> When {
         When::times(u64::MAX, 0)
     }
 
-    /// Always.
     pub const fn always() -> When {
         When::after(0)
     }
@@ -132,7 +130,6 @@ pub struct FaultPlan {
     pub prepare: When,
     /// Bulk calls that find no zone above the gate.
     pub gate: When,
-    /// Charges that fail.
     pub charge: When,
 }
 

@@ -26,9 +26,7 @@ gfp_bits! {
     HIGHMEM = 0x2;
     /// Highest zone is DMA32.
     DMA32 = 0x4;
-    /// Migratetype MOVABLE.
     MOVABLE = 0x8;
-    /// Migratetype RECLAIMABLE.
     RECLAIMABLE = 0x10;
     /// May use half of the MIN reserve.
     HIGH = 0x20;
@@ -66,21 +64,13 @@ gfp_bits! {
     THISNODE = 0x20_0000;
     /// Charged to the memory cgroup.
     ACCOUNT = 0x40_0000;
-    /// GFP_KERNEL.
     KERNEL = 0xcc0;
-    /// GFP_NOFS.
     NOFS = 0xc40;
-    /// GFP_NOIO.
     NOIO = 0xc00;
-    /// GFP_ATOMIC.
     ATOMIC = 0x820;
-    /// GFP_NOWAIT.
     NOWAIT = 0x2800;
-    /// GFP_USER.
     USER = 0x10_0cc0;
-    /// GFP_HIGHUSER_MOVABLE.
     HIGHUSER_MOVABLE = 0x10_0cca;
-    /// GFP_KERNEL_ACCOUNT.
     KERNEL_ACCOUNT = 0x40_0cc0;
 }
 
@@ -114,7 +104,6 @@ impl Gfp {
         self.0 & flags.0 != 0
     }
 
-    /// Without `flags`.
     #[inline]
     pub const fn without(self, flags: Gfp) -> Gfp {
         Gfp(self.0 & !flags.0)
@@ -208,11 +197,8 @@ impl Migratetype {
 pub struct AllocFlags(pub u32);
 
 impl AllocFlags {
-    /// Test against MIN.
     pub const WMARK_MIN: AllocFlags = AllocFlags(0);
-    /// Test against LOW.
     pub const WMARK_LOW: AllocFlags = AllocFlags(1);
-    /// Test against HIGH.
     pub const WMARK_HIGH: AllocFlags = AllocFlags(2);
     /// Mask of the watermark index.
     pub const WMARK_MASK: u32 = 3;
@@ -252,13 +238,11 @@ impl AllocFlags {
         AllocFlags(self.0 & flags.0)
     }
 
-    /// With `flags`.
     #[inline]
     pub const fn with(self, flags: AllocFlags) -> AllocFlags {
         AllocFlags(self.0 | flags.0)
     }
 
-    /// Without `flags`.
     #[inline]
     pub const fn without(self, flags: AllocFlags) -> AllocFlags {
         AllocFlags(self.0 & !flags.0)

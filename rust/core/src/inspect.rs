@@ -9,7 +9,6 @@ use crate::sync::{Lock, Locking};
 
 /// A zone at one moment; sizes and marks in pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs)]
 pub struct ZoneInfo {
     pub nid: usize,
     pub idx: u8,
@@ -32,7 +31,6 @@ pub struct ZoneInfo {
 
 /// The lists of one CPU in one zone at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs)]
 pub struct PcpInfo {
     pub count: i32,
     pub high: i32,

@@ -21,10 +21,8 @@ use crate::zone::{Events, Zone};
 use crate::zone_type::{MAX_NR_ZONES, ZoneTypes};
 use crate::zonelist::NodeZonelists;
 
-/// A CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cpu {
-    /// Its node.
     pub(crate) node: usize,
     /// `numa_mem_id()`: the nearest node with memory.
     pub(crate) mem_node: usize,
@@ -47,7 +45,6 @@ pub(crate) struct Config {
     pub(crate) task: Task,
 }
 
-/// The emulated machine.
 #[derive(Debug)]
 pub struct Machine<L: Locking = Local> {
     pub(crate) pages: PageMap,
@@ -57,7 +54,6 @@ pub struct Machine<L: Locking = Local> {
     pub(crate) zonelists: Box<[NodeZonelists]>,
     pub(crate) cpus: Box<[Cpu]>,
     pub(crate) config: Config,
-    /// The kernel series.
     pub(crate) era: Era,
     /// How it works: the era's rules, except where one was set otherwise.
     pub(crate) rules: Rules,
@@ -82,7 +78,6 @@ impl<L: Locking> Machine<L> {
         self.rules
     }
 
-    /// Number of CPUs.
     pub fn cpus(&self) -> usize {
         self.cpus.len()
     }
@@ -112,7 +107,6 @@ impl<L: Locking> Machine<L> {
         self.config.memcg = on;
     }
 
-    /// Whether it does.
     pub fn memcg(&self) -> bool {
         self.config.memcg
     }

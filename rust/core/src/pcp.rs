@@ -45,7 +45,6 @@ pub const fn order_to_pindex(order: u8, mt: Migratetype) -> usize {
     }
 }
 
-/// `pindex_to_order()`.
 #[inline]
 pub const fn pindex_to_order(pindex: usize) -> u8 {
     if pindex >= 12 { PAGEBLOCK_ORDER } else { (pindex / 3) as u8 }

@@ -14,7 +14,6 @@ pub const NR_PAGE_ORDERS: usize = 11;
 pub const MAX_PAGE_ORDER: u8 = 10;
 /// Order of a pageblock on x86-64 with huge pages.
 pub const PAGEBLOCK_ORDER: u8 = 9;
-/// Pages in a pageblock.
 pub const PAGEBLOCK_NR_PAGES: u32 = 1 << PAGEBLOCK_ORDER;
 /// Orders above this one are "costly"; orders up to it have per-CPU lists.
 pub const PAGE_ALLOC_COSTLY_ORDER: u8 = 3;

@@ -60,9 +60,7 @@ pub enum Event {
     ListTake {
         /// Index of the zone in the machine.
         zone: usize,
-        /// The page.
         page: Pfn,
-        /// Its order.
         order: u8,
     },
     /// A per-CPU list was refilled.
@@ -78,7 +76,6 @@ pub enum Event {
     PageAlloc {
         /// The page, or NULL.
         page: Pfn,
-        /// Its order.
         order: u8,
         /// Type that was asked for.
         migratetype: Migratetype,
@@ -89,7 +86,6 @@ pub enum Event {
     ZoneLocked {
         /// First page.
         page: Pfn,
-        /// Its order.
         order: u8,
         /// List it came from.
         migratetype: Migratetype,
@@ -124,19 +120,14 @@ pub enum Event {
     PageFree {
         /// First page.
         page: Pfn,
-        /// Its order.
         order: u8,
     },
     /// `mm_page_free_batched`: freed with others in one batch.
-    PageFreeBatched {
-        /// The page.
-        page: Pfn,
-    },
+    PageFreeBatched { page: Pfn },
     /// `mm_page_pcpu_drain`: a page went from a per-CPU list to the buddy lists.
     PcpuDrain {
         /// First page.
         page: Pfn,
-        /// Its order.
         order: u8,
         /// Type of its block.
         migratetype: Migratetype,
@@ -154,25 +145,16 @@ pub enum Event {
         base: usize,
     },
     /// A bulk call of a caller returned.
-    BulkReturn {
-        /// What it returned.
-        ret: i64,
-    },
+    BulkReturn { ret: i64 },
     /// The bulk call chose a zone.
     BulkZone {
         /// Index of the zone in the machine.
         zone: usize,
     },
     /// The bulk call left the batch path for one page by the single-page path.
-    BulkSingle {
-        /// Why.
-        reason: SingleReason,
-    },
+    BulkSingle { reason: SingleReason },
     /// kswapd of a node was asked to run.
-    WakeKswapd {
-        /// The node.
-        nid: usize,
-    },
+    WakeKswapd { nid: usize },
     /// Direct reclaim ran.
     DirectReclaim {
         /// Pages it freed.
@@ -180,7 +162,6 @@ pub enum Event {
     },
     /// kswapd of a node ran.
     KswapdRun {
-        /// The node.
         nid: usize,
         /// Pages it freed.
         reclaimed: u64,
@@ -223,7 +204,6 @@ pub enum SingleReason {
     FirstTake,
 }
 
-/// An observer.
 pub trait Probe {
     /// Whether events are wanted at all; `false` removes them at compile time.
     const ON: bool;
@@ -269,7 +249,6 @@ impl Ring {
         Ring { events: vec![Event::Slice { base: 0 }; 1 << order].into(), next: 0 }
     }
 
-    /// Events so far.
     pub fn total(&self) -> u64 {
         self.next
     }

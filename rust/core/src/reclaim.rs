@@ -54,7 +54,6 @@ impl Default for ReclaimModel {
 
 /// Counters of the model, by their names in `/proc/vmstat`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the kernel's names")]
 pub struct ReclaimEvents {
     pub pgscan_kswapd: u64,
     pub pgscan_direct: u64,
@@ -71,7 +70,6 @@ pub struct ReclaimInfo {
     pub file_pages: u64,
     /// Tasks left to kill.
     pub tasks: usize,
-    /// Virtual time.
     pub now_ns: u64,
     /// Nodes whose kswapd was woken and has not run yet.
     pub kswapd_pending: usize,
@@ -79,7 +77,6 @@ pub struct ReclaimInfo {
     pub unreclaimable_nodes: usize,
     /// Failure reports, one in 10 s of virtual time at most.
     pub failure_reports: u64,
-    /// Counters.
     pub events: ReclaimEvents,
 }
 
@@ -304,7 +301,6 @@ impl<L: Locking> Machine<L> {
         progress
     }
 
-    /// `zone_reclaimable_pages()`.
     pub(crate) fn zone_reclaimable_pages(&self, zone: &Zone<L>) -> i64 {
         self.reclaim.lock().lru.get(zone.index).map_or(0, |lru| lru.len() as i64)
     }

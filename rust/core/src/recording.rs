@@ -15,7 +15,6 @@ use crate::vmstat::RECORDED_EVENTS;
 /// The fields that an operation may have, as they stand in the file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs)]
 pub struct RawOp {
     pub op: String,
     pub cpu: usize,
@@ -77,7 +76,6 @@ impl RawOp {
 /// The results of an operation, as they stand in the file.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs)]
 pub struct RawResult {
     pub ret: u64,
     pub events: BTreeMap<String, i64>,
@@ -114,7 +112,6 @@ impl RawResult {
     }
 }
 
-/// A whole recording.
 #[derive(Clone, Debug)]
 pub struct Recording {
     /// State before the first operation.

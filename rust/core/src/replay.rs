@@ -27,7 +27,6 @@ pub enum Api {
 
 /// What an operation does; `slot` indexes the shared array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs)]
 pub enum OpKind {
     /// A bulk call into slots `slot..slot + nr_pages`.
     Bulk { api: Api, gfp: Gfp, nid: usize, nr_pages: usize, slot: usize },
@@ -48,9 +47,7 @@ pub enum OpKind {
 /// An operation and the CPU that executes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
-    /// Executing CPU.
     pub cpu: usize,
-    /// What it does.
     pub kind: OpKind,
 }
 
@@ -69,7 +66,6 @@ pub struct ZoneLine {
     pub free_count: i32,
     /// Free pages of the zone, exact.
     pub free_pages: i64,
-    /// Zone flags.
     pub zone_flags: u32,
 }
 
@@ -109,7 +105,6 @@ fn check_slots(slot: usize, nr: usize) -> Result<()> {
 }
 
 impl Replay {
-    /// The shared array.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }

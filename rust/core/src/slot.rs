@@ -37,19 +37,16 @@ impl Slot {
         self.0.load(Relaxed)
     }
 
-    /// Stores any value.
     #[inline]
     pub fn set_raw(&self, raw: u64) {
         self.0.store(raw, Relaxed);
     }
 
-    /// The page.
     #[inline]
     pub fn get(&self) -> Pfn {
         Pfn(self.raw() as u32)
     }
 
-    /// Stores a page.
     #[inline]
     pub fn set(&self, page: Pfn) {
         self.set_raw(u64::from(page.0));

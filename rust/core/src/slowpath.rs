@@ -14,7 +14,6 @@ use crate::probe::Event;
 use crate::reclaim::DeadEnd;
 use crate::sync::Locking;
 
-/// `MAX_RECLAIM_RETRIES`.
 const MAX_RECLAIM_RETRIES: u32 = 16;
 
 /// What is known of the task that asks.
@@ -48,7 +47,6 @@ fn compacts_first(gfp: Gfp, order: u8, ac: AllocContext<'_>) -> bool {
 }
 
 impl<L: Locking> Machine<L> {
-    /// `gfp_to_alloc_flags()`.
     fn gfp_to_alloc_flags(&self, gfp: Gfp, order: u8) -> AllocFlags {
         let mut flags = AllocFlags(
             AllocFlags::WMARK_MIN.0
@@ -239,7 +237,6 @@ impl<L: Locking> Machine<L> {
         })
     }
 
-    /// `should_reclaim_retry()`.
     fn should_reclaim_retry(
         &self,
         cx: &mut impl Context,

@@ -52,7 +52,6 @@ pub struct Snapshot {
 /// kswapd of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeState {
-    /// Node.
     pub nid: usize,
     /// 1: asleep.
     pub kswapd_waiting: u8,
@@ -82,15 +81,12 @@ pub struct Facts {
     /// kswapd looks at PROMO in place of HIGH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_tiering: Option<u64>,
-    /// `pageblock_order`.
     pub pageblock_order: u64,
-    /// `NR_PCP_LISTS`.
     pub nr_pcp_lists: u64,
     /// `page_group_by_mobility_disabled`.
     pub mobility_disabled: u64,
     /// `gfp_allowed_mask`.
     pub gfp_allowed: u32,
-    /// `watermark_boost_factor`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark_boost_factor: Option<u64>,
     /// The recorded operations ran in a realtime task.
@@ -104,10 +100,8 @@ pub struct Facts {
     pub other: BTreeMap<String, serde_json::Value>,
 }
 
-/// A zone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ZoneState {
-    /// Node.
     pub nid: usize,
     /// Zone index.
     pub idx: u8,
@@ -123,11 +117,8 @@ pub struct ZoneState {
     pub managed: u64,
     /// MIN, pages, without boost.
     pub min: i64,
-    /// LOW.
     pub low: i64,
-    /// HIGH.
     pub high: i64,
-    /// PROMO.
     pub promo: i64,
     /// Boost added to every mark.
     pub boost: i64,
@@ -141,7 +132,6 @@ pub struct ZoneState {
     pub thresh: i64,
     /// `percpu_drift_mark`.
     pub drift_mark: u64,
-    /// Zone flags.
     pub flags: u32,
     /// Free pages in blocks of a pageblock and more, where the kernel counts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -151,7 +141,6 @@ pub struct ZoneState {
     pub trylock_free: Option<u64>,
     /// Free blocks: first frames by order and type, in list order.
     pub free: BTreeMap<u8, BTreeMap<u8, Vec<u64>>>,
-    /// Per-CPU lists.
     pub pcp: BTreeMap<usize, PcpState>,
     /// `lowmem_reserve`, by highest zone index.
     pub lowmem_reserve: Vec<i64>,

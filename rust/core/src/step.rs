@@ -30,12 +30,7 @@ pub enum Whereabouts {
     /// In the buddy lists, alone or inside a larger block.
     Buddy,
     /// On a list of this CPU.
-    Pcp {
-        /// The CPU.
-        cpu: usize,
-        /// The list.
-        pindex: usize,
-    },
+    Pcp { cpu: usize, pindex: usize },
     /// A caller owned it, or a block that holds it.
     Owned,
     /// The kernel's own since before the machine was made.
@@ -45,7 +40,6 @@ pub enum Whereabouts {
 /// What a free leaves to be drained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drain {
-    /// Pages.
     pub pages: i32,
     /// The list to begin with.
     pub pindex: usize,

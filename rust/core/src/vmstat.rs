@@ -33,15 +33,10 @@ pub struct VmEvents {
     pub pgfree: u64,
     /// `allocstall_*` by the [`ZoneType`] of the request.
     pub allocstall: [u64; MAX_NR_ZONES],
-    /// `numa_hit`.
     pub numa_hit: u64,
-    /// `numa_miss`.
     pub numa_miss: u64,
-    /// `numa_foreign`.
     pub numa_foreign: u64,
-    /// `numa_local`.
     pub numa_local: u64,
-    /// `numa_other`.
     pub numa_other: u64,
 }
 

@@ -82,13 +82,9 @@ impl<L: Locking> Zone<L> {
 /// The four marks of a zone, without boost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Marks {
-    /// MIN.
     pub min: u64,
-    /// LOW.
     pub low: u64,
-    /// HIGH.
     pub high: u64,
-    /// PROMO.
     pub promo: u64,
 }
 
@@ -157,7 +153,6 @@ pub fn setup_per_zone_lowmem_reserve(types: &ZoneTypes, managed: &[u64]) -> Vec<
     (0..types.len()).map(|i| (0..types.len()).map(|j| reserve(i, j)).collect()).collect()
 }
 
-/// `calculate_normal_threshold()`.
 pub fn calculate_normal_threshold(online_cpus: u64, managed: u64) -> u64 {
     (2 * fls(online_cpus) * (1 + fls(managed >> 15))).min(125)
 }

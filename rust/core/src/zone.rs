@@ -21,13 +21,9 @@ use crate::zone_type::MAX_NR_ZONES;
 
 /// Index of a watermark in [`Zone::watermark`].
 pub mod wmark {
-    /// MIN.
     pub const MIN: usize = 0;
-    /// LOW.
     pub const LOW: usize = 1;
-    /// HIGH.
     pub const HIGH: usize = 2;
-    /// PROMO.
     pub const PROMO: usize = 3;
 }
 
@@ -59,12 +55,10 @@ impl Word {
     pub fn new(value: i64) -> Word {
         Word(AtomicI64::new(value))
     }
-    /// The value.
     #[inline]
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
     }
-    /// Stores a value.
     #[inline]
     pub fn set(&self, value: i64) {
         self.0.store(value, Relaxed);
@@ -146,7 +140,6 @@ pub(crate) struct Padded<T>(pub(crate) T);
 pub struct Zone<L: Locking> {
     /// Index in the machine.
     pub(crate) index: usize,
-    /// Node.
     pub(crate) nid: usize,
     /// Zone index in the node.
     pub(crate) idx: u8,

@@ -141,7 +141,6 @@ impl ZoneTypes {
         self.len == 0
     }
 
-    /// The zone at an index.
     pub fn get(&self, index: usize) -> Option<ZoneType> {
         self.by_index.get(index).copied().flatten()
     }

@@ -29,7 +29,6 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// All of them.
     pub const ALL: [Rule; 4] = [Rule::UpBeforeFix, Rule::Up, Rule::Smp, Rule::Rt];
 
     /// Name in reports and on the command line.
@@ -60,17 +59,13 @@ pub enum Which<'a> {
 /// What kind of thing a step is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Something is done.
     Do,
     /// A lock is taken.
     Lock(&'static str),
     /// It is given back.
     Unlock(&'static str),
-    /// A handler comes.
     Interrupt,
-    /// It returns.
     Return,
-    /// Something is wrong.
     Wrong,
 }
 
@@ -110,7 +105,6 @@ impl fmt::Display for Step {
 /// An execution that went wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What is wrong.
     pub error: String,
     /// The choices that lead there.
     pub choices: Vec<usize>,
@@ -121,7 +115,6 @@ pub struct Failure {
 /// What an exploration found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Executions.
     pub executions: u64,
     /// Points at which a handler could come, over all executions.
     pub points: u64,
@@ -129,7 +122,6 @@ pub struct Outcome {
     pub handlers: u64,
     /// Whether every execution within the bound was run.
     pub complete: bool,
-    /// The first failure.
     pub failure: Option<Failure>,
     /// What happened, in order, in the execution that failed, or else in the last one.
     pub steps: Vec<Step>,
@@ -182,7 +174,6 @@ struct Stop {
     deadlock: bool,
 }
 
-/// One execution.
 struct Run {
     choices: Choices,
     handlers: u64,

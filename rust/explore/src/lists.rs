@@ -20,7 +20,6 @@ pub enum Action {
 }
 
 impl Action {
-    /// All of them.
     pub const ALL: [Action; 4] = [Action::Drain, Action::Bulk, Action::Alloc, Action::Free];
 
     /// Name in reports and on the command line.

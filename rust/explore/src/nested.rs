@@ -40,7 +40,6 @@ pub enum Work {
 }
 
 impl Work {
-    /// All of them.
     pub const ALL: [Work; 6] = [Work::V1, Work::V2, Work::V3, Work::Alloc, Work::Free, Work::Drain];
 
     /// Name in reports and on the command line.
@@ -66,7 +65,6 @@ pub enum Task {
 }
 
 impl Task {
-    /// All of them.
     pub fn all() -> Vec<Task> {
         let callers = Caller::ALL.iter().flat_map(|&caller| {
             let shape = Shape::parse(caller.info().example).expect("a picture of slots");

@@ -9,7 +9,6 @@ use crate::trial::{Api, Sample, Workload};
 /// One row and its repeated runs.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What was run.
     pub workload: Workload,
     /// One sample a run.
     pub runs: Vec<Sample>,

@@ -4,7 +4,6 @@
 /// Whether [`now`] counts cycles of the time stamp counter (x86-64) or nanoseconds.
 pub const COUNTS_CYCLES: bool = cfg!(target_arch = "x86_64");
 
-/// A reading.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
 pub fn now() -> u64 {
@@ -18,7 +17,6 @@ pub fn now() -> u64 {
     }
 }
 
-/// A reading.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline(always)]
 pub fn now() -> u64 {

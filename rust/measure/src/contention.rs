@@ -23,20 +23,17 @@ use crate::trial::{Api, fill};
 pub struct Contention {
     /// How the array is filled.
     pub api: Api,
-    /// Slots.
     pub nr_pages: usize,
     /// 0: all slots are NULL; k: every k-th slot is a hole and the others keep their page.
     pub hole_period: usize,
     /// Clock counts from one drain to the next; 0 for one after the other, `None` for none at all.
     pub drain_every: Option<u64>,
-    /// Fills.
     pub fills: u64,
 }
 
 /// What came of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contended {
-    /// Each fill.
     pub fills: Vec<OneFill>,
     /// Fills left out: a drain that took longer than [`STALLED_NS`] was under way.
     pub left_out: u64,
@@ -53,7 +50,6 @@ pub struct Contended {
 /// A drain that takes longer, in nanoseconds, was not executed all the time: full lists take some 30 microseconds.
 pub const STALLED_NS: f64 = 100_000.0;
 
-/// One fill.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OneFill {
     /// When it began, by the clock.

@@ -25,7 +25,6 @@ pub struct Counts {
     pub longest_hold_pages: u64,
     /// Per-CPU list trylocks.
     pub trylocks: u64,
-    /// Those that failed.
     pub trylock_failures: u64,
     /// Bulk calls that ended in the single-page path.
     pub bulk_singles: u64,

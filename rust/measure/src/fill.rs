@@ -124,9 +124,7 @@ impl Observer for Counts {
 /// What a trial repeats.
 #[derive(Clone, Debug)]
 pub struct Fill {
-    /// Who fills.
     pub filler: Filler,
-    /// In which form.
     pub form: Form,
     /// Slots and holes of the array; callers that bring their own array use its length (erofs: and its prefix).
     pub shape: Shape,

@@ -78,7 +78,6 @@ impl Stream {
         self.steps.len()
     }
 
-    /// Whether there is no step.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }

@@ -18,7 +18,6 @@ pub enum Kind {
     Pcp,
     /// The buddy lists of a zone (`zone->lock`).
     Zone,
-    /// Anything else.
     Other,
 }
 
@@ -53,9 +52,7 @@ pub enum Side {
     Idle,
     /// A request for one block.
     Alloc,
-    /// A bulk call.
     Bulk,
-    /// A free.
     Free,
     /// A drain of the thread's own CPU.
     LocalDrain,
@@ -85,9 +82,7 @@ impl Side {
 pub struct Histogram {
     /// How many values fell into each bucket.
     pub buckets: [u64; 65],
-    /// Sum of all values.
     pub sum: u64,
-    /// The largest value.
     pub max: u64,
 }
 
@@ -98,7 +93,6 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Adds a value.
     #[inline]
     pub fn add(&mut self, value: u64) {
         self.buckets[64 - value.leading_zeros() as usize] += 1;
@@ -115,7 +109,6 @@ impl Histogram {
         self.max = self.max.max(other.max);
     }
 
-    /// Number of values.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
@@ -214,7 +207,6 @@ impl Locking for Timed {
     const PARALLEL: bool = true;
 }
 
-/// The lock of [`Timed`].
 #[derive(Debug)]
 pub struct TimedLock<T: Debug + Send> {
     lock: <Atomic as Locking>::Lock<T>,

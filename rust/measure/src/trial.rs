@@ -45,7 +45,6 @@ pub enum Workload {
     Bulk {
         /// How it is filled.
         api: Api,
-        /// Slots.
         nr_pages: usize,
         /// 0: all slots are NULL; k: every k-th slot is a hole and the others keep their page.
         hole_period: usize,
@@ -54,7 +53,6 @@ pub enum Workload {
     PagePool {
         /// Form of the refill: [`Api::V1`] clears, [`Api::V2`] does not.
         api: Api,
-        /// Which loop.
         bench: Bench,
     },
 }

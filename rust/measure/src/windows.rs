@@ -33,7 +33,6 @@ pub struct FillWindows {
     pub tests_outside: u64,
 }
 
-/// Measures windows.
 #[derive(Clone, Debug, Default)]
 pub struct Windows {
     /// One entry for each fill.

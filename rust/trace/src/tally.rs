@@ -12,7 +12,6 @@ pub const MAX_NOTES: usize = 1000;
 /// Lines of a trace, counted by kind.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Tally {
-    /// All of them.
     pub lines: u64,
     /// Events of the page allocator.
     pub kmem_events: u64,
@@ -20,9 +19,7 @@ pub struct Tally {
     pub caller_events: u64,
     /// Lines that are none of these and no damage: the next four, and the marks of snapshots.
     pub other_lines: u64,
-    /// Other events.
     pub other_events: u64,
-    /// Lines of stacks.
     pub stack_lines: u64,
     /// Lines of a kernel log that are none of a trace.
     pub log_lines: u64,
@@ -51,7 +48,6 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// One more line.
     pub fn count(&mut self, number: u64, line: &Line<'_>) {
         self.lines += 1;
         let kind = match &line.what {

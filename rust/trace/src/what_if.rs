@@ -17,19 +17,29 @@ use serde::Serialize;
 
 /// What a trace's callers did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs)]
 pub enum Request {
     /// One block; the frame that the trace had.
-    Alloc { cpu: u32, gfp: u32, order: u8, pfn: Pfn },
+    Alloc {
+        cpu: u32,
+        gfp: u32,
+        order: u8,
+        pfn: Pfn,
+    },
     /// A bulk call; the frames that the trace had.
-    Bulk { cpu: u32, gfp: u32, pages: Vec<Pfn> },
-    /// A free.
-    Free { cpu: u32, pfn: Pfn, order: u8 },
+    Bulk {
+        cpu: u32,
+        gfp: u32,
+        pages: Vec<Pfn>,
+    },
+    Free {
+        cpu: u32,
+        pfn: Pfn,
+        order: u8,
+    },
 }
 
 /// What the requests cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[expect(missing_docs)]
 pub struct Costs {
     pub requests: u64,
     pub failures: u64,

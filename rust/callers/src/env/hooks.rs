@@ -16,9 +16,7 @@ pub trait Hooks {
     fn array_fails(&self, slots: usize) -> bool;
     /// Whether appending `pages` pages to a scatter table fails.
     fn append_fails(&self, pages: usize) -> bool;
-    /// Whether `vmap()` of `pages` pages fails.
     fn vmap_fails(&self, pages: usize) -> bool;
-    /// Whether mapping a page for DMA fails.
     fn dma_map_fails(&self, page: Pfn) -> bool;
     /// `kthread_should_stop()`, and in sunrpc `svc_thread_should_stop()`.
     fn should_stop(&self) -> bool;
@@ -76,9 +74,7 @@ pub struct HookPlan {
     pub arrays: When,
     /// Appends to the scatter table.
     pub appends: When,
-    /// `vmap()`.
     pub vmaps: When,
-    /// DMA mappings.
     pub dma_maps: When,
     /// Answers to the question whether the thread shall stop that are yes.
     pub stop: When,

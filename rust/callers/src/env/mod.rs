@@ -35,11 +35,8 @@ pub type SeenBy<W> = <<W as World>::Hooks as Hooks>::Seen;
 /// What an observed run keeps beside the counts; empty in an unobserved one.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
-    /// Bulk calls.
     pub bulk_calls: Vec<BulkCall>,
-    /// Trace lines.
     pub trace: Vec<String>,
-    /// Statistics.
     pub stats: Vec<(&'static str, u64)>,
     /// Slots cleared by `memset`.
     pub slot_clears: u64,
@@ -48,7 +45,6 @@ pub struct Log {
 /// The surroundings of a caller.
 #[derive(Debug)]
 pub struct Env<'m, W: World> {
-    /// The machine.
     pub machine: &'m Machine<W::Locking>,
     /// CPU, observer and fault plan.
     pub cx: Ctx<W::Probe, W::Fault>,
@@ -132,7 +128,6 @@ impl<W: World> Env<'_, W> {
         }
     }
 
-    /// Adds to a statistic.
     #[inline]
     pub fn stat(&mut self, name: &'static str, n: u64) {
         if W::Probe::ON {

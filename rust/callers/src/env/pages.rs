@@ -26,7 +26,6 @@ impl<W: World> Env<'_, W> {
         W::Hooks::ON && self.hooks.array_fails(n)
     }
 
-    /// Whether `vmap()` of so many pages fails.
     #[inline]
     pub fn vmap_fails(&self, pages: usize) -> bool {
         W::Hooks::ON && self.hooks.vmap_fails(pages)

@@ -49,7 +49,6 @@ impl Seen for () {
 /// A wrong line and the call whose value it reads.
 #[derive(Clone, Copy, Debug)]
 pub struct Told {
-    /// The wrong line.
     pub slip: Slip,
     /// What the call returned.
     pub ret: usize,
@@ -76,7 +75,6 @@ pub struct Position<S> {
 }
 
 impl<S: Seen> Position<S> {
-    /// The number.
     #[inline(always)]
     pub fn get(self) -> usize {
         self.at
@@ -109,7 +107,6 @@ pub struct Count<S> {
 }
 
 impl<S: Seen> Count<S> {
-    /// The number.
     #[inline(always)]
     pub fn get(self) -> usize {
         self.n
@@ -141,7 +138,6 @@ pub struct Total<S> {
 }
 
 impl<S: Seen> Total<S> {
-    /// The number.
     #[inline(always)]
     pub fn get(self) -> usize {
         self.n

@@ -10,7 +10,6 @@ use super::hooks::Hooks;
 pub trait World {
     /// How the machine locks.
     type Locking: Locking;
-    /// The observer.
     type Probe: Probe;
     /// Failures of the allocator.
     type Fault: Fault;

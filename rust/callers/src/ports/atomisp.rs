@@ -59,7 +59,6 @@ fn free_pages_bulk_array<W: World>(env: &mut Env<'_, W>, page_array: &[Slot]) ->
     page_array.iter().try_for_each(|slot| env.free_page(env.used(slot.get())?))
 }
 
-/// The port.
 #[derive(Debug)]
 pub struct AllocPrivatePages;
 

@@ -94,7 +94,6 @@ fn free_all<W: World>(env: &mut Env<'_, W>, page_array: &[Slot], allocated: usiz
     Ok(Ret::NOMEM)
 }
 
-/// The port.
 #[derive(Debug)]
 pub struct BtrfsAllocPageArray;
 

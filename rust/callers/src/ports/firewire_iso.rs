@@ -40,7 +40,6 @@ pub fn fw_iso_buffer_alloc<W: World>(
     Ok(Ret::OK)
 }
 
-/// The port.
 #[derive(Debug)]
 pub struct FwIsoBufferAlloc;
 

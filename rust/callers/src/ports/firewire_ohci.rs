@@ -56,7 +56,6 @@ pub fn ar_context_init<W: World>(env: &mut Env<'_, W>, ctx: &mut ArContext, form
     Ok(Ret::OK)
 }
 
-/// The port.
 #[derive(Debug)]
 pub struct ArContextInit;
 

@@ -43,7 +43,6 @@ pub fn io_region_allocate_pages<W: World>(
     Ok(Ret::OK)
 }
 
-/// The port.
 #[derive(Debug)]
 pub struct IoRegionAllocatePages;
 

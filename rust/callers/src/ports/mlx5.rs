@@ -61,7 +61,6 @@ fn undo<W: World>(env: &mut Env<'_, W>, page_list: &[Slot], done: usize, repaire
     Ok(())
 }
 
-/// The port.
 #[derive(Debug)]
 pub struct Mlx5vfAddPages;
 

@@ -35,7 +35,6 @@ pub use port::{Array, Flag, Flags, Info, Input, Port, Short};
 pub trait Visit {
     /// What comes of it.
     type Out;
-    /// Does it.
     fn visit<K: Port>(self) -> Self::Out;
 }
 
@@ -43,7 +42,6 @@ macro_rules! register {
     ($($name:ident => $port:path, $fills:ident;)*) => {
         /// A caller of the bulk API: an entry of the register.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[expect(missing_docs, reason = "each is told of in its own file")]
         pub enum Caller { $($name),* }
 
         impl Caller {

@@ -12,13 +12,11 @@ use crate::holes::Shape;
 use crate::result::{Form, Ret};
 use crate::study::misuse::{ALL_OR_NOTHING, Slip};
 
-/// `NOTIFY4_PAGE_ARRAY_SIZE`.
 pub const NOTIFY4_PAGE_ARRAY_SIZE: usize = 1;
 
 /// `struct nfsd4_cb_notify`, as far as pages go.
 #[derive(Debug, Default)]
 pub struct CbNotify {
-    /// `ncn_pages`.
     pub ncn_pages: Box<[Slot]>,
 }
 
@@ -51,7 +49,6 @@ fn put_stid<W: World>(env: &mut Env<'_, W>, ncn: &mut CbNotify) -> Result<()> {
     Ok(())
 }
 
-/// The port.
 #[derive(Debug)]
 pub struct AllocInitDirDeleg;
 

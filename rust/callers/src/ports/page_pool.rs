@@ -28,7 +28,6 @@ pub const FORMS: &[Form] = &[Form::Before, Form::After, Form::V3];
 
 /// `struct page_pool_alloc_stats` and `page_pool_recycle_stats`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs)]
 pub struct PoolStats {
     pub fast: u64,
     pub slow: u64,

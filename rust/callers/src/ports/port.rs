@@ -54,9 +54,7 @@ impl Short {
 /// Something that a caller can be told to do differently.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
-    /// Its name.
     pub name: &'static str,
-    /// What it does.
     pub help: &'static str,
 }
 
@@ -65,7 +63,6 @@ pub struct Flag {
 pub struct Flags(pub u8);
 
 impl Flags {
-    /// None.
     pub const NONE: Flags = Flags(0);
 
     /// Whether all of `flags` are set.
@@ -82,7 +79,6 @@ pub struct Info {
     pub name: &'static str,
     /// The kernel file.
     pub file: &'static str,
-    /// Forms there are.
     pub forms: &'static [Form],
     /// Whose array it fills.
     pub array: Array,

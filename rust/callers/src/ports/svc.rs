@@ -220,7 +220,6 @@ pub fn svc_release<W: World>(env: &mut Env<'_, W>, rq_pages: &[Slot], range: Ran
     Ok(released.len())
 }
 
-/// The port.
 #[derive(Debug)]
 pub struct SvcAllocArg;
 

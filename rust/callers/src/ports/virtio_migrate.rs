@@ -19,7 +19,6 @@ pub const MAX_FILL: usize = PAGE_SIZE as usize / size_of::<u64>();
 /// `struct virtiovf_data_buffer`, as far as pages go.
 #[derive(Clone, Debug, Default)]
 pub struct DataBuffer {
-    /// The scatter table.
     pub table: Vec<Pfn>,
     /// Bytes that were added in full rounds.
     pub allocated_length: u64,

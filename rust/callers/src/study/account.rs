@@ -56,7 +56,6 @@ impl Account {
         }
     }
 
-    /// A run begins.
     pub fn begin(&mut self) {
         self.freed_populated = 0;
         self.freed_of_others = 0;

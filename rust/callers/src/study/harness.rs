@@ -16,7 +16,6 @@ use crate::result::{CallerResult, Form, Ret};
 /// What a caller is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
-    /// The caller.
     pub caller: Caller,
     /// The array: as it finds it, or as long as its own shall be, with the pages in front that it has already.
     pub shape: Shape,
@@ -124,7 +123,6 @@ pub struct Outcome {
     pub crash: Option<String>,
     /// Bulk calls.
     pub calls: usize,
-    /// Sleeps.
     pub waits: u64,
     /// Pages that the caller owns and nobody can find any more.
     pub leaked: usize,
@@ -151,11 +149,9 @@ pub struct Outcome {
 /// What a caller says of its run.
 #[derive(Clone, Copy, Debug)]
 pub struct Run {
-    /// What was returned.
     pub ret: Ret,
     /// Bulk calls.
     pub calls: usize,
-    /// Sleeps.
     pub waits: u64,
     /// Slots that a success fills.
     pub wanted: usize,
@@ -228,9 +224,7 @@ pub struct Asked {
     pub array: u64,
     /// Appends.
     pub append: u64,
-    /// `vmap()`.
     pub vmap: u64,
-    /// DMA mappings.
     pub dma_map: u64,
     /// Questions whether to stop.
     pub stop: u64,
@@ -262,7 +256,6 @@ impl Bed {
         Bed { machine, account: Account::new(frames) }
     }
 
-    /// The machine.
     pub fn machine(&self) -> &Machine<Local> {
         &self.machine
     }

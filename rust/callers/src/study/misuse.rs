@@ -26,7 +26,6 @@ pub enum Slip {
 use Slip::{ForgetsClear, IgnoresShort, MixesCounts, OtherApi, OtherTest, PartialIsFailure, WrongBase};
 
 impl Slip {
-    /// All of them.
     pub const ALL: [Slip; 7] =
         [MixesCounts, WrongBase, ForgetsClear, PartialIsFailure, OtherTest, IgnoresShort, OtherApi];
 

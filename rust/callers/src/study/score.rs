@@ -20,7 +20,6 @@ pub enum Verdict {
     Crash,
     /// The caller never ends.
     Endless,
-    /// Pages are lost.
     Leak,
     /// Memory is wrong and nothing reports it: a page with two owners, somebody else's page used or freed, a slot
     /// reported as filled that is not.
@@ -65,11 +64,8 @@ impl Verdict {
 /// What became of one slip in one form of one caller, over all inputs and stops.
 #[derive(Clone, Debug)]
 pub struct Score {
-    /// The caller.
     pub caller: Caller,
-    /// The form.
     pub form: Form,
-    /// The slip.
     pub slip: Slip,
     /// Runs in which nothing failed, by verdict.
     pub plain: [u64; 6],

@@ -23,7 +23,6 @@ pub enum Branch {
     Array,
     /// The scatter table cannot be extended.
     Append,
-    /// `vmap()` fails.
     Vmap,
     /// A page cannot be mapped for DMA.
     DmaMap,
@@ -32,7 +31,6 @@ pub enum Branch {
 }
 
 impl Branch {
-    /// All of them.
     pub const ALL: [Branch; 11] = [
         Branch::Watermark,
         Branch::Trylock,
@@ -93,7 +91,6 @@ pub enum Lasting {
 }
 
 impl Lasting {
-    /// Both.
     pub const ALL: [Lasting; 2] = [Lasting::Once, Lasting::ForGood];
 
     /// Name in reports.
@@ -105,10 +102,8 @@ impl Lasting {
     }
 }
 
-/// One stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Stop {
-    /// Where.
     pub branch: Branch,
     /// Times that the step works before.
     pub index: u64,

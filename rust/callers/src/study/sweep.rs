@@ -24,7 +24,6 @@ const MACHINE_PAGES: u64 = 16_384;
 /// What is switched on for the whole machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Setting {
-    /// Nothing.
     Plain,
     /// Memory cgroups account kernel pages.
     Memcg,
@@ -33,7 +32,6 @@ pub enum Setting {
 }
 
 impl Setting {
-    /// All of them.
     pub const ALL: [Setting; 3] = [Setting::Plain, Setting::Memcg, Setting::PageOwner];
 
     /// Name in reports.
@@ -86,7 +84,6 @@ pub fn cases(callers: &[Caller], largest: usize) -> Vec<Case> {
 pub struct Row {
     /// The caller, its input, the setting.
     pub case: Case,
-    /// The form.
     pub form: Form,
     /// The kinds of stop: none, one or two.
     pub stops: Vec<(Branch, Lasting)>,
@@ -142,15 +139,11 @@ fn pair_rows(bed: &mut Bed, case: &Case, form: Form, stops: &[Stop], rows: &mut 
 /// What a sweep covers.
 #[derive(Clone, Copy, Debug)]
 pub struct Scope<'a> {
-    /// Callers.
     pub callers: &'a [Caller],
-    /// Largest array.
     pub largest: usize,
     /// Largest array for which stops are combined in pairs.
     pub pairs_up_to: usize,
-    /// Threads.
     pub threads: usize,
-    /// The kernel series.
     pub era: Era,
     /// How the machines work: its rules, except where one is set otherwise.
     pub rules: Rules,

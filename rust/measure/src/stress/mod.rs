@@ -23,7 +23,6 @@ use crate::timed::{self, Seen};
 /// Pages that a thread owns at most.
 const MAX_OWNED: u64 = 8192;
 
-/// What to run.
 #[derive(Clone, Debug)]
 pub struct StressPlan {
     /// Threads; thread `i` runs on CPU `i % cpus`.
@@ -32,7 +31,6 @@ pub struct StressPlan {
     pub time: Option<Duration>,
     /// Operations of each thread, at most.
     pub ops: Option<u64>,
-    /// Weights.
     pub mix: Mix,
     /// Seed of what the threads do. The order in which they do it is the machine's.
     pub seed: u64,
@@ -43,7 +41,6 @@ pub struct StressPlan {
 /// What one thread did.
 #[derive(Clone, Debug, Default)]
 pub struct Done {
-    /// Its CPU.
     pub cpu: usize,
     /// Operations of each kind.
     pub ops: [u64; Op::ALL.len()],
@@ -71,7 +68,6 @@ pub const SINGLE_REASONS: [&str; 7] =
 /// What a run did.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Per thread.
     pub threads: Vec<Done>,
     /// How long the threads ran.
     pub elapsed: Duration,
@@ -86,7 +82,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing broke.
     pub fn ok(&self) -> bool {
         self.violations.is_empty() && self.audit.is_ok()
     }

@@ -31,7 +31,6 @@ pub enum Verdict {
 pub struct Miss {
     /// Line of the trace, from 1.
     pub line: u64,
-    /// CPU.
     pub cpu: u32,
     /// Frame of the line.
     pub pfn: u32,
@@ -41,7 +40,6 @@ pub struct Miss {
     pub order: u8,
     /// Type asked for.
     pub migratetype: u8,
-    /// Why.
     pub reason: &'static str,
     /// Pages that had left the list without a line.
     pub pages: u32,
@@ -49,7 +47,6 @@ pub struct Miss {
 
 /// What a replay found.
 #[derive(Clone, Debug, Default, Serialize)]
-#[expect(missing_docs)]
 pub struct Report {
     /// `mm_page_alloc` lines with a page.
     pub allocations: u64,
@@ -82,12 +79,10 @@ pub struct Report {
     /// Sizes of hidden takes: (pages, times).
     pub hidden_sizes: std::collections::BTreeMap<u32, u64>,
     pub misses: Vec<Miss>,
-    /// Misses by reason.
     pub reasons: std::collections::BTreeMap<&'static str, u64>,
     /// Lines that name what the machine does not have: how many, and the first of them with the reason.
     pub outside: u64,
     pub outside_lines: Vec<(u64, String)>,
-    /// Lines by kind.
     #[serde(flatten)]
     pub tally: Tally,
     /// What the audit of the machine found at the end.

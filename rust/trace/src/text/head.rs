@@ -11,12 +11,10 @@
 //! | trace-cmd report | as ftrace |
 //! | perf script | `TASK TGID/PID [CPU] SECONDS: PERIOD EVENT`; the group, the CPU and the period may be absent |
 
-/// A time stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamp {
     /// Nanoseconds, printed with so many digits behind the point of the seconds.
     Time {
-        /// Nanoseconds.
         ns: u64,
         /// Digits, 1 to 9.
         digits: u8,
@@ -36,11 +34,9 @@ pub struct Head<'a> {
     pub tgid: Option<i32>,
     /// Whether ftrace had no number for its column of the thread group: `(-------)`.
     pub tgid_unknown: bool,
-    /// The CPU.
     pub cpu: Option<u32>,
     /// Interrupts, preemption and so on, as printed; empty when they are not.
     pub flags: &'a [u8],
-    /// When.
     pub stamp: Option<Stamp>,
 }
 

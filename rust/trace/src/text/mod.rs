@@ -14,29 +14,57 @@ use head::trim;
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs)]
 pub enum What {
     /// `mm_page_alloc`; `pfn` 0 for a failure.
-    Alloc { pfn: u64, order: u8, migratetype: u8, gfp: u32 },
+    Alloc {
+        pfn: u64,
+        order: u8,
+        migratetype: u8,
+        gfp: u32,
+    },
     /// `mm_page_free`; `mm_page_free_direct` before 3.3.
-    Free { pfn: u64, order: u8 },
+    Free {
+        pfn: u64,
+        order: u8,
+    },
     /// `mm_page_free_batched`; `mm_pagevec_free` before 3.3.
-    FreeBatched { pfn: u64 },
+    FreeBatched {
+        pfn: u64,
+    },
     /// `mm_page_alloc_zone_locked`.
-    ZoneLocked { pfn: u64, order: u8, migratetype: u8, percpu_refill: bool },
+    ZoneLocked {
+        pfn: u64,
+        order: u8,
+        migratetype: u8,
+        percpu_refill: bool,
+    },
     /// `mm_page_pcpu_drain`.
-    Drain { pfn: u64, order: u8, migratetype: u8 },
+    Drain {
+        pfn: u64,
+        order: u8,
+        migratetype: u8,
+    },
     /// `mm_page_alloc_extfrag`.
-    Extfrag { pfn: u64, alloc_order: u8, fallback_order: u8, alloc_type: u8, fallback_type: u8, change_ownership: bool },
+    Extfrag {
+        pfn: u64,
+        alloc_order: u8,
+        fallback_order: u8,
+        alloc_type: u8,
+        fallback_type: u8,
+        change_ownership: bool,
+    },
     /// An event of a caller of the bulk call.
     Caller,
     /// A note written into the trace: the state was recorded here.
     Snapshot,
     /// Events that the tracer lost on this CPU.
-    Lost { events: u64 },
+    Lost {
+        events: u64,
+    },
     /// Events that had been overwritten before the trace was read out.
-    Overwritten { events: u64 },
-    /// Another event.
+    Overwritten {
+        events: u64,
+    },
     Other,
     /// A line of a stack.
     Stack,
@@ -45,7 +73,9 @@ pub enum What {
     /// A comment, a heading, an empty line.
     Comment,
     /// A line that cannot be read, and why.
-    Damaged { why: String },
+    Damaged {
+        why: String,
+    },
 }
 
 /// One line of a trace.
@@ -57,7 +87,6 @@ pub struct Line<'a> {
     pub name: &'a [u8],
     /// The event's fields, as printed.
     pub fields: &'a [u8],
-    /// What it says.
     pub what: What,
     /// gfp flags that it names and the emulator does not have, joined by `|`.
     pub unknown: String,
@@ -98,7 +127,6 @@ fn find(text: &[u8], word: &[u8]) -> Option<usize> {
     text.windows(word.len()).position(|w| w == word)
 }
 
-/// The first number in a text.
 fn first_number(text: &[u8]) -> Option<u64> {
     let from = text.iter().position(u8::is_ascii_digit)?;
     head::digits(&text[from..]).map(|d| d.0)
