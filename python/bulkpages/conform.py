@@ -1,4 +1,4 @@
-"""Replays recordings of a real kernel and says what matches, and draws the first thing that does not."""
+"""Replays recordings of a real kernel, reports what matches, and draws the first difference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LIMITS = ("high_min", "high_max", "alloc_factor", "free_count", "free_factor", 
 
 @dataclass(frozen=True)
 class Difference:
-    """The first difference of a recording: what was done, what the kernel returned, what the emulator did."""
+    """The first difference in a recording: the operation, what the kernel returned, and what the emulator did."""
 
     operation: int | None
     what: str
@@ -32,7 +32,7 @@ class Difference:
 
 @dataclass
 class Verdict:
-    """What one recording showed; `pages` and `operations` are (matching, recorded)."""
+    """The result for one recording; `pages` and `operations` are (matching, recorded)."""
 
     path: Path
     operations: tuple[int, int]
@@ -49,7 +49,7 @@ class Verdict:
 
 
 def conform(path: str | Path) -> Verdict:
-    """Replays one recording; never raises for what is wrong with the file."""
+    """Replays one recording. Errors in the file are part of the verdict and never raised."""
     start = time.perf_counter()
     path = Path(path)
     try:

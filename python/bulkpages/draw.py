@@ -1,6 +1,6 @@
-"""Small pictures for notebooks: inline SVG and plain tables, without scripts, readable on light and dark pages.
+"""Small pictures for notebooks: inline SVG and plain tables without scripts, readable on light and dark pages.
 
-Everything is drawn in the colour of the page's own text. What comes from outside is escaped.
+Everything is drawn in the colour of the page's text. Text from outside is escaped.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _MARKS = {
 
 
 def picture(slots: Iterable[int], before: Sequence[int] | None = None) -> str:
-    """An array as text: `x` a page, `.` a hole; against an earlier content also `>` moved here, `o` new.
+    """An array as text: `x` is a page, `.` a hole. With `before`, also `>` moved here and `o` new.
 
     Args:
         slots: Frame numbers, 0 for NULL.
-        before: What the slots held earlier; None draws every page as `x`.
+        before: The earlier content of the slots. If None, every page is `x`.
 
     Example:
         >>> from bulkpages.draw import picture
@@ -85,10 +85,10 @@ def _cells(marks: str, titles: Sequence[str]) -> str:
 
 
 def array(slots: PageArray, before: Sequence[int] | None = None) -> str:
-    """An array as HTML: a square for each slot, filled where a page is.
+    """An array as HTML: a square for each slot, filled if it holds a page.
 
     Args:
-        slots: The array; of a long one the beginning is drawn.
+        slots: The array. Only the beginning of a long one is drawn.
         before: As for `picture`.
     """
     shown = slots[:MAX_SLOTS]
@@ -104,13 +104,13 @@ def array(slots: PageArray, before: Sequence[int] | None = None) -> str:
 
 
 def rows(head: Sequence[str], body: Sequence[Sequence[object]], title: str = "", of: int | None = None) -> str:
-    """A table as HTML, numbers to the right.
+    """A table as HTML, with numbers aligned right.
 
     Args:
         head: Headings.
-        body: Rows; floats are shortened, None is empty.
+        body: Rows. Floats are shortened; None is an empty cell.
         title: Caption.
-        of: Rows in all, where `body` has only the first ones.
+        of: Total number of rows, if `body` has only the first ones.
     """
 
     def cell(value: object, tag: str = "td") -> str:
@@ -186,7 +186,7 @@ def machine(of: Machine) -> str:
 
 
 def result(of: CallerResult) -> str:
-    """What a caller left behind, as HTML: the array and the counts."""
+    """The result of a caller as HTML: the array and the counts."""
     facts = {"returned": "nothing: it kept waiting" if of.ret is None else of.ret}
     facts["bulk calls (slots, returned)"] = ", ".join(str(tuple(call)) for call in of.bulk_calls) or "none"
     facts |= {"waits": of.waits, "pages freed": of.freed, "slot tests": of.slot_tests}
@@ -195,7 +195,7 @@ def result(of: CallerResult) -> str:
 
 
 def pool(of: PagePool) -> str:
-    """A page_pool as HTML: its cache, and its counters."""
+    """A page_pool as HTML: its cache and its counters."""
     cache = PageArray([*of.cache, *([0] * max(0, 128 - len(of.cache)))])
     facts: dict[str, object] = {"form": of.form, "in flight": of.inflight, "held": of.hold_cnt}
     facts |= {"released": of.release_cnt, "bulk calls": len(of.bulk_calls), **of.stats}

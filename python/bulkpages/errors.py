@@ -1,4 +1,4 @@
-"""What bulkpages raises. Every message carries the offending value and the limit."""
+"""The errors that bulkpages raises. Every message names the offending value and the limit."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ __all__ = [
 
 
 class BulkpagesError(Exception):
-    """Base of all errors of bulkpages."""
+    """Base class of all errors of bulkpages."""
 
 
 class InvalidArgument(BulkpagesError, ValueError):
-    """An argument outside what the kernel interface can mean; nothing changed."""
+    """An argument that the kernel interface has no meaning for. Nothing was changed."""
 
 
 class ApiMisuse(BulkpagesError, RuntimeError):
-    """A call that the kernel's rules forbid, such as a double free; nothing changed."""
+    """A call that the kernel's rules forbid, such as a double free. Nothing was changed."""
 
 
 class SnapshotError(BulkpagesError, ValueError):
@@ -34,7 +34,7 @@ class SnapshotError(BulkpagesError, ValueError):
 
 
 class MissingFile(InvalidArgument, SnapshotError, FileNotFoundError):
-    """A file that is not there: the one error for this, whatever was to be read.
+    """A file that does not exist.
 
     Args:
         path: The file.

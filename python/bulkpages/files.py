@@ -76,7 +76,7 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: float | None = None) -
         dpi: Dots per inch; matplotlib's own when None.
 
     Raises:
-        InvalidArgument: The ending is none that matplotlib knows.
+        InvalidArgument: matplotlib does not know the extension.
         OSError: It cannot be written.
     """
     path = Path(path)
@@ -99,7 +99,7 @@ def read_results(path: Path, *schemas: str) -> dict[str, Any]:
         schemas: What its "schema" may be.
 
     Raises:
-        BulkpagesError: It cannot be read, is not JSON, or is of another schema.
+        BulkpagesError: It cannot be read, is not JSON, or has another schema.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,7 @@
-"""How broken up free memory is: the kernel's two indices, `extfrag_index` and `unusable_index`.
+"""How fragmented free memory is: the kernel's two indices, `extfrag_index` and `unusable_index`.
 
-Both are those of /sys/kernel/debug/extfrag (`mm/vmstat.c`, v6.12), there for each zone and order with three decimals.
+Both are those of /sys/kernel/debug/extfrag (`mm/vmstat.c`, v6.12), which has them for each zone and order with three
+decimals.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ ORDERS = 11
 
 
 def unusable_index(blocks: Sequence[int], order: int) -> float:
-    """The share of free memory that no request of this order can use: 0 all of it can, 1 none.
+    """The fraction of free memory that requests of this order cannot use: 0 for none, 1 for all.
 
     Args:
-        blocks: Free blocks of each order, from 0 on.
+        blocks: Free blocks of each order, from 0.
         order: Order of the request, 0 to 10.
 
     Raises:
-        InvalidArgument: Another order.
+        InvalidArgument: The order is out of range.
     """
     need_within("order", order, 0, ORDERS - 1)
     free = sum(count << at for at, count in enumerate(blocks))
@@ -37,17 +38,17 @@ def unusable_index(blocks: Sequence[int], order: int) -> float:
 
 
 def extfrag_index(blocks: Sequence[int], order: int) -> float:
-    """Why a request of this order would fail: towards 0 for want of memory, towards 1 since memory is broken up.
+    """Why a request of this order would fail: near 0 for lack of memory, near 1 because of fragmentation.
 
     Args:
-        blocks: Free blocks of each order, from 0 on.
+        blocks: Free blocks of each order, from 0.
         order: Order of the request, 0 to 10.
 
     Returns:
-        -1 when a block is free that it could have; 0 when nothing is free.
+        -1 if a block that would satisfy it is free; 0 if nothing is free.
 
     Raises:
-        InvalidArgument: Another order.
+        InvalidArgument: The order is out of range.
     """
     need_within("order", order, 0, ORDERS - 1)
     total = sum(blocks)
@@ -61,17 +62,17 @@ def extfrag_index(blocks: Sequence[int], order: int) -> float:
 
 @dataclass(frozen=True, repr=False)
 class Fragmentation(Tabular):
-    """Free blocks of each zone, by order, and what they are good for.
+    """The free blocks of each zone by order, and the indices.
 
     Attributes:
-        zones: A name such as "Node 0 Normal", and the free blocks of each order from 0 on.
+        zones: The free blocks of each order, from 0, by zone names such as "Node 0 Normal".
     """
 
     zones: Mapping[str, Sequence[int]]
 
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Fragmentation:
-        """That of a snapshot."""
+        """The fragmentation of a snapshot."""
         zones = {}
         for zone in state["zones"]:
             lists = {int(order): by_type for order, by_type in zone["free"].items()}
@@ -97,10 +98,10 @@ class Fragmentation(Tabular):
         )
 
     def plot(self, path: str | Path) -> None:
-        """Draws the unusable share by order, a line for each zone, into a picture.
+        """Plots the unusable fraction by order, with a line for each zone.
 
         Raises:
-            InvalidArgument: The ending is none that matplotlib knows.
+            InvalidArgument: matplotlib does not know the extension.
         """
         import matplotlib
 

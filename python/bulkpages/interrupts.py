@@ -1,4 +1,4 @@
-"""Interrupts at every point of an allocator call or of a caller, in every order up to a bound."""
+"""Interrupts at every point of an allocator call or a caller, in every order up to a bound."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Step:
     Attributes:
         depth: 0 for what was interrupted, 1 for a handler on top of it, and so on.
         kind: "do", "lock", "unlock", "interrupt", "return" or "wrong".
-        lock: "pcp->lock" or "zone->lock" where one is taken or given back.
-        text: What a kernel developer reads.
+        lock: "pcp->lock" or "zone->lock" if the step takes or releases one.
+        text: A description for kernel developers.
     """
 
     depth: int
@@ -45,8 +45,8 @@ class Exploration:
 
     Attributes:
         scenario: Its name, as given.
-        bound: Handlers in one execution, at most.
-        data: Everything, as plain values: `executions`, `points`, `handlers`, `complete`, `failure`, `steps`.
+        bound: Most handlers in one execution.
+        data: All results as plain values: `executions`, `points`, `handlers`, `complete`, `failure`, `steps`.
     """
 
     scenario: str
@@ -65,7 +65,7 @@ class Exploration:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """What happened, in order: in the execution that failed, or else in the last one."""
+        """The steps of the execution that failed, or else of the last one, in order."""
         return tuple(Step(**step) for step in self.data["steps"])
 
     def to_dict(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Exploration:
         return {"scenario": self.scenario, "bound": self.bound, **self.data}
 
     def perfetto(self, path: str | Path) -> None:
-        """Writes the steps as a trace (JSON) that Perfetto opens: a track per depth, a step a microsecond."""
+        """Writes the steps as a JSON trace for Perfetto: one track per depth, one microsecond per step."""
         write_perfetto(path, self._rows(), self._bars())
 
     def picture(self, path: str | Path) -> None:
@@ -130,22 +130,23 @@ def explore(
     limit: int = 1_000_000,
     choices: Sequence[int] | None = None,
 ) -> Exploration:
-    """Lets handlers in at every point of a call and checks lists, counts, owners and results.
+    """Runs interrupt handlers at every point of a call, and checks lists, counts, owners and results.
 
     Args:
-        scenario: "LOCKING:CALL". LOCKING is up-before-fix, up, smp or rt; the first two are kernels before 7.1, since
-            which a build without SMP has no per-CPU lists and nothing to explore. CALL is what gets interrupted: of
-            the model "lists" drain, bulk, alloc, free; of the model "core" v1, v2, v3, alloc, free, drain, or a caller
-            and its form, like svc_alloc_arg/before.
-        bound: Handlers in one execution, at most, 0 to 8.
-        model: "lists", the per-CPU lists step by step, or "core", the emulator itself; None: core where it can.
-        handlers: Calls that handlers make; None: those that allocate or free.
-        limit: Executions at most; `complete` says whether that was enough.
-        choices: The choices of one execution, as a failure prints them: at each point 0 to go on, k for the k-th of
-            the handlers, and 0 from there on. Only that execution is run.
+        scenario: "LOCKING:CALL". LOCKING is up-before-fix, up, smp or rt. The first two are kernels before 7.1; since
+            then, a build without SMP has no per-CPU lists and nothing to explore. CALL is the call that is interrupted.
+            With model "lists" it is drain, bulk, alloc or free. With model "core" it is v1, v2, v3, alloc, free, drain,
+            or a caller and its form, such as svc_alloc_arg/before.
+        bound: Most handlers in one execution, 0 to 8.
+        model: "lists" (the per-CPU lists, step by step) or "core" (the emulator itself). If None, "core" where
+            possible.
+        handlers: Calls that handlers make. If None, those that allocate or free.
+        limit: Most executions to run; `complete` says whether that was enough.
+        choices: The choices of one execution, as a failure prints them: at each point, 0 to continue or k to run the
+            k-th handler. Missing choices are 0. Only this execution is run.
 
     Raises:
-        InvalidArgument: A name that is none, a bound out of range, or choices that fit no execution.
+        InvalidArgument: An unknown name, a bound out of range, or choices that fit no execution.
 
     Example:
         >>> import bulkpages as bp

@@ -38,7 +38,7 @@ class Audit(NamedTuple):
 
 
 class Reclaim(NamedTuple):
-    """Where the reclaim model stands.
+    """The state of the reclaim model.
 
     Attributes:
         file_pages: Pages of page cache left.
@@ -90,7 +90,7 @@ def _per_cpu_pages(values: dict[str, Any]) -> PerCpuPages:
 
 
 class Zone:
-    """A zone of a machine; every attribute is read when asked for. Sizes and marks are in pages."""
+    """A zone of a machine. Attributes always have the current values. Sizes and marks are in pages."""
 
     __slots__ = ("_index", "_machine")
 
@@ -179,7 +179,7 @@ class Zone:
         return cast("int", self._get("free_highatomic"))
 
     def pcp(self, cpu: int) -> PerCpuPages:
-        """The lists of one CPU, as they are now."""
+        """The current lists of one CPU."""
         values = self._machine._pcp(self._index, cpu)
         return _per_cpu_pages(values | {"lists": {i: tuple(frames) for i, frames in values["lists"].items()}})
 
@@ -207,26 +207,28 @@ def _restored(cls: type[Machine], saved: str, slots: list[tuple[int, int]], thre
 
 
 class Machine(_core.Machine):
-    """A machine whose page allocator does what Linux's does, page for page: that of 6.12, or of 6.1 or 7.3.
+    """A machine whose page allocator does what Linux's does, page for page: 6.12 by default, or 6.1 or 7.3.
 
-    Booted, every page is free but the first MiB; RAM is laid out as an x86 PC does, zones, watermarks and per-CPU
-    limits follow the kernel's formulas. From a snapshot of a real kernel, what it hands out is what that kernel did.
+    After boot, every page except the first MiB is free. RAM is laid out as on an x86 PC; zones, watermarks and per-CPU
+    limits follow the kernel's formulas. A machine made from a snapshot of a real kernel hands out the pages that the
+    kernel did.
 
-    Calls of several Python threads take turns; with `threads=True` they run in parallel on real atomics.
+    Calls from several Python threads take turns. With `threads=True` they run in parallel on real atomics.
 
     Args:
         memory: RAM: a text like "1GiB", or bytes.
         cpus: CPUs, spread over the nodes in order.
         nodes: NUMA nodes with equal shares of RAM.
         movablecore: RAM for ZONE_MOVABLE, as the kernel parameter of that name.
-        memcg: Whether a memory cgroup accounts kernel pages: sends bulk calls with `__GFP_ACCOUNT` to the single path.
-        page_owner: Whether page owner tracking is on: sends every bulk call to the single path.
-        threads: Whether calls of several threads run in parallel.
+        memcg: Whether a memory cgroup accounts kernel pages. Bulk calls with `__GFP_ACCOUNT` then take the single-page
+            path.
+        page_owner: Whether page owner tracking is on. Every bulk call then takes the single-page path.
+        threads: Whether calls from several threads run in parallel.
         kernel: The kernel series: "6.1", "6.12" or "7.3".
-        rules: Single rules that shall hold or not, whatever the series says; `bulkpages eras` lists them.
+        rules: Single rules to switch on or off, by name; `bulkpages eras` lists them.
 
     Raises:
-        InvalidArgument: A size outside what the emulator models, a kernel or a rule that is not known.
+        InvalidArgument: A size that the emulator does not model, or an unknown kernel or rule.
 
     Example:
         >>> import bulkpages as bp
@@ -282,20 +284,20 @@ class Machine(_core.Machine):
         kernel: str | None = None,
         rules: Mapping[str, bool] | None = None,
     ) -> Self:
-        """Loads the state of a kernel, which says of which series it is.
+        """Loads the state of a kernel. The state names its series.
 
         Args:
-            src: A snapshot, the path of a recording, or of a `.json` file with a snapshot (`.gz` is read as it is).
-            which: "before" or "after", where the file holds both.
+            src: A snapshot, or the path of a recording or of a `.json` file with a snapshot; both may be gzipped.
+            which: "before" or "after", if the file has both.
             memcg: As in the constructor.
             page_owner: As in the constructor.
             threads: As in the constructor.
-            kernel: The series that the state must be of; None: any.
+            kernel: The series that the state must be from; any if None.
             rules: As in the constructor.
 
         Raises:
-            SnapshotError: The snapshot cannot be read, contradicts itself, or is of another kernel; says where.
-            InvalidArgument: A kernel or a rule that is not known.
+            SnapshotError: The snapshot cannot be read, contradicts itself, or is from another kernel; names the place.
+            InvalidArgument: An unknown kernel or rule.
         """
         if isinstance(src, Mapping):
             snapshot: Mapping[str, Any] = src
@@ -325,12 +327,12 @@ class Machine(_core.Machine):
             raise SnapshotError(f"{where}{error}") from error
 
     def snapshot(self) -> dict[str, Any]:
-        """The state in the recorder's schema: JSON-able, and accepted by `from_snapshot`."""
+        """The state in the recorder's schema, as JSON-able values; `from_snapshot` accepts it."""
         return cast("dict[str, Any]", json.loads(self._snapshot()))
 
     @property
     def rules(self) -> Mapping[str, bool]:
-        """How the kernel works, rule by rule; `bulkpages.eras` says what each means."""
+        """Each rule and whether it holds; `bulkpages.eras` explains them."""
         return MappingProxyType(dict(self._rules()))
 
     @property
@@ -340,7 +342,7 @@ class Machine(_core.Machine):
 
     @property
     def vmstat(self) -> Mapping[str, int]:
-        """Counters by their names in /proc/vmstat, as they are now."""
+        """The current counters, by their names in /proc/vmstat."""
         return MappingProxyType(dict(self._vmstat()))
 
     @classmethod
@@ -349,18 +351,20 @@ class Machine(_core.Machine):
     ) -> Self:
         """Builds a machine from another machine's `zoneinfo`, `buddyinfo` and, if they can be read, `pagetypeinfo`.
 
-        Zones, marks, reserves, per-CPU limits and free blocks by order and type are the files'. Where things are is
-        chosen by the rule that `bulkpages.formats.state.told` states. What is not known is skipped.
+        Zones, marks, reserves, per-CPU limits and free blocks by order and type are taken from the files. The files do
+        not say where blocks are; `bulkpages.formats.state.told` documents the rule that places them. Unknown lines are
+        skipped.
 
         Args:
-            directory: Where the files are, or a file that holds several of them one after the other.
-            notes: What was skipped or chosen is added here; a warning each when left out.
-            kernel: The series that it works like; when left out, that of the file `version`, or 6.12 where there is
-                none or its series is not modelled.
+            directory: The directory of the files, or one file that contains several of them.
+            notes: A list to which notes about skipped lines and chosen values are added. If None, each note is a
+                warning.
+            kernel: The kernel series of the machine. By default that of the file `version`, or 6.12 if there is none or
+                its series is not modelled.
 
         Raises:
-            SnapshotError: A file is missing or cannot be read; names it and the line.
-            InvalidArgument: A kernel that is not known.
+            SnapshotError: A file is missing or cannot be read; names the file and the line.
+            InvalidArgument: An unknown kernel.
         """
         from bulkpages.formats.proc import read_proc
 
@@ -376,21 +380,22 @@ class Machine(_core.Machine):
     def from_report(
         cls, report: str | Path, *, notes: list[str] | None = None, nth: int = 1, kernel: str | None = None
     ) -> Self:
-        """Builds a machine from a report of the kernel log: of the OOM killer, a failed allocation, or sysrq-m.
+        """Builds a machine from a report in the kernel log: from the OOM killer, a failed allocation, or sysrq-m.
 
-        Zones, marks, reserves and free blocks by order are the report's, and types where it has letters for them. What
-        it does not tell, such as where frames are, is chosen by the rule that `bulkpages.formats.state.told` states.
+        Zones, marks, reserves and free blocks by order are taken from the report, and types where it has letters for
+        them. The report does not say where blocks are; `bulkpages.formats.state.told` documents the rule that places
+        them.
 
         Args:
-            report: The text, or the path of a file with it, as dmesg, syslog or journald have it.
-            notes: What was not told or chosen is added here; a warning each when left out.
-            nth: Which report, where the log has several; from 1.
-            kernel: The series that it works like; when left out, that of the report, or 6.12 where it names none or its
+            report: The text as dmesg, syslog or journald print it, or the path of a file with it.
+            notes: A list to which notes about missing and chosen values are added. If None, each note is a warning.
+            nth: Which report to read if the log has several, from 1.
+            kernel: The kernel series of the machine. By default that of the report, or 6.12 if it names none or its
                 series is not modelled.
 
         Raises:
             SnapshotError: There is no report, or it cannot be read; names the line.
-            InvalidArgument: The log has not so many reports.
+            InvalidArgument: The log has fewer reports.
         """
         from bulkpages.formats.report import read_report
 
@@ -404,18 +409,20 @@ class Machine(_core.Machine):
 
     @classmethod
     def from_drgn(cls, prog: Any, *, movable: bool | None = None, notes: list[str] | None = None) -> Self:
-        """Builds a machine that is in the exact state of another one, which drgn reads.
+        """Builds a machine in the exact state of another machine, which drgn reads.
 
         Args:
-            prog: A `drgn.Program` of a kernel with its debugging information: a core, a guest of qemu, a live kernel.
-            movable: Whether the movable pages of each pageblock are counted, which takes the descriptors of all used
-                frames; None: where up to 16 GiB are used.
-            notes: What was left out, or is not of one moment, is added here; a warning each when left out.
+            prog: A `drgn.Program` with the kernel's debugging information: a core, a guest of qemu, or the running
+                kernel.
+            movable: Whether to count the movable pages of each pageblock, which reads the descriptors of all used
+                frames. If None, they are counted if at most 16 GiB are used.
+            notes: A list to which notes are added about what was left out or is not of one moment. If None, each note
+                is a warning.
 
         Raises:
             BulkpagesError: drgn is not installed.
-            SnapshotError: The debugging information is not there, the kernel is not modelled, memory is missing from
-                the core, or the lists change faster than they are read.
+            SnapshotError: There is no debugging information, the kernel is not modelled, memory is missing from the
+                core, or the lists change faster than they can be read.
         """
         from bulkpages.running import read_state
 
@@ -442,7 +449,7 @@ class Machine(_core.Machine):
         return proc.buddyinfo(self.snapshot())
 
     def vmstat_text(self) -> str:
-        """`/proc/vmstat`; what the emulator does not model is 0."""
+        """`/proc/vmstat`; counters that the emulator does not model are 0."""
         from bulkpages.formats import proc
 
         return proc.vmstat(self.vmstat, self.kernel)
@@ -462,20 +469,20 @@ class Machine(_core.Machine):
         cpu: int = 0,
         bulk: int | None = None,
     ) -> Explanation:
-        """Why a request would fail now, or how it would be served: the tests that it goes through, with their numbers.
+        """Why a request would fail now, or how it would be served: each test it goes through, with its numbers.
 
-        The request is made on a copy of the machine, and so is each change that would let it succeed. Prints well;
-        `.as_dict()` has everything by name.
+        The request is made on a copy of the machine. So is each change that might let it succeed. The result prints as
+        text, and `.as_dict()` has everything by name.
 
         Args:
-            gfp: Flags, or their text, as in "GFP_KERNEL|__GFP_COMP".
+            gfp: GFP flags as a number, or as text such as "GFP_KERNEL|__GFP_COMP".
             order: Order of the block, 0 to 10.
-            nid: Node that is asked; the CPU's own when left out.
-            cpu: CPU that asks.
-            bulk: Asks for so many pages in one bulk call (v2) instead.
+            nid: Preferred node; the CPU's own by default.
+            cpu: CPU that makes the request.
+            bulk: Number of pages to request in one bulk call (v2) instead of a block.
 
         Raises:
-            InvalidArgument: An argument outside what the machine takes.
+            InvalidArgument: An argument that the machine does not accept.
 
         Example:
             >>> import bulkpages as bp
@@ -490,9 +497,10 @@ class Machine(_core.Machine):
 
     @contextmanager
     def trace(self) -> Iterator[list[TraceText]]:
-        """While inside, what the calls do is kept; at the end the list holds it as a `TraceText`.
+        """A context manager that records what the calls inside it do.
 
-        The emulator has no clock: each event is a microsecond after the one before.
+        At the end, the list holds the record as a `TraceText`. The emulator has no clock: each event is one microsecond
+        after the previous one.
 
         Example:
             >>> import bulkpages as bp
@@ -514,7 +522,7 @@ class Machine(_core.Machine):
             traces.append(TraceText(self._trace_stop(), self.cpus))
 
     def fragmentation(self) -> Fragmentation:
-        """How broken up free memory is: by zone and order the free blocks and the kernel's two indices.
+        """How fragmented free memory is: free blocks and the kernel's two indices, by zone and order.
 
         Example:
             >>> import bulkpages as bp
@@ -529,18 +537,18 @@ class Machine(_core.Machine):
         """Checks every invariant: managed = free + per-CPU + allocated, links sound.
 
         Raises:
-            AuditError: Names the first break.
+            AuditError: An invariant is broken; names the first.
         """
         return Audit(*self._audit())
 
     @contextmanager
     def hold_pcp_lock(self, node: int = 0, zone: int = 0, pcp_cpu: int = 0) -> Iterator[None]:
-        """While inside, another CPU holds the lock of one CPU's lists in one zone: trylocks of it fail.
+        """A context manager during which another CPU holds the lock of one CPU's lists in one zone, so trylocks fail.
 
         Args:
             node: Node of the zone.
             zone: Zone index; of a 64-bit PC: 0 DMA, 1 DMA32, 2 Normal, 3 Movable.
-            pcp_cpu: CPU whose lists are held.
+            pcp_cpu: CPU whose lists are locked.
         """
         self._hold_pcp_lock(node, zone, pcp_cpu, True)
         try:
@@ -564,13 +572,14 @@ class Machine(_core.Machine):
         dma_map: bool | int = False,
         stop: bool | int = False,
     ) -> Iterator[None]:
-        """While inside, what is named fails. Of nested faults the innermost holds, alone.
+        """A context manager during which the named steps fail. Of nested ones, only the innermost applies.
 
-        Apart from `pages`, each is True for a step that always fails, or a number: it works so many times, then fails
-        for good.
+        Except for `pages`, each argument is True if the step always fails, or the number of times that it works before
+        it fails for good.
 
         Args:
-            pages: So many pages can still be had in any way, then every take fails; frees give nothing back.
+            pages: Number of pages that can still be allocated in any way. Then every allocation fails, even after
+                frees.
             trylock: A per-CPU trylock, on allocation and on free.
             single: The single-page path, which returns NULL.
             prepare: Preparing a request.
@@ -580,7 +589,7 @@ class Machine(_core.Machine):
             append: A caller's append to its scatter table.
             vmap: A caller's vmap().
             dma_map: A page_pool's DMA mapping of a page.
-            stop: Not a failure: the answer to a caller's question whether its thread shall stop is yes.
+            stop: Not a failure: `kthread_should_stop()` returns true.
         """
         if isinstance(pages, bool):
             raise InvalidArgument(
@@ -614,18 +623,18 @@ class Machine(_core.Machine):
         tasks: Sequence[int] = (),
         cpu: int = 0,
     ) -> None:
-        """Gives the machine page cache to reclaim and tasks to kill; without it, it has neither. A declared model.
+        """Gives the machine page cache to reclaim and tasks to kill, of which it has none by default. This is a model.
 
         Args:
-            file_pages: Pages of clean page cache, allocated now and reclaimed oldest first.
-            efficiency: Pages reclaimed of 100 scanned, 1 to 100.
-            latency_ns: Virtual time that one direct reclaim takes, in nanoseconds.
-            kswapd_delay_ns: Virtual time from a wake of kswapd to its run; None: it never runs.
-            tasks: Pages of each task that the OOM killer may kill; the largest goes first.
+            file_pages: Pages of clean page cache. They are allocated now and reclaimed oldest first.
+            efficiency: Pages reclaimed for each 100 scanned, 1 to 100.
+            latency_ns: Virtual time of one direct reclaim, in nanoseconds.
+            kswapd_delay_ns: Virtual time from waking kswapd to its run, in nanoseconds. If None, it never runs.
+            tasks: Pages of each task that the OOM killer may kill. It kills the largest first.
             cpu: CPU that executes.
 
         Raises:
-            InvalidArgument: A number out of range, or more pages than the machine has; it keeps none then.
+            InvalidArgument: A number out of range, or more pages than the machine has. None stay allocated.
         """
         self._set_reclaim(
             file_pages=file_pages,
@@ -638,7 +647,7 @@ class Machine(_core.Machine):
 
     @property
     def reclaim(self) -> Reclaim:
-        """Where the reclaim model stands."""
+        """The state of the reclaim model."""
         return Reclaim(**self._reclaim_info())
 
     def run(
@@ -651,22 +660,22 @@ class Machine(_core.Machine):
         seed: int = 1,
         timeline: int = 0,
     ) -> Run:
-        """Runs real threads on the machine, thread i on CPU i, until the time or the operations are up.
+        """Runs real threads on the machine, thread i on CPU i, for a time or a number of operations.
 
         Args:
             threads: Threads, at most one per CPU.
             workload: A mix of built-in operations: a preset (default, bulk, drain, remote-free), weights
-                ("bulk=4,single=2,drain=1"), or both; what they allocate is freed at the end. Or a callable, called
-                again and again by each thread as `workload(machine, cpu, calls_so_far)`.
-            seconds: Time to run.
-            ops: Operations, or calls of the callable, of each thread.
-            seed: Seed of the built-in operations. The order between threads is the host's.
-            timeline: Slices that each thread keeps, from the start of the run on.
+                ("bulk=4,single=2,drain=1"), or both. What they allocate is freed at the end. Or a callable, which each
+                thread calls repeatedly as `workload(machine, cpu, calls_so_far)`.
+            seconds: How long to run, in seconds.
+            ops: Operations of each thread, or calls of the callable.
+            seed: Seed of the built-in operations. The host decides the order between threads.
+            timeline: Number of slices that each thread records, from the start of the run.
 
         Raises:
             ApiMisuse: The machine was not made with `threads=True`.
-            InvalidArgument: Something out of range, or more threads than CPUs; nothing ran then.
-            Exception: What the callable raised first; every thread has stopped by then.
+            InvalidArgument: A value out of range, or more threads than CPUs. Nothing ran.
+            Exception: The first exception that the callable raised. All threads have stopped by then.
         """
         return run(self, threads=threads, workload=workload, seconds=seconds, ops=ops, seed=seed, timeline=timeline)
 

@@ -13,7 +13,7 @@ __all__ = ["COMPARE", "TIMING", "load"]
 
 COMPARE = "bulkpages.compare/3"
 EARLIER = ("bulkpages.compare/1", "bulkpages.compare/2")
-#: What was timed alone: callers of one's own, sweeps.
+#: What was timed alone: callers of your own, sweeps.
 TIMING = "bulkpages.timing/1"
 
 
@@ -25,7 +25,7 @@ def load(path: Path, *others: str) -> dict[str, Any]:
         others: Schemas that will do too.
 
     Raises:
-        BulkpagesError: It cannot be read, is not JSON, or is of another schema.
+        BulkpagesError: It cannot be read, is not JSON, or has another schema.
     """
     path = path / "results.json" if path.is_dir() else path
     try:

@@ -1,8 +1,8 @@
 """Results as tables: columns for NumPy, Arrow, polars and pandas.
 
-A numeric column is one NumPy array, which Arrow, polars and pandas read where it is. Texts, truths and columns with
-gaps are Python values, and are copied. Arrow comes from `arro3-core` (`pip install 'bulkpages[arrow]'`), polars and
-pandas from themselves; none of them is imported before it is asked for.
+A numeric column is one NumPy array, which Arrow, polars and pandas read without a copy. Text, boolean and incomplete
+columns hold Python values, and are copied. Arrow tables need `arro3-core` (`pip install 'bulkpages[arrow]'`); polars
+and pandas must be installed too. None of them is imported before it is needed.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Table:
     """Named columns of one length.
 
     Args:
-        columns: By name, a one-dimensional NumPy array, or a sequence of integers, floats, texts, truths or None.
-        title: What the table is, for pictures.
+        columns: By name, a one-dimensional NumPy array or a sequence of int, float, str, bool or None.
+        title: Title of the table, for pictures.
 
     Raises:
-        InvalidArgument: Columns of different lengths, or of more than one dimension.
+        InvalidArgument: Columns differ in length, or have more than one dimension.
 
     Example:
         >>> from bulkpages.tables import Table
@@ -83,7 +83,7 @@ class Table:
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], *, title: str = "") -> Table:
-        """A table of dicts; what a row lacks is None."""
+        """A table from dicts. Missing values are None."""
         rows = list(rows)
         names = list(dict.fromkeys(name for row in rows for name in row))
         return cls({name: [row.get(name) for row in rows] for name in names}, title=title)
@@ -206,11 +206,11 @@ def _arrow(core: Any, values: Column) -> Any:
 
 
 class Tabular(ABC):
-    """A result that is a table: what a `Table` can be turned into, it can be turned into."""
+    """A result that is a table. It can be converted to whatever a `Table` can."""
 
     @abstractmethod
     def to_table(self) -> Table:
-        """The result as a table; the class says what a row is."""
+        """The result as a table. The class documents what a row is."""
 
     def to_arrow(self) -> Any:
         """As `Table.to_arrow`."""
@@ -232,20 +232,20 @@ class Tabular(ABC):
 
 
 def comparison(results: Mapping[str, Any] | str | Path) -> Table:
-    """The rows of a comparison: one for each workload and form against the first form.
+    """The rows of a comparison: one for each workload and form, compared with the first form.
 
     Args:
-        results: What `results.json` of `bulkpages compare` holds, or its path or its folder's; or the timings of a
-            caller of one's own.
+        results: The contents of `results.json` of `bulkpages compare`, its path, or the path of its folder; or the
+            timings of a caller of your own.
 
     Raises:
-        BulkpagesError: The file cannot be read or is of another schema.
+        BulkpagesError: The file cannot be read or has another schema.
 
     Returns:
-        `verdict`, and slot tests and writes per unit of both forms. Of a comparison also kernel instructions per unit
-        (`base_instructions`, `form_instructions`, their `source`, the difference `percent` with `low` and `high`). Of
-        timings, and of a comparison with them (there with `time_` before the name): `base_counts`, `form_counts`
-        (clock counts of the emulator per unit), `ratio`, `low`, `high`, `verdict`.
+        `verdict`, and slot tests and writes per unit for both forms. A comparison also has kernel instructions per unit
+        (`base_instructions`, `form_instructions`, their `source`, and the difference `percent` with `low` and `high`).
+        Timings have `base_counts`, `form_counts` (clock counts of the emulator per unit), `ratio`, `low`, `high` and
+        `verdict`; in a comparison with timings, these names begin with `time_`.
     """
     if isinstance(results, (str, Path)):
         results = load(Path(results), TIMING)

@@ -1,8 +1,8 @@
-"""Hypothesis strategies for machines, arrays and operations, and a comparison of any two meanings of the bulk call.
+"""Hypothesis strategies for machines, arrays and operations, and a comparison of any two semantics of the bulk call.
 
-Needs Hypothesis: `pip install 'bulkpages[testing]'`. A semantics is "v1", "v2", "v3" (the refill call), or whatever is
-called as `semantics(machine, array, nr_pages, gfp=..., cpu=...)` and returns a number: a function built of the
-machine's calls, or a `bulkpages.callers.Semantics`.
+Needs Hypothesis: `pip install 'bulkpages[testing]'`. A semantics is "v1", "v2", "v3" (the refill call), or a callable
+that is called as `semantics(machine, array, nr_pages, gfp=..., cpu=...)` and returns a number: a function built from
+the machine's calls, or a `bulkpages.callers.Semantics`.
 
 Example:
     >>> from bulkpages.testing import compare_semantics
@@ -57,7 +57,7 @@ GFPS = (GFP_KERNEL, GFP_ATOMIC, GFP_NOWAIT, GFP_HIGHUSER_MOVABLE)
 
 
 def shapes(*, min_slots: int = 0, max_slots: int = 16) -> st.SearchStrategy[str]:
-    """Pictures of arrays, `x` a page and `.` a hole; shrinks to few slots, and to holes.
+    """Pictures of arrays: `x` is a page, `.` a hole. Shrinks to few slots, and to holes.
 
     Args:
         min_slots: Fewest slots.
@@ -69,17 +69,17 @@ def shapes(*, min_slots: int = 0, max_slots: int = 16) -> st.SearchStrategy[str]
 def machines(
     *, max_mib: int = 256, max_cpus: int = 4, max_nodes: int = 2, used: bool = True, threads: bool = False
 ) -> st.SearchStrategy[Machine]:
-    """Machines of 16 MiB and more, with and without memory cgroups and page owner; shrinks to the smallest, unused.
+    """Machines of at least 16 MiB, with and without memory cgroups and page owner. Shrinks to the smallest, unused one.
 
     Args:
-        max_mib: Most memory, in MiB.
-        max_cpus: Most CPUs.
-        max_nodes: Most NUMA nodes; a machine with several has 64 MiB for each at least.
-        used: Whether pages may have been taken and given back before, so that lists are filled and blocks split.
+        max_mib: Maximum memory, in MiB.
+        max_cpus: Maximum number of CPUs.
+        max_nodes: Maximum number of NUMA nodes. A machine with several has at least 64 MiB for each.
+        used: Whether pages may have been allocated and freed before, so that lists have pages and blocks are split.
         threads: Whether the machines have real atomics.
 
     Raises:
-        InvalidArgument: Less than 16 MiB, a CPU and a node.
+        InvalidArgument: Less than 16 MiB, one CPU or one node.
     """
     if max_mib < 16 or max_cpus < 1 or max_nodes < 1:
         raise InvalidArgument(
@@ -108,14 +108,14 @@ def _machines(draw: st.DrawFn, max_mib: int, max_cpus: int, max_nodes: int, used
 def page_arrays(
     machine: Machine | None = None, *, min_slots: int = 0, max_slots: int = 16, holes: bool = True
 ) -> st.SearchStrategy[PageArray]:
-    """Arrays with pages and holes; shrinks to few slots, all NULL.
+    """Arrays with pages and holes. Shrinks to few slots, all NULL.
 
     Args:
-        machine: Whose pages they hold, taken one by one when the array is drawn and the caller's to free. None: frame
-            numbers that mean nothing, each another.
+        machine: The machine from which the pages are taken, one by one, when the array is drawn; the caller must free
+            them. If None, the array holds distinct frame numbers without meaning.
         min_slots: Fewest slots.
         max_slots: Most slots.
-        holes: Whether pages may stand anywhere; if not, all slots are NULL.
+        holes: Whether there may be pages anywhere. If not, all slots are NULL.
     """
     pictures = shapes(min_slots=min_slots, max_slots=max_slots)
     if not holes:
@@ -139,15 +139,15 @@ def _numbers(shape: str) -> st.SearchStrategy[PageArray]:
 def operations(
     machine: Machine, *, max_size: int = 20, max_slots: int = 300
 ) -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Operations for `Machine.replay`: bulk calls of both versions, blocks of every order, frees, drains, locks.
+    """Operations for `Machine.replay`: bulk calls of both versions, blocks of every order, frees, drains and locks.
 
-    Every list is valid on a machine that was not replayed on before, whatever fails: blocks are freed with their own
-    order, no page is overwritten, no lock is taken twice, and every lock is given back.
+    Every list is valid on a machine on which nothing was replayed before, whatever fails: blocks are freed with their
+    own order, no page is overwritten, no lock is taken twice, and every lock is released.
 
     Args:
-        machine: For its CPUs, nodes and zones.
-        max_size: Most operations, not counting frees that make room and locks given back at the end.
-        max_slots: Slots that bulk calls use.
+        machine: The machine whose CPUs, nodes and zones are used.
+        max_size: Maximum number of operations, not counting frees that make room and locks released at the end.
+        max_slots: Number of slots that bulk calls use.
     """
     return _operations(machine, max_size, max_slots)
 
@@ -206,10 +206,10 @@ def _lock(what: str, lock: tuple[int, int, int]) -> dict[str, Any]:
 
 
 def fault_plans(*, max_pages: int = 8) -> st.SearchStrategy[dict[str, Any]]:
-    """Keyword arguments of `Machine.faults`: nothing, few pages, or one step that fails; shrinks to nothing.
+    """Keyword arguments for `Machine.faults`: none, few pages, or one step that fails. Shrinks to none.
 
     Args:
-        max_pages: Most pages that can still be had.
+        max_pages: Maximum number of pages that can still be allocated.
     """
     need_within("max_pages", max_pages, 0, 1 << 40)
     steps = st.sampled_from(["trylock", "single", "prepare", "watermark"])
@@ -245,12 +245,12 @@ class Side:
 
 @dataclass(frozen=True)
 class Difference:
-    """One call after which two semantics differ, on machines in one state.
+    """A call after which two semantics differ, on machines in the same state.
 
     Attributes:
         before: Frame numbers in the slots before the call.
         nr_pages: Slots passed.
-        faults: What failed, as `Machine.faults` takes it.
+        faults: The steps that failed, as arguments of `Machine.faults`.
         a: What the first semantics did.
         b: What the second did.
     """
@@ -263,7 +263,7 @@ class Difference:
 
     @property
     def shape(self) -> str:
-        """The array before the call, `x` a page and `.` a hole."""
+        """The array before the call: `x` is a page, `.` a hole."""
         return picture(self.before)
 
     def __str__(self) -> str:
@@ -286,10 +286,10 @@ class Difference:
 
 
 class SemanticsDiffer(AssertionError):
-    """Two semantics did different things.
+    """Two semantics behaved differently.
 
     Attributes:
-        difference: What they did.
+        difference: What each of them did.
     """
 
     def __init__(self, difference: Difference) -> None:
@@ -328,14 +328,14 @@ def _side(semantics: Semantics, machine: Machine, array: PageArray, returned: in
 class SemanticsMachine(RuleBasedStateMachine):
     """A state machine that makes the same calls with two semantics on twin machines, until they differ.
 
-    Subclass it, set `a` and `b`, and let pytest find the subclass's `TestCase`. What fails shrinks to the smallest
-    array and the fewest calls; the message draws it. Machines are equal whenever a call begins, and everything but the
-    call is the same on both.
+    Subclass it, set `a` and `b`, and let pytest find the subclass's `TestCase`. A failure shrinks to the smallest array
+    and the fewest calls, and the message draws it. The machines are equal whenever a call begins, and everything except
+    the call is the same on both.
 
     Attributes:
         a: One semantics.
         b: The other one.
-        max_slots: Most slots of the array.
+        max_slots: Maximum number of slots of the array.
         holes: Whether the array may hold pages when a call begins.
         faults: Whether steps may fail.
         memory: Memory of the machines.
@@ -457,23 +457,23 @@ def compare_semantics(
     max_examples: int = 100,
     steps: int = 12,
 ) -> Difference | None:
-    """Looks for the smallest call after which two semantics differ: the same each time.
+    """Searches for the smallest call after which two semantics differ. The result is the same each time.
 
     Args:
         a: One semantics.
         b: The other one.
-        max_slots: Most slots of an array.
+        max_slots: Maximum number of slots of an array.
         holes: Whether arrays may hold pages when a call begins.
         faults: Whether steps may fail.
-        max_examples: Runs of the state machine.
-        steps: Most steps of a run.
+        max_examples: Number of runs of the state machine.
+        steps: Maximum number of steps of a run.
 
     Returns:
-        The difference, or None when none was found, which proves nothing.
+        The difference, or None if none was found. None does not prove that there is none.
 
     Raises:
-        InvalidArgument: A text that is no semantics, or a number out of range.
-        Exception: What a semantics raised that is not one of this package's errors.
+        InvalidArgument: An unknown semantics, or a number out of range.
+        Exception: Whatever a semantics raised that is not an error of this package.
     """
     need_within("max_slots", max_slots, 0, 1 << 20)
     need_within("max_examples", max_examples, 1, 1 << 40)

@@ -1,4 +1,4 @@
-"""Runs of real threads on one machine: what they moved, lost and waited for, as data, timeline and trace."""
+"""Runs of real threads on one machine: what they moved, lost and waited for, as data, a timeline and a trace."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Run", "Slice", "run", "stress"]
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """Something that took time on a CPU.
+    """A period of time on a CPU.
 
     Attributes:
         cpu: The emulated CPU.
         start: Clock counts since the run began.
         end: Clock counts since the run began.
         lock: "pcp" or "zone" while that lock was held; None for a call.
-        side: What the thread was doing: alloc, bulk, free, local_drain, remote_drain; for a callable, its name.
+        side: What the thread was doing: alloc, bulk, free, local_drain, remote_drain, or the name of the callable.
     """
 
     cpu: int
@@ -45,8 +45,8 @@ class Run:
     """What a run of threads did.
 
     Attributes:
-        data: Everything, as plain values; see `to_dict()`.
-        timeline: Slices, by CPU and in the order in which they ended; empty unless they were asked for.
+        data: All results as plain values; see `to_dict()`.
+        timeline: Slices, by CPU and in the order in which they ended; empty unless requested.
         ns_per_count: Nanoseconds per clock count.
     """
 
@@ -61,7 +61,7 @@ class Run:
 
     @property
     def pages(self) -> int:
-        """Pages moved: allocated plus freed, those freed at the end of the run left out."""
+        """Pages allocated plus pages freed, except those freed at the end of the run."""
         return int(self.data["pages_allocated"] + self.data["pages_freed"])
 
     @property
@@ -72,16 +72,16 @@ class Run:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON.
 
-        Pages are numbers of 4 KiB pages, times clock counts; bucket `i` of a histogram counts values of `i` bits.
+        Memory is in pages of 4 KiB, and times in clock counts. Bucket `i` of a histogram counts values of `i` bits.
         `trylock_failures_by_holder` and `locks` are None unless the machine's locks keep time (`bulkpages stress`).
         """
         return {**self.data, "pages": self.pages, "ns_per_count": self.ns_per_count}
 
     def histograms(self) -> Table:
-        """Lock waits and holds: a row for each lock, time and bucket that is not empty, `low` to `high` clock counts.
+        """Lock waits and holds, in clock counts: a row for each lock, kind of time and nonempty bucket.
 
         Raises:
-            ApiMisuse: The machine's locks keep no time: that is what `stress()` is for.
+            ApiMisuse: The machine's locks keep no time; those of `stress()` do.
         """
         if not self.data.get("locks"):
             raise ApiMisuse("the locks of this run were not timed: bulkpages.stress() times them")
@@ -107,11 +107,11 @@ class Run:
         return self.workers()._repr_html_()
 
     def perfetto(self, path: str | Path) -> None:
-        """Writes the timeline as a trace (JSON) that Perfetto opens: a track per CPU, calls and locks as slices."""
+        """Writes the timeline as a JSON trace for Perfetto: one track per CPU, with calls and locks as slices."""
         write_perfetto(path, self._rows(), self._bars())
 
     def picture(self, path: str | Path, *, start_us: float = 0, length_us: float = 200) -> None:
-        """Draws `length_us` microseconds of the timeline from `start_us` on: a row per CPU, calls pale, locks dark.
+        """Draws `length_us` microseconds of the timeline from `start_us`: one row per CPU, calls pale, locks dark.
 
         Raises:
             ApiMisuse: The run kept no timeline.
@@ -145,18 +145,18 @@ def stress(
     seed: int = 1,
     timeline: int = 0,
 ) -> Run:
-    """Boots a machine whose locks keep time and runs threads on it: as `Machine.run()`, with lock waits and causes.
+    """Boots a machine whose locks keep time and runs threads on it, like `Machine.run()`, with lock waits and causes.
 
     Args:
         memory: RAM: a text like "1GiB", or bytes.
         threads: Threads; thread i runs on CPU i.
-        cpus: CPUs; as many as threads when None, and never fewer.
+        cpus: CPUs, at least as many as threads; exactly as many if None.
         nodes: NUMA nodes.
         mix: A preset (default, bulk, drain, remote-free), weights ("bulk=4,single=2,drain=1"), or both.
-        seconds: Time to run.
+        seconds: How long to run, in seconds.
         ops: Operations of each thread.
-        seed: Seed of what the threads do. The order in which they do it is the host's.
-        timeline: Slices that each thread keeps, from the start of the run on.
+        seed: Seed of the operations. The host decides the order between threads.
+        timeline: Number of slices that each thread records, from the start of the run.
 
     Raises:
         InvalidArgument: Something out of range, or more threads than CPUs.

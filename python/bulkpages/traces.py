@@ -1,4 +1,4 @@
-"""Real traces replayed: which frames the rules predict, and what the same requests cost with other settings."""
+"""Replays of real traces: which frames the rules predict, and what the same requests cost with other settings."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def share(part: int, whole: int) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Replay(Tabular):
-    """A trace followed on a state.
+    """A trace replayed on a state.
 
     Attributes:
-        report: Every count and each miss; the names are those of `bulkpages replay --json`.
-        state: The machine's state at the end, as `Machine.snapshot` gives it.
+        report: All counts and every miss, under the names of `bulkpages replay --json`.
+        state: The machine's state at the end, as `Machine.snapshot` returns it.
     """
 
     report: dict[str, Any]
@@ -43,16 +43,16 @@ class Replay(Tabular):
 
     @property
     def allocations(self) -> int:
-        """Lines of allocations with a page."""
+        """Number of allocation lines with a page."""
         return int(self.report["allocations"])
 
     @property
     def predicted(self) -> int:
-        """Of these, those whose frame was predicted."""
+        """Number of these whose frame was predicted."""
         return int(self.report["predicted"])
 
     def rows(self) -> list[tuple[str, int, int]]:
-        """What was predicted: of what, how many, of how many."""
+        """For each kind of line: how many were predicted, of how many."""
         report = self.report
         rows = [
             ("frames of allocations", report["predicted"], report["allocations"]),
@@ -76,14 +76,14 @@ class Replay(Tabular):
         return Table.from_rows(rows, title="predicted of a real trace")
 
     def misses(self) -> Table:
-        """A row for each allocation whose frame was not predicted: line, frame, what was expected, why."""
+        """A row for each allocation whose frame was not predicted: line, frame, expected frame and reason."""
         return Table.from_rows(self.report["misses"], title="frames not predicted")
 
     def plot(self, path: str | Path) -> None:
-        """Draws the shares into a picture (the ending of `path` says of which kind).
+        """Plots the shares; the extension of `path` sets the format.
 
         Raises:
-            InvalidArgument: The ending is none that matplotlib knows.
+            InvalidArgument: matplotlib does not know the extension.
         """
         import matplotlib
 
@@ -137,10 +137,10 @@ class Replay(Tabular):
 
 @dataclass(frozen=True, repr=False)
 class Rerun(Tabular):
-    """A trace's requests made again with other settings.
+    """A trace's requests, repeated with other settings.
 
     Attributes:
-        settled: A setting each, with what the requests cost.
+        settled: For each setting, what the requests cost.
     """
 
     settled: tuple[Settled, ...]
@@ -150,10 +150,10 @@ class Rerun(Tabular):
         return Table.from_rows([{"setting": str(s.setting), **s.costs} for s in self.settled], title="what if")
 
     def plot(self, path: str | Path) -> None:
-        """Draws what differs between the settings into a picture.
+        """Plots what differs between the settings.
 
         Raises:
-            InvalidArgument: The ending is none that matplotlib knows.
+            InvalidArgument: matplotlib does not know the extension.
         """
         plot(self.settled, path)
 
@@ -180,26 +180,27 @@ def replay(
     what_if: str | Setting | Sequence[str | Setting] = (),
     marked: bool | None = None,
 ) -> Replay | Rerun:
-    """Follows a real trace on a real state; or, with `what_if`, makes its requests again with other settings.
+    """Replays a real trace on a real state or, with `what_if`, repeats its requests with other settings.
 
-    Of each `mm_page_alloc` line the frame is predicted from the state and the lines before. Memory does not grow with
-    the length of the trace.
+    The frame of each `mm_page_alloc` line is predicted from the state and the preceding lines. Memory use does not grow
+    with the length of the trace.
 
     Args:
-        trace: Text of the kmem events from any tool that `bulkpages.formats.trace` names; `.gz` is read as it is. The
-            sample that is shipped when None.
-        states: A snapshot, or a mapping or file with one under "before" (and the state at the end under "after"). That
-            of the sample when None.
+        trace: The kmem events as text, from any tool that `bulkpages.formats.trace` lists; may be gzipped. The shipped
+            sample if None.
+        states: A snapshot, or a mapping or file with one under "before" (and the state at the end under "after"). The
+            sample's states if None.
         what_if: Settings, such as "refill=63", "pcp=off" or "api=v2"; one or several.
-        marked: The state is that of the trace's first snapshot line, and the trace ends at the second; of its beginning
-            when False. None: as the trace has such lines or not.
+        marked: Whether the state belongs to the trace's first snapshot line, and the trace ends at the second. If
+            False, the state belongs to the beginning of the trace. If None, this depends on whether the trace has such
+            lines.
 
     Returns:
-        A `Replay`; with `what_if` a `Rerun`, whose first setting is the trace's own. Both print, plot and become
-        tables.
+        A `Replay`, or with `what_if` a `Rerun`, whose first setting is the trace's own. Both can be printed, plotted
+        and turned into tables.
 
     Raises:
-        InvalidArgument: A setting that is not known, or a trace without its state.
+        InvalidArgument: An unknown setting, or a trace without its state.
         MissingFile: There is no such file.
         NoEvents: No line of the trace is an event of the page allocator.
         TraceError: The trace cannot be read.

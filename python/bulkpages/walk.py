@@ -1,6 +1,6 @@
-"""Walks through a machine as drgn's helpers walk through a kernel: nodes, zones, free areas, per-CPU lists, pages.
+"""Walks a machine as drgn's helpers walk a kernel: nodes, zones, free areas, per-CPU lists and pages.
 
-Everything is of one moment: `walk(machine)` takes the state, and what it gives does not change.
+`walk(machine)` copies the state at that moment. Later changes to the machine do not affect it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class FreeBlock:
 
 @dataclass(frozen=True)
 class PcpEntry:
-    """A block on a per-CPU list; `position` counts from the head, which is taken next."""
+    """A block on a per-CPU list; `position` counts from the head, which is allocated next."""
 
     nid: int
     zone: str
@@ -61,17 +61,17 @@ class State:
         self._snapshot = snapshot
 
     def for_each_online_node(self) -> Iterator[int]:
-        """Nodes, ascending."""
+        """Nodes in ascending order."""
         yield from sorted({int(nid) for nid in self._snapshot["zonelists"]})
 
     def for_each_zone(self, nid: int | None = None) -> Iterator[Mapping[str, Any]]:
-        """Populated zones, by node and index, as the snapshot has them; of one node when given."""
+        """Populated zones by node and index, as in the snapshot; only those of one node if given."""
         for zone in self._snapshot["zones"]:
             if nid is None or zone["nid"] == nid:
                 yield zone
 
     def for_each_free_block(self, order: int | None = None, migratetype: int | None = None) -> Iterator[FreeBlock]:
-        """Free blocks in list order, list by list; of one order or type when given."""
+        """Free blocks in list order, list by list; only those of one order or type if given."""
         for zone in self.for_each_zone():
             for of_order, lists in zone["free"].items():
                 for of_type, frames in lists.items():
@@ -80,7 +80,7 @@ class State:
                             yield FreeBlock(zone["nid"], zone["name"], pfn, int(of_order), int(of_type))
 
     def for_each_pcp_entry(self, cpu: int | None = None) -> Iterator[PcpEntry]:
-        """Blocks on per-CPU lists, each list from its head; of one CPU when given."""
+        """Blocks on per-CPU lists, each list from its head; only those of one CPU if given."""
         for zone in self.for_each_zone():
             for of_cpu, pcp in zone["pcp"].items():
                 if cpu not in (None, int(of_cpu)):
@@ -101,10 +101,10 @@ class State:
                     pfn += BLOCK
 
     def page(self, pfn: int) -> Page:
-        """What a frame is.
+        """The frame with this number.
 
         Raises:
-            InvalidArgument: No zone has the frame.
+            InvalidArgument: No zone contains the frame.
         """
         for zone in self.for_each_zone():
             if zone["start"] <= pfn < zone["start"] + zone["spanned"]:

@@ -1,4 +1,4 @@
-"""A trace's requests made again with other settings of the machine."""
+"""Repeats the requests of a trace on machines with other settings."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What is to be different; None leaves the trace's own.
+    """What to change; None keeps the trace's own setting.
 
     Attributes:
-        refill: Smallest refill of a per-CPU list, pages (the kernel's `batch`), 1 to 1024.
-        high_fraction: `percpu_pagelist_high_fraction`, 8 or more: fixed limits, no growth.
-        watermarks: Factor on MIN, LOW and HIGH of every zone, above 0.
-        pcp: Whether per-CPU lists are used; without, each list holds nothing and every page goes its own way.
+        refill: Smallest refill of a per-CPU list, in pages (the kernel's `batch`), 1 to 1024.
+        high_fraction: `percpu_pagelist_high_fraction`, 8 or more. It fixes the limits of the lists.
+        watermarks: Factor for MIN, LOW and HIGH of every zone, above 0.
+        pcp: Whether per-CPU lists are used. Without them, every page goes directly to and from the buddy lists.
         api: "v1" or "v2".
     """
 
@@ -69,10 +69,10 @@ class Setting:
 
 
 def parse_setting(text: str) -> Setting:
-    """A setting from a text like "refill=63,high_fraction=8,api=v2".
+    """Parses a setting such as "refill=63,high_fraction=8,api=v2".
 
     Raises:
-        InvalidArgument: A name that is not known or a value outside its limits.
+        InvalidArgument: An unknown name, or a value outside its limits.
     """
     need("a setting", text, str)
     values: dict[str, Any] = {}
@@ -131,7 +131,7 @@ def apply(setting: Setting, state: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Settled:
-    """What the trace's requests cost with one setting; `costs` by the names of `ROWS`."""
+    """What the trace's requests cost with one setting; `costs` has the names of `ROWS`."""
 
     setting: Setting
     costs: dict[str, int]
@@ -144,15 +144,14 @@ def what_if(
     *,
     marked: bool | None = None,
 ) -> list[Settled]:
-    """Makes the requests of a trace, inferred bulk calls among them, once for each setting.
+    """Repeats the requests of a trace, including inferred bulk calls, once for each setting.
 
-    The machine decides which frames it gives, so they are not the trace's. Reclaim, which leaves no line, is not made
-    again.
+    The machine chooses the frames, so they are not the trace's. Reclaim leaves no line in a trace and is not repeated.
 
     Args:
         trace: As `bulkpages.formats.trace.follow` takes it.
         states: Likewise.
-        settings: What is to be different; `Setting()` for the trace's own.
+        settings: The settings; `Setting()` is the trace's own.
         marked: As in `follow`.
     """
     settings = list(each("a setting", settings, Setting))
@@ -169,7 +168,7 @@ def what_if(
 
 
 def plot(settled: Sequence[Settled], path: str | Path) -> None:
-    """Bars of what differs between settings, as a picture (the ending of `path` says of which kind)."""
+    """Plots what differs between settings as bars; the extension of `path` sets the format."""
     settled = list(each("what is drawn", settled, Settled))
     import matplotlib
 

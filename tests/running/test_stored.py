@@ -148,7 +148,7 @@ def test_a_truncated_core_is_named() -> None:
             raise FaultError("no memory", address)
         return data
 
-    with pytest.raises(bp.SnapshotError, match="is not there to read: the core is truncated"):
+    with pytest.raises(bp.SnapshotError, match="cannot be read: the core is truncated"):
         bp.Machine.from_drgn(load(CORE, end))
 
 

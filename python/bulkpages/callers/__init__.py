@@ -1,10 +1,10 @@
-"""The kernel's callers of `alloc_pages_bulk()`, in every form that history gave them.
+"""The kernel's callers of `alloc_pages_bulk()`, in every form from their history.
 
-There are those that the patch changes and those of 7.3. `PORTS` is the register of all, and `run()` runs any of them by
-its name; the callers of the patch have a function each, too. What runs is a port of the kernel function with all that
-stands around the hunk, observed and with the machine's faults in force. It returns a `CallerResult`. `form` says which
-text of the function runs: "before" (v6.14 or 7.3, on v1), "after" (the patch of 28 February 2025, on v2), "tracked"
-(sunrpc as of 7.1) or "v3" (the proposal of 14 April 2025). Nothing sleeps: a wait lets the machine's virtual time pass.
+They are the callers that the patch changes and those of 7.3. `PORTS` lists all of them, and `run()` runs any of them by
+name. Each caller of the patch also has a function of its own. A run executes a port of the whole kernel function,
+observed and under the machine's faults, and returns a `CallerResult`. `form` chooses the version of the function:
+"before" (v6.14 or 7.3, on v1), "after" (the patch of 28 February 2025, on v2), "tracked" (sunrpc as of 7.1) or "v3"
+(the proposal of 14 April 2025). Nothing sleeps: a wait advances the machine's virtual time.
 
 Example:
     >>> import bulkpages as bp
@@ -83,22 +83,22 @@ def svc_alloc_arg(
 ) -> CallerResult:
     """`net/sunrpc/svc_xprt.c`: refills the first `pages` slots of a server thread's array.
 
-    Waits when nothing can be had, and only stops for good when `faults(stop=...)` tells the thread to.
+    Waits when no page is available, and gives up only if `faults(stop=...)` stops the thread.
 
     Args:
         machine: The machine.
-        array: `rq_pages`; slot `pages`, if there is one, is the sentinel, which becomes NULL.
+        array: `rq_pages`. Slot `pages`, if there is one, is the sentinel and becomes NULL.
         pages: Slots to fill; the kernel caps it at 259.
         form: "before", "after", "tracked" or "v3".
         cpu: CPU that executes.
-        max_waits: Waits granted; afterwards the run ends with `ret` None.
-        explain: Whether `events` of the result are kept.
+        max_waits: Waits allowed. After the last one, the run ends with `ret` None.
+        explain: Whether to record `events` in the result.
 
     Returns:
-        `ret` is True, or False when the thread was told to stop.
+        `ret` is True, or False if the thread was stopped.
 
     Raises:
-        ApiMisuse: A slot holds something that is not a page of order 0 of the caller.
+        ApiMisuse: A slot holds something other than an order-0 page of the caller.
     """
     return run(machine, "svc_alloc_arg", array, pages=pages, form=form, cpu=cpu, max_waits=max_waits, explain=explain)
 
@@ -117,18 +117,18 @@ def btrfs_alloc_page_array(
 
     Args:
         machine: The machine.
-        array: The array; slots that hold a page keep one (in "after" and "v3" perhaps another one).
+        array: The array. Slots that hold a page keep one (in "after" and "v3", possibly a different one).
         nofail: Adds `__GFP_NOFAIL`.
         form: "before", "after" or "v3".
         cpu: CPU that executes.
-        max_waits: Not used: this caller does not wait.
-        explain: Whether `events` of the result are kept.
+        max_waits: Unused: this caller does not wait.
+        explain: Whether to record `events` in the result.
 
     Returns:
-        `ret` is 0 or -12 (`-ENOMEM`). Pages freed on the way out are counted in `freed`.
+        `ret` is 0 or -12 (`-ENOMEM`). `freed` counts the pages freed in the error path.
 
     Raises:
-        ApiMisuse: A slot holds something that is not a page of order 0 of the caller.
+        ApiMisuse: A slot holds something other than an order-0 page of the caller.
     """
     return run(
         machine,
@@ -156,15 +156,16 @@ def z_erofs_gbuf_growsize(
 
     Args:
         machine: The machine.
-        have: Pages that the buffer has; taken from the machine first, uncounted and without failures.
-        nrpages: Pages that it shall have.
+        have: Pages that the buffer already has. They are taken from the machine first, without counting and without
+            failures.
+        nrpages: Pages that it grows to.
         form: "before", "after" or "v3".
         cpu: CPU that executes.
-        max_waits: Not used: this caller does not wait.
-        explain: Whether `events` of the result are kept.
+        max_waits: Unused: this caller does not wait.
+        explain: Whether to record `events` in the result.
 
     Returns:
-        `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer as it is afterwards. Its pages are the caller's to free.
+        `ret` is 0 or -12 (`-ENOMEM`). `array` is the buffer afterwards; the caller must free its pages.
     """
     return run(
         machine,
@@ -198,12 +199,12 @@ def xfs_buf_alloc_pages(
         read_ahead: `XBF_READ_AHEAD`: gives up instead of waiting.
         form: "before" or "after".
         cpu: CPU that executes.
-        max_waits: Waits granted; afterwards the run ends with `ret` None.
-        explain: Whether `events` of the result are kept.
+        max_waits: Waits allowed. After the last one, the run ends with `ret` None.
+        explain: Whether to record `events` in the result.
 
     Returns:
-        `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer's, all NULL after a failure. `stats` has the kernel's
-        `xb_page_found` and `xb_page_retries`, and `reclaimed_pages`, what the task is credited.
+        `ret` is 0 or -12 (`-ENOMEM`). `array` is the buffer's, all NULL after a failure. `stats` has the kernel's
+        `xb_page_found` and `xb_page_retries`, and `reclaimed_pages`, which the task is credited with.
     """
     return run(
         machine,
@@ -226,19 +227,19 @@ def virtiovf_add_migration_pages(
     max_waits: int = 100,
     explain: bool = False,
 ) -> CallerResult:
-    """`drivers/vfio/pci/virtio/migrate.c`: adds `npages` pages to an empty buffer, 512 in a round.
+    """`drivers/vfio/pci/virtio/migrate.c`: adds `npages` pages to an empty buffer, 512 per round.
 
     Args:
-        machine: The machine. With `memcg=True` every call brings one page.
+        machine: The machine. With `memcg=True` every call returns one page.
         npages: Pages to add.
         form: "before", "after" or "v3".
         cpu: CPU that executes.
-        max_waits: Not used: this caller does not wait.
-        explain: Whether `events` of the result are kept.
+        max_waits: Unused: this caller does not wait.
+        explain: Whether to record `events` in the result.
 
     Returns:
-        `ret` is 0 or -12 (`-ENOMEM`); `array` is the buffer's table. After a failure it holds the pages of the rounds
-        that worked, which are the caller's to free. `stats` has `allocated_length`, in bytes.
+        `ret` is 0 or -12 (`-ENOMEM`). `array` is the buffer's table. After a failure it holds the pages of the
+        successful rounds, which the caller must free. `stats` has `allocated_length`, in bytes.
     """
     return run(
         machine,

@@ -73,13 +73,13 @@ class Audit(Tabular):
     """The outcome of a caller audit.
 
     Attributes:
-        pages: Pages that each caller wanted, unless its number is a constant.
-        kernel: The kernel series that the machines worked like.
+        pages: Pages that each caller requested, unless its number is constant.
+        kernel: The kernel series of the machines.
         rows: One dict for each caller and cause: `caller`, `file`, `cause`, `outcome` (one of `OUTCOMES`), `wanted`,
-            `filled`, `calls` (bulk calls), `first` (what the first returned), `waits`, `ret`, `free` (pages that were
-            free when it returned) and the `command` that shows it.
-        ways_out: One dict for each caller that leaves memory wrong when pages run out on its way: `caller`, `form`,
-            `input`, `stops`, `index`, `what` and the number of such `runs`. A caller that is right is not among them.
+            `filled`, `calls` (bulk calls), `first` (what the first call returned), `waits`, `ret`, `free` (free pages
+            when the caller returned) and the `command` that shows it.
+        ways_out: One dict for each caller whose error path leaves memory in a wrong state: `caller`, `form`, `input`,
+            `stops`, `index`, `what` and the number of such `runs`. Correct callers are not listed.
     """
 
     pages: int
@@ -208,18 +208,18 @@ def _ways_out(
 
 
 def audit(*, pages: int = 16, kernel: str = TODAY, progress: Callable[[int, int], object] | None = None) -> Audit:
-    """Runs every caller of 7.3 under the five things that make a bulk call bring one page without shortage.
+    """Runs every caller of 7.3 under the five conditions that make a bulk call return one page although memory is free.
 
-    The callers run in their form of 7.3 on a machine of 256 MiB that was just booted, of 7.3 unless another kernel is
-    named. Then each of their ways out is tried: a failure at every index of every branch, on arrays of up to 16 slots.
+    The callers run in their 7.3 form on a freshly booted machine of 256 MiB. Then all error paths are tried: every
+    branch fails at every index, on arrays of up to 16 slots.
 
     Args:
-        pages: Pages that each caller wants; for callers that have a constant number, that.
-        kernel: The kernel series that the machines work like.
-        progress: Called now and then with cases done and cases in all.
+        pages: Pages that each caller requests, unless its number is constant.
+        kernel: The kernel series of the machines.
+        progress: Called at intervals with the number of cases done and the total.
 
     Raises:
-        InvalidArgument: A number out of range, or a kernel that is not known.
+        InvalidArgument: A number out of range, or an unknown kernel.
 
     Example:
         >>> import bulkpages as bp

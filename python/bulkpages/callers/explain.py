@@ -213,7 +213,7 @@ def explain(machine: Machine, name: str, form: str, before: Sequence[int], resul
 
 
 def brief(name: str, form: str, before: Sequence[int], result: CallerResult) -> str:
-    """What a run did, as text: its calls, the array before and after, what it returned.
+    """What a run did, as text: its calls, the array before and after, and the return value.
 
     Args:
         name: The caller.

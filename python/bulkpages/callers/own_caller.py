@@ -1,8 +1,8 @@
-"""Callers that a user writes: run, stopped at every step, given every wrong line, counted and timed.
+"""Callers of your own: run them, make every step fail, try every wrong line, count and time them.
 
-A caller is a function of an `Env`, which has the calls, and of the array that it shall fill (or a number of pages). It
-returns what a kernel function would: 0 or a negative error number, True or False; with the array when it made that
-itself. One caller has one or more forms, which are compared.
+A caller is a function. Its arguments are an `Env`, which has the calls, and the array to fill or a number of pages. It
+returns what a kernel function would: 0 or a negative error number, True or False. If it made the array itself, it
+returns that too. A caller has one or more forms, which are compared.
 
 Example:
     >>> import bulkpages as bp
@@ -51,11 +51,11 @@ MAX_SLOTS = 1 << 20
 
 
 class Own:
-    """A caller that a user writes; made by `own()`.
+    """A caller of your own, made by `own()`.
 
     Attributes:
         name: Its name in reports.
-        takes: "array" or "pages", what its forms are given.
+        takes: "array" or "pages": what its forms receive.
     """
 
     def __init__(self, name: str, takes: Literal["array", "pages"]) -> None:
@@ -70,13 +70,13 @@ class Own:
     @overload
     def form(self, name: Caller) -> Caller: ...
     def form(self, name: str | Caller) -> Callable[[Caller], Caller] | Caller:
-        """Decorates the function that is this form of the caller; the first one is what others are compared with.
+        """Decorates a function that is one form of the caller. The other forms are compared with the first.
 
         Args:
-            name: The form's name; `@caller.form` without parentheses takes the function's.
+            name: The form's name; `@caller.form` without parentheses uses the function's name.
 
         Raises:
-            InvalidArgument: There is such a form already.
+            InvalidArgument: There is already such a form.
         """
         if callable(name):
             return self.form(name.__name__)(name)
@@ -92,7 +92,7 @@ class Own:
 
     @property
     def forms(self) -> list[str]:
-        """Names of the forms, in the order in which they were written."""
+        """Names of the forms, in order of definition."""
         return list(self._forms)
 
     def __repr__(self) -> str:
@@ -112,16 +112,16 @@ class Own:
 
         Args:
             machine: The machine.
-            given: The array, or for a caller that takes pages their number.
-            form: Which form; not needed where there is one.
+            given: The array, or the number of pages for a caller that takes "pages".
+            form: Which form to run; not needed if there is only one.
             cpu: CPU that executes.
-            max_waits: Waits granted; afterwards the run ends with `ret` None.
-            explain: Whether `events` of the result are kept.
+            max_waits: Waits allowed. After the last one, the run ends with `ret` None.
+            explain: Whether to record `events` in the result.
 
         Raises:
-            InvalidArgument: No such form, or the caller returned something that no kernel function does.
+            InvalidArgument: No such form, or the caller returned something that no kernel function returns.
             ApiMisuse: A check of the kernel ended the caller: a page freed twice, a NULL page used.
-            Exception: What the caller raised.
+            Exception: Whatever the caller raised.
         """
         if (self.takes == "pages") != isinstance(given, int):
             raise TypeError(f"{self.name} takes {self.takes}, not {type(given).__name__}")
@@ -159,18 +159,19 @@ class Own:
         pairs_up_to: int = 2,
         progress: Progress | None = None,
     ) -> Sweep:
-        """Stops the allocator at every index of every branch under every form, on every hole pattern up to a size.
+        """Makes every step of every form fail at every index, on every hole pattern up to a size.
 
         Args:
-            largest: Largest array of which every pattern is tried, 1 to 12; callers that take pages get 1 to this many.
-            shapes: More inputs, one or several, as pictures: `x` a page, `.` a hole.
-            pairs_up_to: Largest array for which stops are combined in pairs.
-            progress: Called with cases done and cases in all.
+            largest: Largest array for which every pattern is tried, 1 to 12. Callers that take pages are given 1 up to
+                this number.
+            shapes: Further inputs, one or several, as pictures: `x` is a page, `.` a hole.
+            pairs_up_to: Largest array for which failures are combined in pairs.
+            progress: Called with the number of cases done and the total.
 
         Raises:
-            InvalidArgument: A number out of range, a shape that is none, or no form.
-            Exception: What the caller raised, with the input and the stop in a note; what ends a run as the kernel's
-                checks do counts as a crash instead.
+            InvalidArgument: A number out of range, an invalid shape, or no form.
+            Exception: Whatever the caller raised, with the input and the failure in a note. A run that a check of the
+                kernel would end counts as a crash instead.
         """
         rows = []
         for form, case, stopped in self._cases(largest, shapes, progress):
@@ -180,9 +181,9 @@ class Own:
         return Sweep(rows)
 
     def misuse(self, *, largest: int = 3, shapes: str | Sequence[str] = (), progress: Progress | None = None) -> Misuse:
-        """Gives each form each wrong line of `own_slips.SLIPS` and counts what comes of it, under every single stop.
+        """Gives each form each wrong line of `own_slips.SLIPS` and counts the outcomes, under every single failure.
 
-        A wrong line is scored where it can be written: where it changed anything in any run.
+        A wrong line is scored only for forms in which it changed something in some run.
 
         Args:
             largest: As for `sweep`.
@@ -213,16 +214,17 @@ class Own:
         return Misuse([scores[key] for key in order if key in written])
 
     def record(self, shape: str, *, form: str | None = None, machine: Machine | None = None) -> Stream:
-        """The steps of one run in which nothing fails, to be counted and timed without the caller.
+        """Records the steps of one run in which nothing fails, to count and time them without the caller.
 
         Args:
-            shape: The array, `x` a page and `.` a hole; of a caller that takes pages as many dots as pages.
-            form: Which form; not needed where there is one.
-            machine: Where it runs; by default one of 64 MiB. Its lists are warm afterwards, and it has its pages back.
+            shape: The array as a picture: `x` is a page, `.` a hole. For a caller that takes pages, one dot per page.
+            form: Which form to run; not needed if there is only one.
+            machine: The machine to run on; by default one of 64 MiB. Afterwards its lists are warm and all its pages
+                are returned.
 
         Raises:
-            BulkpagesError: The caller failed, waited, lost a page, or did something else the second time.
-            InvalidArgument: The caller keeps a page where no recording sees it, or a shape that is none.
+            BulkpagesError: The caller failed, waited, lost a page, or behaved differently the second time.
+            InvalidArgument: The caller keeps a page where no recording sees it, or the shape is invalid.
         """
         chosen = self._form(form)
         machine = machine or fresh_machine("plain")
@@ -241,11 +243,11 @@ class Own:
         return streams[2]
 
     def counts(self, shapes: str | Sequence[str], *, iterations: int = 64) -> Table:
-        """What each form does on each input, per run: exact counts of its recorded steps, no times.
+        """What each form does on each input: exact counts of its recorded steps per run, no times.
 
         Args:
             shapes: Inputs, one or several, as for `record`.
-            iterations: Runs to count over; refills come once in several.
+            iterations: Number of runs to count; a refill happens only once in several runs.
 
         Raises:
             BulkpagesError: As for `record`.
@@ -270,24 +272,24 @@ class Own:
         snapshot: str | Path | None = None,
         progress: Callable[[float, str], None] = lambda seconds, what: None,
     ) -> Comparison:
-        """Times the forms against the first one by the method of `bulkpages compare`, A/A runs included.
+        """Times the forms against the first one, with the method of `bulkpages compare` and its A/A runs.
 
-        Each form is recorded once on each input; fresh processes then run the recordings in Rust, forms interleaved in
-        random blocks. So nothing of Python is inside the clock, and neither is the caller's own arithmetic; a step
-        costs one dispatch more than compiled code.
+        Each form is recorded once on each input. Fresh processes then run the recordings in Rust, with the forms
+        interleaved in random blocks. Neither Python nor the caller's own arithmetic is timed. Each step costs one
+        dispatch more than in compiled code.
 
         Args:
             shapes: Inputs, one or several, as for `record`.
-            seconds: Time to measure.
-            processes: Processes for each input, in place of a time.
-            effect: Smallest effect of interest, as a share.
-            seed: Of the order of trials.
+            seconds: Time to measure, in seconds.
+            processes: Processes for each input, instead of a time.
+            effect: Smallest effect of interest, as a fraction.
+            seed: Seed of the order of trials.
             snapshot: Kernel state to load, the path of a recording or snapshot; the shipped one by default.
-            progress: Told the seconds measured and what is going on.
+            progress: Called with the seconds measured and a description.
 
         Raises:
-            BulkpagesError: As for `record`, or too little time for any answer.
-            InvalidArgument: Less than two forms.
+            BulkpagesError: As for `record`, or too little time for any result.
+            InvalidArgument: Fewer than two forms.
         """
         forms = self._all_forms()
         if len(forms) < 2:
@@ -373,15 +375,15 @@ class Own:
 
 
 def own(name: str, *, takes: Literal["array", "pages"] = "array") -> Own:
-    """A caller of one's own; write its forms under `@caller.form(name)`.
+    """Makes a caller of your own; define its forms with `@caller.form(name)`.
 
     Args:
         name: Its name in reports.
-        takes: "array": forms get an `Env` and the `Slots` that they shall fill. "pages": an `Env` and a number of
-            pages; they make their array with `env.kcalloc()` and return it beside the value.
+        takes: "array": forms receive an `Env` and the `Slots` to fill. "pages": forms receive an `Env` and a number of
+            pages, make their array with `env.kcalloc()`, and return the value and the array.
 
     Raises:
-        InvalidArgument: `takes` is something else.
+        InvalidArgument: `takes` is neither.
     """
     if not isinstance(name, str):
         raise TypeError(f"own wants a name: my = own('my_caller'), then @my.form('before'), not {type(name).__name__}")

@@ -20,7 +20,7 @@ __all__ = ["Comparison", "measure"]
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Tabular):
-    """The forms of a caller against the first of them.
+    """The forms of a caller compared with the first one.
 
     Attributes:
         results: As `results.json` of `bulkpages compare` has it.

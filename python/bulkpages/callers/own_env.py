@@ -22,9 +22,9 @@ class Stopped(BaseException):
 
 
 class Slots:
-    """Slots of an array, as a caller has them: every read is a slot test, every store a slot write. Slices share them.
+    """The slots of an array. Every read counts as a slot test and every store as a slot write. Slices share the slots.
 
-    Iterating reads each slot. Two are equal when they are the same slots.
+    Iterating reads each slot. Two objects are equal if they have the same slots.
     """
 
     __slots__ = ("_array", "_base", "_env", "_n")
@@ -72,13 +72,13 @@ class Slots:
 
 
 class Env:
-    """The surroundings of a caller; each method is a step that is accounted for, can fail, and can be recorded.
+    """The environment of a caller. Each method is a step that is counted, can fail, and can be recorded.
 
     Attributes:
         bulk_calls: (slots passed, value returned) of each bulk call so far.
         bases: Index in its array of the first slot that was passed, for each bulk call.
-        waits: Times that the caller slept.
-        freed: Pages that it freed.
+        waits: Number of times that the caller slept.
+        freed: Pages that the caller freed.
     """
 
     def __init__(
@@ -117,8 +117,8 @@ class Env:
 
         Args:
             gfp: Flags of the request.
-            slots: The slots; pass the rest of an array as a slice.
-            api: "v1", "v2", or a `Semantics` of one's own.
+            slots: The slots; to pass the rest of an array, pass a slice.
+            api: "v1", "v2", or a `Semantics` of your own.
 
         Returns:
             What the kernel's call would: v1 the index behind the last slot that it passed, v2 the number of new pages.
@@ -158,7 +158,7 @@ class Env:
         return ret
 
     def alloc_page(self, gfp: int) -> int:
-        """`alloc_page()`: a page by the single-page path, 0 for NULL."""
+        """`alloc_page()`: a page from the single-page path, or 0 for NULL."""
         self._tick()
         self._gfps.add(gfp)
         page = self._run.single(gfp)
@@ -194,7 +194,7 @@ class Env:
         self._note("clear", slots._array, slots._base, len(slots), 0, 0)
 
     def compact(self, slots: Slots) -> int:
-        """The loop that the patch adds to sunrpc and btrfs: pages to the front, NULL behind. Returns how many pages."""
+        """The loop that the patch adds to sunrpc and btrfs: moves pages to the front and returns their number."""
         need("what is compacted", slots, Slots)
         self._tick()
         found = self._run.compact(slots._array, slots._base, len(slots))
@@ -202,7 +202,7 @@ class Env:
         return found
 
     def kcalloc(self, n: int) -> Slots | None:
-        """An array of `n` NULL slots, None when there is no memory for it."""
+        """An array of `n` NULL slots, or None if there is no memory for it."""
         self._tick()
         if self._run.fails("array"):
             return None
@@ -215,7 +215,7 @@ class Env:
         return Slots(self, array, 0, n)
 
     def wait(self, ns: int = 20_000_000) -> None:
-        """Sleeps: so many nanoseconds of virtual time pass. The run ends here when the waits granted are used up."""
+        """Sleeps for this many nanoseconds of virtual time. If no waits are left, the run ends here."""
         self._tick()
         if self.waits >= self._max_waits:
             raise Stopped
@@ -224,7 +224,7 @@ class Env:
         self._run.wait(ns)
 
     def fails(self, what: str) -> bool:
-        """Whether a step beside the allocator fails: "append", "vmap" or "dma_map"; ask where it would be done."""
+        """Whether a step outside the allocator ("append", "vmap" or "dma_map") fails. Call it at that step."""
         self._tick()
         return self._run.fails(what)
 

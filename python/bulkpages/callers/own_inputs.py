@@ -18,7 +18,7 @@ MEMORY = "64MiB"
 
 
 def patterns(largest: int) -> list[str]:
-    """Every pattern of pages and holes of 1 to `largest` slots: 2, 4, 8, ... of each size.
+    """Every pattern of pages and holes of 1 to `largest` slots: 2, 4, 8, ... patterns of each size.
 
     Raises:
         InvalidArgument: Outside 1 to 12.

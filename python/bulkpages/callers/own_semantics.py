@@ -19,15 +19,15 @@ __all__ = ["Semantics"]
 
 
 class Semantics(ABC):
-    """A bulk call of one's own, built of the emulator's: one output-only call for as many pages as slots want one.
+    """A bulk call of your own, built on the emulator's: one output-only call for as many pages as slots want one.
 
-    Subclasses say which slots want a page, and what is returned. An instance is called as `machine.alloc_pages_bulk`
-    is, with the machine in front; own callers pass it as `api=`.
+    Subclasses decide which slots want a page and what is returned. Call an instance like `machine.alloc_pages_bulk`,
+    with the machine as the first argument; your own callers pass it as `api=`.
 
     Attributes:
-        reads: Whether slots are read at all; if not, every slot wants a page and `wants` is not asked.
-        returns: "count", the pages that are new; or "position", the index of the first wanted slot that got no page.
-            Callers and the misuse score go by it; override `result` for another rule.
+        reads: Whether slots are read at all. If not, every slot wants a page and `wants` is not called.
+        returns: "count" (the number of new pages) or "position" (the index of the first wanted slot that got no page).
+            Callers and the misuse score rely on it. For another rule, override `result`.
 
     Example:
         >>> import bulkpages as bp
@@ -53,11 +53,11 @@ class Semantics(ABC):
         """Whether a slot with this content, a frame number or 0, gets a page."""
 
     def result(self, wanted: Sequence[int], got: int, nr_pages: int) -> int:
-        """What is returned.
+        """The return value of the call.
 
         Args:
             wanted: Indices of the slots that want a page.
-            got: How many of them got one, from the front.
+            got: How many of them got a page, from the front.
             nr_pages: Slots passed.
         """
         if self.returns == "count":
@@ -66,7 +66,7 @@ class Semantics(ABC):
 
     @property
     def name(self) -> str:
-        """Name in reports: the class's."""
+        """Name in reports: that of the class."""
         return type(self).__name__
 
     def fill(
@@ -76,7 +76,7 @@ class Semantics(ABC):
         write: Callable[[int, int], None],
         take: Callable[[int], Sequence[int]],
     ) -> int:
-        """The call, whatever the array is in: `read` and `write` are its slots, `take` brings so many pages or less."""
+        """The call on any kind of array. `read` and `write` access its slots; `take` allocates up to n pages."""
         wanted = [i for i in range(nr_pages) if not self.reads or self.wants(read(i))]
         pages = take(len(wanted)) if wanted else ()
         for i, page in zip(wanted, pages, strict=False):

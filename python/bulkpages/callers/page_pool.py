@@ -21,7 +21,7 @@ __all__ = [
 
 
 class PagePool(_core.PagePool):
-    """A page_pool without a device: a cache of 128 slots, a ring, hold and release counts.
+    """A page_pool without a device: a cache of 128 slots, a ring, and hold and release counts.
 
     The slow path refills the cache with one bulk call for 64 pages (`GFP_ATOMIC | __GFP_NOWARN`, nearest node).
     "before" clears these 64 slots first and calls v1; "after" and "v3" call v2.
@@ -32,8 +32,8 @@ class PagePool(_core.PagePool):
         cpu: CPU that executes.
         pool_size: Slots of the ring, 1 to 32768.
 
-    Pages that nobody puts back stay the driver's. When the pool is destroyed, or forgotten, the pages in its cache and
-    ring go back to the machine.
+    Pages that are not put back stay with the driver. When the pool is destroyed or garbage-collected, the pages in its
+    cache and ring return to the machine.
     """
 
     def __new__(cls, machine: Machine, *, form: str, cpu: int = 0, pool_size: int = 1024) -> Self:
@@ -45,12 +45,12 @@ class PagePool(_core.PagePool):
 
     @property
     def cache(self) -> Sequence[int]:
-        """Frame numbers in the cache; the last is given out first."""
+        """Frame numbers in the cache; the last is handed out first."""
         return cast("list[int]", self._get("cache", []))
 
     @property
     def hold_cnt(self) -> int:
-        """Pages that came into the pool."""
+        """Pages that entered the pool."""
         return cast("int", self._get("hold_cnt", 0))
 
     @property
@@ -60,7 +60,7 @@ class PagePool(_core.PagePool):
 
     @property
     def inflight(self) -> int:
-        """Pages that came in and did not leave, in cache and ring or with drivers."""
+        """Pages that entered the pool and have not left it: in the cache, in the ring or with drivers."""
         return cast("int", self._get("inflight", 0))
 
     @property
@@ -112,7 +112,7 @@ class PagePool(_core.PagePool):
 
 @dataclass(frozen=True)
 class TimeBench:
-    """What a loop of the benchmark took, here: time of the emulator on this processor, not of a kernel.
+    """How long a loop of the benchmark took in the emulator on this processor, not in a kernel.
 
     Attributes:
         name: The loop.
@@ -145,7 +145,7 @@ def _time_bench(machine: Machine, bench: str, loops: int, form: str, cpu: int) -
 
 
 def time_bench_page_pool01_fast_path(machine: Machine, loops: int, *, form: str, cpu: int = 0) -> TimeBench:
-    """Loop 01: allocate, recycle directly into the cache. No page allocator after the first pages.
+    """Loop 01: allocate, then recycle directly into the cache. The page allocator is used only for the first pages.
 
     Args:
         machine: The machine.
@@ -157,7 +157,7 @@ def time_bench_page_pool01_fast_path(machine: Machine, loops: int, *, form: str,
 
 
 def time_bench_page_pool02_ptr_ring(machine: Machine, loops: int, *, form: str, cpu: int = 0) -> TimeBench:
-    """Loop 02: allocate, put into the ring.
+    """Loop 02: allocate, then put into the ring.
 
     Args:
         machine: The machine.
@@ -169,7 +169,7 @@ def time_bench_page_pool02_ptr_ring(machine: Machine, loops: int, *, form: str, 
 
 
 def time_bench_page_pool03_slow(machine: Machine, loops: int, *, form: str, cpu: int = 0) -> TimeBench:
-    """Loop 03: allocate, and free for good: a bulk call of 64 pages every 64 iterations.
+    """Loop 03: allocate, then free. A bulk call for 64 pages is made every 64 iterations.
 
     Args:
         machine: The machine.

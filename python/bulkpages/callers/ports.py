@@ -24,19 +24,19 @@ class Port:
     """A kernel function that calls the bulk API.
 
     Attributes:
-        name: The kernel function, or a part of its name or file that no other has.
+        name: The kernel function, or a part of its name or file that is unique.
         file: The kernel file.
-        forms: The forms that it comes in.
-        array: "given" (somebody's, with pages and holes), "prefix" (its own; pages that it has stand in front) or "own"
-            (its own, all NULL).
-        short: What it does when a call brings less than it was asked for: "retries", "accepts" or "fails".
-        flags: What it can be told, as (name, meaning).
+        forms: Its forms.
+        array: "given" (passed in, with pages and holes), "prefix" (its own, existing pages first) or "own" (its own,
+            all NULL).
+        short: What it does when a call returns fewer pages than requested: "retries", "accepts" or "fails".
+        flags: Its options, as (name, meaning).
         patched: Whether the patch of 28 February 2025 changes it.
         today: Whether it calls the bulk API in 7.3.
         charged: Whether its requests are charged to a memory cgroup.
-        pages: The one number of pages that it allocates, if that is a constant.
-        counted: What the function calls the number of pages.
-        example: A small array for it: `x` a page, `.` a hole.
+        pages: The number of pages that it allocates, if constant.
+        counted: The function's name for the number of pages.
+        example: A small array for it: `x` is a page, `.` a hole.
     """
 
     name: str
@@ -109,28 +109,27 @@ def run(
     max_waits: int = 100,
     explain: bool = False,
 ) -> CallerResult:
-    """Runs a caller of the register, observed and with the machine's faults in force.
+    """Runs a registered caller, observed and under the machine's faults.
 
     Args:
         machine: The machine.
-        name: The kernel function, or a part of its name or file that no other has.
-        array: Somebody's array, for callers that fill one.
-        pages: Slots that shall hold pages; all of `array`, or as many as the caller's example has, by default.
-        have: Pages that a caller with an array of its own has already; taken from the machine first, uncounted and
-            without failures.
-        flags: What the caller is told, by the names in its `Port`.
+        name: The kernel function, or a part of its name or file that is unique.
+        array: The array to fill, for callers that are given one.
+        pages: Slots to fill; by default all of `array`, or as many as the caller's example has.
+        have: Pages that a caller with an array of its own already has. They are taken from the machine first, without
+            counting and without failures.
+        flags: Options of the caller, by the names in its `Port`.
         form: One of the forms of its `Port`.
         cpu: CPU that executes.
-        max_waits: Waits granted; afterwards the run ends with `ret` None.
-        explain: Whether `events` of the result are kept.
+        max_waits: Waits allowed. After the last one, the run ends with `ret` None.
+        explain: Whether to record `events` in the result.
 
     Returns:
-        What the function returned and did. Pages in `array` are yours to free.
+        What the function returned and did. You own the pages in `array` and must free them.
 
     Raises:
-        InvalidArgument: A caller, form or flag that there is not, or an array that this caller cannot get.
-        ApiMisuse: A slot holds something that is not a page of order 0 of yours, or a check of the kernel ended the
-            run.
+        InvalidArgument: An unknown caller, form or flag, or an array that this caller cannot be given.
+        ApiMisuse: A slot holds something other than an order-0 page of yours, or a check of the kernel ended the run.
 
     Example:
         >>> import bulkpages as bp

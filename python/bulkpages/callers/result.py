@@ -18,28 +18,30 @@ SHOWN_CALLS = 16
 
 @dataclass(frozen=True)
 class CallerResult:
-    """Everything that a run of a caller left behind. Two results are equal when all of it but `events` is.
+    """The result of running a caller. Two results are equal if everything except `events` is equal.
 
     Attributes:
-        ret: The kernel's value: 0 or a negative errno, True or False for `svc_alloc_arg`; None when the waits granted
-            were used up.
-        gave_up: Whether they were.
-        array: The array that was filled; for erofs, xfs and vfio the caller's own. Its pages are yours to free.
+        ret: What the kernel function returned: 0 or a negative errno; True or False for `svc_alloc_arg`. None if the
+            run ended because it used up its waits.
+        gave_up: Whether the run ended because it used up its waits.
+        array: The array that was filled; for erofs, xfs and vfio, the caller's own array. You own its pages and must
+            free them.
         bulk_calls: (slots passed, value returned) of each bulk call, in order.
-        bases: Index in the array of the first slot that was passed, for each bulk call.
-        waits: Times that the caller slept.
+        bases: Index in the array of the first slot passed, for each bulk call.
+        waits: Number of times that the caller slept.
         wait_ns: Virtual time slept, in nanoseconds.
         freed: Pages that the caller freed.
         trace: Trace lines of the caller, as the kernel formats them.
         slot_tests: Slots read to see whether they are NULL, in the API and in the caller.
-        slot_writes: Slots stored, compaction's self-stores and NULL stores included.
+        slot_writes: Slots stored, including compaction's self-stores and NULL stores.
         slot_clears: Slots cleared by memset.
-        counts: What the allocator did, as numbers: list_takes, refills, zone_locks, longest_hold_pages (pages moved
+        counts: Counts of what the allocator did: list_takes, refills, zone_locks, longest_hold_pages (pages moved
             under one zone lock hold), trylocks, trylock_failures, bulk_singles (bulk calls that ended in the
             single-page path), single_calls.
         stats: The caller's own statistics, by their kernel names.
-        steps: The same by the place where the kernel does it, as its instructions depend on it; see `cost()`.
-        events: What the allocator did, step by step, when that was asked for.
+        steps: The same counts, split by where in the kernel the work is done, because instructions depend on that; see
+            `cost()`.
+        events: What the allocator did, step by step, if requested.
     """
 
     ret: int | bool | None
@@ -62,7 +64,7 @@ class CallerResult:
     __hash__ = None  # type: ignore[assignment]
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as JSON-able values; the array as a list of frame numbers."""
+        """The result as JSON-able values, with the array as a list of frame numbers."""
         values = {name: value for name, value in vars(self).items() if name != "array"}
         return {**values, "array": list(self.array)}
 

@@ -28,21 +28,21 @@ def hole_shape(
     fraction: float | None = None,
     seed: int = 0,
 ) -> str:
-    """A hole pattern as a picture: `x` a page, `.` a hole.
+    """A hole pattern as a picture: `x` is a page, `.` a hole.
 
     Args:
-        kind: "empty", "full"; "prefix" (`a` pages in front); "periodic" (every `a`-th slot a hole, from the first on);
-            "scattered" (`a` holes anywhere); "clustered" (`a` holes in `b` runs); "fraction" (of holes, anywhere); or
-            what a sunrpc request leaves: "small RPC", "READ by splice", "READ by iterator", "WRITE",
-            "partial TCP record", "deferred replay" (payloads of 1 MiB).
+        kind: "empty", "full"; "prefix" (`a` pages in front); "periodic" (every `a`-th slot is a hole, starting with the
+            first); "scattered" (`a` holes anywhere); "clustered" (`a` holes in `b` runs); "fraction" (a fraction of
+            holes, anywhere); or what a sunrpc request leaves: "small RPC", "READ by splice", "READ by iterator",
+            "WRITE", "partial TCP record", "deferred replay" (payloads of 1 MiB).
         slots: Slots of the array.
         a: First number, see `kind`.
         b: Second number, see `kind`.
-        fraction: Of holes, 0 to 1.
-        seed: Names the random pattern; the same everywhere.
+        fraction: Fraction of holes, 0 to 1.
+        seed: Seed of random patterns. The same seed gives the same pattern everywhere.
 
     Raises:
-        InvalidArgument: An unknown kind, a number that it needs and was not given, or more pages or holes than slots.
+        InvalidArgument: An unknown kind, a missing number, or more pages or holes than slots.
 
     Example:
         >>> import bulkpages as bp
@@ -55,15 +55,15 @@ def hole_shape(
 
 
 def fill_shape(machine: Machine, shape: str, *, cpu: int = 0) -> PageArray:
-    """An array of this shape with pages of the machine, taken one by one.
+    """An array of this shape, with pages taken from the machine one by one.
 
     Args:
         machine: The machine.
-        shape: A picture: `x` a page, `.` a hole.
+        shape: A picture: `x` is a page, `.` a hole.
         cpu: CPU that executes.
 
     Raises:
-        InvalidArgument: Another character, or the machine has not enough pages; it keeps none then.
+        InvalidArgument: Another character, or the machine has too few pages. No page stays allocated.
     """
     need("machine", machine, _core.Machine)
     need("shape", shape, str)

@@ -71,12 +71,12 @@ class Sweep(Tabular):
     """The outcome of a failure sweep.
 
     Attributes:
-        rows: One dict for each caller, form, input, setting and kind of stop. `index` lists how often each step worked
-            before it failed, and each of `ret`, `calls`, `retries` (calls after the first), `waits`, `filled`,
-            `leaked`, `freed_populated` (pages freed that the array held before), `moved` (pages in another slot than
-            before), `corrupt` and `endless` has one value per index.
-        kernel: The kernel series that the machines worked like.
-        rules: Rules that were set otherwise.
+        rows: One dict for each caller, form, input, setting and kind of failure. `index` lists how often each step
+            worked before it failed. Each of `ret`, `calls`, `retries` (calls after the first), `waits`, `filled`,
+            `leaked`, `freed_populated` (pages freed that the array held before), `moved` (pages in a different slot
+            than before), `corrupt` and `endless` has one value per index.
+        kernel: The kernel series of the machines.
+        rules: Rules that were switched on or off.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -84,7 +84,7 @@ class Sweep(Tabular):
     rules: Mapping[str, bool] = field(default_factory=dict)
 
     def to_table(self) -> Table:
-        """A row for each run: caller, form, input, setting, what fails and where, and what came of it."""
+        """A row for each run: caller, form, input, setting, what fails and where, and the outcome."""
         fixed = ("caller", "form", "input", "slots", "setting")
         outcome = ("ret", "calls", "waits", "filled", "leaked", "freed_populated", "moved", "corrupt", "endless")
         columns: dict[str, list[Any]] = {name: [] for name in (*fixed, "stops", "index", *outcome)}
@@ -106,7 +106,7 @@ class Sweep(Tabular):
 
     @property
     def runs(self) -> int:
-        """Runs of callers."""
+        """Number of runs."""
         return sum(len(row["index"]) for row in self.rows)
 
     def by_form(self) -> list[dict[str, Any]]:
@@ -147,8 +147,9 @@ class Sweep(Tabular):
         """Where two forms of a caller behave differently under the same failure.
 
         Returns:
-            A dict for each caller and compared column, with `runs` compared, `differ` of them, `more` and `less` of
-            them for numbers, and an `example`. Runs are compared index by index where both forms come to the step.
+            A dict for each caller and compared column, with the number of `runs` compared and how many `differ`, for
+            numbers also how many are `more` and `less`, and an `example`. Runs are compared index by index where both
+            forms reach the step.
         """
         other = {self._key(row): row for row in self.rows if row["form"] == against}
         found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -193,7 +194,7 @@ class Sweep(Tabular):
         return (row["caller"], row["input"], row["setting"], tuple(row["stops"]))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the totals, the differences, and every row. Rows of pairs have totals in place of columns."""
+        """JSON-able values: the totals, the differences and every row. Rows of pairs have totals instead of columns."""
         rows = []
         for row in self.rows:
             if len(row["stops"]) < 2:
@@ -279,7 +280,7 @@ class Sweep(Tabular):
         return "\n".join(lines)
 
     def _compared(self) -> list[tuple[str, str]]:
-        """Of the kernel's callers what the patch changes; of a caller of one's own every form and the first."""
+        """Of the kernel's callers what the patch changes; of a caller of your own every form and the first."""
         forms = list(dict.fromkeys(row["form"] for row in self.rows))
         return [("after", "before")] if "before" in forms else [(form, forms[0]) for form in forms[1:]]
 
@@ -295,20 +296,20 @@ def failure_sweep(
     rules: Mapping[str, bool] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Sweep:
-    """Stops the allocator at every index of every branch under every caller, form and array shape.
+    """Makes every branch fail at every index, for every caller, form and array shape.
 
     Args:
-        callers: Parts of callers' names, one or several; none for all.
-        today: The callers of 7.3 in place of those that the patch changes.
-        largest: Largest array, in slots; 1100 covers everything.
-        pairs_up_to: Largest array for which stops are combined in pairs.
-        threads: Threads; all processors by default. The result does not depend on it.
-        kernel: The kernel series that the machines work like; 7.3 with `today`, 6.12 otherwise, when left out.
-        rules: Single rules that shall hold or not, as for `Machine`.
-        progress: Called now and then with cases done and cases in all.
+        callers: Callers to run, by part of a name, one or several; all of them if empty.
+        today: Runs the callers of 7.3 instead of those that the patch changes.
+        largest: Largest array in slots; 1100 covers everything.
+        pairs_up_to: Largest array for which failures are combined in pairs.
+        threads: Number of threads; one per processor by default. The result does not depend on it.
+        kernel: The kernel series of the machines; by default 7.3 with `today`, else 6.12.
+        rules: Single rules to switch on or off, as for `Machine`.
+        progress: Called at intervals with the number of cases done and the total.
 
     Raises:
-        InvalidArgument: A name that no caller has, a number out of range, a kernel or a rule that is not known.
+        InvalidArgument: An unknown caller, a number out of range, an unknown kernel or rule.
     """
     series, changed = _kernel(kernel, rules, bool(today))
     rows = _core.failure_sweep(
@@ -322,11 +323,11 @@ class Misuse(Tabular):
     """The outcome of the misuse score.
 
     Attributes:
-        scores: One dict for each caller, form and slip that can be written there: `verdict`, the worst of any run;
-            `plain_verdict`, the worst of runs in which nothing fails; `plain` and `failing`, runs by verdict; and an
-            `example` of the worst.
-        kernel: The kernel series that the machines worked like.
-        rules: Rules that were set otherwise.
+        scores: One dict for each caller, form and possible slip (wrong line): `verdict`, the worst of all runs;
+            `plain_verdict`, the worst of runs in which nothing fails; `plain` and `failing`, the runs by verdict; and
+            an `example` of the worst.
+        kernel: The kernel series of the machines.
+        rules: Rules that were switched on or off.
     """
 
     scores: Sequence[dict[str, Any]]
@@ -349,9 +350,9 @@ class Misuse(Tabular):
         return f"<Misuse {len(self.scores)} wrong lines>"
 
     def by_form(self) -> list[dict[str, Any]]:
-        """For each form: slips that can be written, their worst verdicts, and how many of the bad ones hide.
+        """For each form: the possible slips, their worst verdicts, and how many of the bad ones stay hidden.
 
-        A slip hides when nothing bad is seen as long as nothing fails: a test that never runs out of memory passes.
+        A slip is hidden if it does no harm until something fails. A test that never runs out of memory then passes.
         """
         found: dict[str, dict[str, Any]] = {}
         for score in self.scores:
@@ -408,19 +409,19 @@ def misuse_score(
     rules: Mapping[str, bool] | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Misuse:
-    """Puts one wrong line in each caller, in each way that people get it wrong, and counts what comes of it.
+    """Puts one wrong line in each caller, for each known way to get it wrong, and counts the outcomes.
 
     Args:
-        callers: Parts of callers' names, one or several; none for all.
-        today: The callers of 7.3 in place of those that the patch changes.
+        callers: Callers to run, by part of a name, one or several; all of them if empty.
+        today: Runs the callers of 7.3 instead of those that the patch changes.
         largest: Largest array, in slots.
-        threads: Threads; all processors by default. The result does not depend on it.
-        kernel: The kernel series that the machines work like; 7.3 with `today`, 6.12 otherwise, when left out.
-        rules: Single rules that shall hold or not, as for `Machine`.
-        progress: Called now and then with cases done and cases in all.
+        threads: Number of threads; one per processor by default. The result does not depend on it.
+        kernel: The kernel series of the machines; by default 7.3 with `today`, else 6.12.
+        rules: Single rules to switch on or off, as for `Machine`.
+        progress: Called at intervals with the number of cases done and the total.
 
     Raises:
-        InvalidArgument: A name that no caller has, a number out of range, a kernel or a rule that is not known.
+        InvalidArgument: An unknown caller, a number out of range, an unknown kernel or rule.
     """
     series, changed = _kernel(kernel, rules, bool(today))
     scores = _core.misuse_score(_names(callers, bool(today)), largest, _threads(threads), series, changed, progress)

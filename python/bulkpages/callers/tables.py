@@ -96,7 +96,7 @@ def marks(kernel: str = DEFAULT) -> list[dict[str, Any]]:
     """What each caller's first call asks for, and the watermark that it has to pass, found by trying.
 
     Args:
-        kernel: The kernel series that the machines work like.
+        kernel: The kernel series of the machines.
 
     Returns:
         One dict per caller and form: `slots`, what the call is given; `mark`, what the zone's free pages must

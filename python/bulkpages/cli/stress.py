@@ -57,7 +57,7 @@ def print_run(run: Run) -> None:
 
 @click.command()
 @click.option("--threads", default=2, show_default=True, help="Threads; thread i runs on emulated CPU i.")
-@click.option("--seconds", type=float, default=10.0, show_default=True, help="Time to run.")
+@click.option("--seconds", type=float, default=10.0, show_default=True, help="How long to run, in seconds.")
 @click.option(
     "--mix",
     default="default",

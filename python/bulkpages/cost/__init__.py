@@ -1,7 +1,6 @@
-"""What the kernel pays, in instructions: counts of the emulated run times costs of the kernel's steps.
+"""Costs in kernel instructions: the emulator's count of each step, times the cost of that step in the kernel.
 
-Instructions are the same on every machine. They are no time: what cache misses and waits for locks cost is not in
-them.
+Instruction counts are the same on every machine. They are not time: cache misses and waits for locks are not included.
 """
 
 from bulkpages.cost.answers import Difference, Instructions

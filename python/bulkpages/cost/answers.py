@@ -20,17 +20,17 @@ class Instructions:
     """Kernel instructions of one fill, page or operation.
 
     Attributes:
-        estimate: Their number, the mean of many fills.
-        low: Lower end of the interval that holds the kernel's number in at least 95 of 100 cases.
-        high: Its upper end.
+        estimate: The mean over many fills.
+        low: Lower end of the interval, which contains the kernel's number in at least 95 of 100 cases.
+        high: Upper end of the interval.
         source: "measured" in the kernel, or "predicted" by the model.
-        unit: What it is the cost of: a "fill" of an array, a "page", an "op" of a page_pool.
-        kernel: Version of the kernel.
-        extrapolated: Whether the array is larger than any that the model was fitted to, or the code was never measured.
-        steps: Instructions by step of the model, names as in `STEPS`. They sum up to the model's own estimate, for what
-            was measured too.
-        fewest: The smallest count of a measured fill, where all fills do the same; None where that is not known. What
-            the mean has above it are timer ticks.
+        unit: What is counted: a "fill" of an array, a "page", or an "op" of a page_pool.
+        kernel: The kernel's version.
+        extrapolated: Whether the array is larger than any in the fit, or the code was never measured.
+        steps: Instructions by step of the model, with names as in `STEPS`. They add up to the model's estimate, even if
+            `estimate` was measured.
+        fewest: The smallest count of a measured fill if all fills do the same work, else None. The mean is above it
+            because of timer ticks.
     """
 
     estimate: float
@@ -44,7 +44,7 @@ class Instructions:
     fewest: float | None = None
 
     def to_dict(self) -> dict[str, float | str | bool]:
-        """The number, its interval and where it is from, as JSON-able values."""
+        """The number, its interval and its source, as JSON-able values."""
         found: dict[str, float | str | bool] = {
             "estimate": round(self.estimate, 2),
             "low": round(self.low, 2),
@@ -56,15 +56,15 @@ class Instructions:
 
 @dataclass(frozen=True)
 class Difference:
-    """One form's instructions against another's on the same work.
+    """The instructions of one form compared with another on the same work.
 
     Attributes:
-        base: The form that is compared with.
-        form: The form that is compared.
-        instructions: Estimate, low and high of `form` less `base`. Narrower than the two intervals: what the model gets
-            wrong in both forms alike, such as the state of the free lists, is not in it.
-        percent: The same in percent of `base`.
-        source: "measured" where both are.
+        base: The form compared against.
+        form: The form being compared.
+        instructions: Estimate, low and high of `form` minus `base`. The interval is narrower than the two intervals
+            suggest, because errors common to both forms, such as the state of the free lists, cancel.
+        percent: The same, in percent of `base`.
+        source: "measured" if both forms were.
     """
 
     base: Instructions
@@ -74,17 +74,17 @@ class Difference:
     source: Source
 
     def verdict(self, effect: float = 0.01) -> Literal["faster", "slower", "same", "undecided"]:
-        """What the interval allows to say.
+        """The verdict that the interval supports.
 
         Args:
-            effect: Share of the base below which a difference does not count; 0.01 is 1 %.
+            effect: Fraction of `base` below which a difference does not count; 0.01 is 1 %.
 
         Returns:
-            "faster" or "slower" when the whole interval is beyond the effect on that side, "same" when it is within the
-            effect, "undecided" otherwise.
+            "faster" or "slower" if the whole interval is beyond the effect on that side, "same" if it is within the
+            effect, and "undecided" otherwise.
 
         Raises:
-            InvalidArgument: An effect that is no share.
+            InvalidArgument: The effect is not a fraction.
         """
         need("effect", effect, (int, float))
         if not 0 <= effect <= 1:

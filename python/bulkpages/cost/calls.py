@@ -39,21 +39,21 @@ def _steps(api: str, pattern: str) -> Mapping[str, float]:
 def call(
     api: str, nr_pages: int, hole_period: int = 0, *, kernel: str = data.KERNEL, predicted_only: bool = False
 ) -> Instructions:
-    """Kernel instructions of one page, allocated into an array of `nr_pages` slots.
+    """Kernel instructions per page, allocated into an array of `nr_pages` slots.
 
     Args:
         api: "single" (one call for each page), "v1" or "v2".
         nr_pages: Slots of the array.
-        hole_period: 0: all slots are NULL; k: every k-th is, the others have a page.
-        kernel: The kernel series. Of 6.1 and 7.3 some loops were measured, and nothing is predicted.
-        predicted_only: Whether to predict what was measured too.
+        hole_period: 0 if all slots are NULL; k if every k-th slot is NULL and the others hold a page.
+        kernel: The kernel series. For 6.1 and 7.3 some loops were measured, but nothing is predicted.
+        predicted_only: Whether to predict even what was measured.
 
     Returns:
-        The cost per page, clearing (v1 on NULL slots) and compaction (v2 on others) included.
+        The cost per page, including clearing (v1 on NULL slots) and compaction (v2 on others).
 
     Raises:
-        InvalidArgument: An unknown api or kernel, a size that is out of range, or one that was not measured in a kernel
-            for which there are no predictions.
+        InvalidArgument: An unknown api or kernel, a size out of range, or a size that was not measured in a kernel
+            without predictions.
     """
     if api not in APIS:
         raise InvalidArgument(f"api {api!r} is not one of {', '.join(APIS)}")
@@ -95,7 +95,7 @@ def call_difference(
     kernel: str = data.KERNEL,
     predicted_only: bool = False,
 ) -> Difference:
-    """One api against another in the same loop; arguments as for `call`."""
+    """One API compared with another in the same loop; arguments as for `call`."""
     one = call(base, nr_pages, hole_period, kernel=kernel, predicted_only=predicted_only)
     other = call(form, nr_pages, hole_period, kernel=kernel, predicted_only=predicted_only)
     kind = "single" if "single" in (base, form) else "call"
@@ -103,12 +103,12 @@ def call_difference(
 
 
 def pool(bench: str, api: str, *, kernel: str = data.KERNEL) -> Instructions:
-    """Kernel instructions of one operation of a page_pool loop: measured.
+    """Kernel instructions of one operation of a page_pool loop, as measured.
 
     Args:
         bench: "page_pool01_fast_path", "page_pool02_ptr_ring" or "page_pool03_slow".
         api: "v1" or "v2".
-        kernel: Version of the kernel.
+        kernel: The kernel's version.
 
     Raises:
         InvalidArgument: No such bench, api or kernel.
@@ -122,5 +122,5 @@ def pool(bench: str, api: str, *, kernel: str = data.KERNEL) -> Instructions:
 
 
 def pool_difference(bench: str, *, kernel: str = data.KERNEL) -> Difference:
-    """v2 against v1 in a page_pool loop; arguments as for `pool`."""
+    """v2 compared with v1 in a page_pool loop; arguments as for `pool`."""
     return model.difference(pool(bench, "v1", kernel=kernel), pool(bench, "v2", kernel=kernel), "pool")

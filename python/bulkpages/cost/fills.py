@@ -40,22 +40,23 @@ def fill(
     kernel: str = data.KERNEL,
     predicted_only: bool = False,
 ) -> Instructions:
-    """Kernel instructions of one fill, the mean of many.
+    """Kernel instructions of one fill: the mean over many.
 
     Args:
         caller: A kernel function ("svc_alloc_arg", ...) or "core", the bulk API alone.
         form: "before", "after", "tracked" and so on; "v1", "v2" and "v3" for "core".
-        pattern: The array before the fill: `x` a page, `.` a hole.
+        pattern: The array before the fill: `x` is a page, `.` a hole.
         condition: "warm", "cold" (the lists are drained before each fill) or "trylock lost" (their lock is held).
-        kernel: Version of the kernel.
-        predicted_only: Whether to predict what was measured too.
+        kernel: The kernel's version.
+        predicted_only: Whether to predict even what was measured.
 
     Returns:
-        The cost per fill. What was measured says so. Cold fills depend on which blocks are free, which depends on the
-        fills before: `rows` knows these, this function does not, so its interval is wider.
+        The cost per fill; `source` says whether it was measured. A cold fill depends on which blocks earlier fills left
+        free. `rows` knows these fills. This function does not, so its interval is wider.
 
     Raises:
-        InvalidArgument: An unknown caller, form, condition, character or kernel, or an array that the caller never has.
+        InvalidArgument: An unknown caller, form, condition, character or kernel, or an array that this caller never
+            has.
     """
     data.need_kernel(kernel)
     check_fill(caller, form, pattern, condition)
@@ -73,25 +74,25 @@ def fill_difference(
     kernel: str = data.KERNEL,
     predicted_only: bool = False,
 ) -> Difference:
-    """One form of a caller against another on the same array; arguments as for `fill`."""
+    """One form of a caller compared with another on the same array; arguments as for `fill`."""
     one = fill(caller, base, pattern, condition, kernel=kernel, predicted_only=predicted_only)
     other = fill(caller, form, pattern, condition, kernel=kernel, predicted_only=predicted_only)
     return model.difference(one, other, f"{condition} alone")
 
 
 def of(counts: Mapping[str, float], *, kernel: str = data.KERNEL) -> Instructions:
-    """Kernel instructions of one run, from its counts: your own caller's too.
+    """Kernel instructions of one run, from its counts. Works for your own callers too.
 
     Args:
         counts: `CallerResult.steps`; `CallerResult.cost()` is the same.
-        kernel: Version of the kernel.
+        kernel: The kernel's version.
 
     Returns:
-        The cost of the run. It holds the steps of the model alone, and not what a caller does beside, such as mapping
-        or waiting.
+        The cost of the run. It includes only the steps of the model, not other work of a caller such as mapping or
+        waiting.
 
     Raises:
-        InvalidArgument: A count that is missing, unknown, negative or no number.
+        InvalidArgument: A count is missing, unknown, negative or not a number.
     """
     from bulkpages.cost.steps import COUNTS, amounts
 

@@ -49,8 +49,8 @@ class Kind:
     """A step without its cost: what it is, and how often it is taken.
 
     Attributes:
-        meaning: What the kernel does in it.
-        unit: What there is one of.
+        meaning: What the kernel does in this step.
+        unit: What the step is counted per.
         inside: Locks that are held while it runs.
         amount: How often, from the counts of `_core.count_steps`.
     """
@@ -67,11 +67,11 @@ class Step:
 
     Attributes:
         name: Its name.
-        meaning: What the kernel does in it.
-        unit: What there is one of.
-        instructions: Kernel instructions of one: the fitted coefficient.
+        meaning: What the kernel does in this step.
+        unit: What the step is counted per.
+        instructions: Kernel instructions per unit: the fitted coefficient.
         error: Standard error of that number.
-        inside: Locks that are held while it runs: "pcp lock" (that of the executing CPU's lists), "zone lock".
+        inside: Locks held while it runs: "pcp lock" (of the executing CPU's lists), "zone lock".
     """
 
     name: str

@@ -21,14 +21,14 @@ MAX_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows that differ in their form alone.
+    """Two rows that differ only in their form.
 
     Attributes:
         caller: The kernel function.
-        condition: Of both fills.
-        pattern: The array before both.
+        condition: The condition of both fills.
+        pattern: The array before each fill.
         base: The form that is compared with: the caller's first one.
-        form: The form that is compared.
+        form: The form being compared.
         difference: `form` against `base`.
     """
 
@@ -52,10 +52,10 @@ class CostTable:
     """Costs of a series of fills.
 
     Attributes:
-        given: The rows, as they came.
-        costs: What each of them costs.
-        pairs: Rows that differ in their form alone, against the first form.
-        kernel: Version of the kernel.
+        given: The rows as given.
+        costs: The cost of each row.
+        pairs: Rows that differ only in their form, each compared with the first form.
+        kernel: The kernel's version.
     """
 
     given: tuple[Mapping[str, Any], ...]
@@ -105,20 +105,20 @@ def _order(keys: Sequence[data.Key]) -> list[int]:
 
 
 def rows(rows: Iterable[Mapping[str, Any]], predicted_only: bool = False, *, kernel: str = data.KERNEL) -> CostTable:
-    """What fills cost that are made one after the other on one machine.
+    """The costs of fills that are made one after the other on one machine.
 
-    A cold fill depends on which blocks the fills before left free. So the fills are made in the order in which the
-    kernel's were measured, whatever the order of the rows: by condition, caller and pattern, its forms one after the
-    other.
+    A cold fill depends on which blocks earlier fills left free. Whatever the order of the rows, the fills are therefore
+    made in the order in which the kernel's were measured: by condition, caller and pattern, with the forms one after
+    the other.
 
     Args:
-        rows: Objects with `caller`, `form`, `pattern` and `condition` ("warm" when left out), as for `fill`; whatever
-            else they hold is kept.
-        predicted_only: Whether to predict what was measured too.
-        kernel: Version of the kernel.
+        rows: Mappings with `caller`, `form`, `pattern` and `condition` ("warm" by default), as for `fill`. Other keys
+            are kept.
+        predicted_only: Whether to predict even what was measured.
+        kernel: The kernel's version.
 
     Raises:
-        InvalidArgument: A row that is no fill, named by its number from 0; a kernel without costs.
+        InvalidArgument: A row is not a valid fill (named by its number from 0), or the kernel has no costs.
     """
     data.need_kernel(kernel)
     given = tuple(rows)

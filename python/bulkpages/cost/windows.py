@@ -19,11 +19,11 @@ def _under(cost: Instructions, locks: frozenset[str]) -> float:
 
 
 def inside(cost: Instructions, lock: str) -> float:
-    """Instructions of a fill that run under a lock, all its windows together.
+    """Instructions of a fill that run under a lock, in total.
 
     Args:
-        cost: What `fill` or another function gave.
-        lock: "pcp lock", that of the executing CPU's lists, or "zone lock". Refills run under both.
+        cost: A cost, as returned by `fill` or another function.
+        lock: "pcp lock" (of the executing CPU's lists) or "zone lock". Refills run under both.
 
     Raises:
         InvalidArgument: No such lock.
@@ -34,11 +34,12 @@ def inside(cost: Instructions, lock: str) -> float:
 
 
 def interrupts_off(cost: Instructions, locking: str) -> float:
-    """Instructions of a fill that run with interrupts off, all windows together.
+    """Instructions of a fill that run with interrupts off, in total.
 
     Args:
-        cost: What `fill` or another function gave.
-        locking: "SMP" (the zone lock keeps interrupts off), "UP" (both locks do) or "PREEMPT_RT" (none: both sleep).
+        cost: A cost, as returned by `fill` or another function.
+        locking: "SMP" (the zone lock disables interrupts), "UP" (both locks do) or "PREEMPT_RT" (neither does: both
+            sleep).
 
     Raises:
         InvalidArgument: No such locking.

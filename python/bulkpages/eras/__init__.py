@@ -1,4 +1,4 @@
-"""The kernels that a machine can work like, the rules in which they differ, and which of them a kernel tree has."""
+"""The kernels that a machine can behave like, the rules in which they differ, and identification of kernel trees."""
 
 from __future__ import annotations
 

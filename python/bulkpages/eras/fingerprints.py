@@ -99,13 +99,13 @@ class Table:
 
 
 def fingerprint(trees: Mapping[str, str | Path]) -> dict[str, Any]:
-    """Fingerprints of the modelled functions of kernel trees, as JSON: what `identify(known=...)` reads from a file.
+    """Fingerprints of the modelled functions of kernel trees, as JSON that `identify(known=...)` reads from a file.
 
     Args:
         trees: A directory or a tarball for each era.
 
     Raises:
-        InvalidArgument: There is no such file, it is no kernel tree, or there is no such era.
+        InvalidArgument: There is no such file, it is not a kernel tree, or there is no such era.
     """
     need("trees", trees, Mapping)
     for era, tree in trees.items():

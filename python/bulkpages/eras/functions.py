@@ -189,7 +189,7 @@ def read_sources(tree: str | Path, functions: Sequence[Function] = FUNCTIONS) ->
     """Reads the modelled functions of a kernel tree.
 
     Args:
-        tree: A directory or a tarball; it is only read.
+        tree: A directory or a tarball, which is only read.
         functions: What to look for.
 
     Raises:

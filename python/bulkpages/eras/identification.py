@@ -22,12 +22,12 @@ __all__ = ["FunctionFound", "Identification", "Piece", "RuleFound", "identify"]
 
 @dataclass(frozen=True)
 class Piece:
-    """Where a function differs from the nearest form that is known.
+    """A place where a function differs from the nearest known form.
 
     Attributes:
-        line: First line of the tree's text, or the line behind which statements are missing.
-        lines: The tree's lines that the form does not have.
-        missing: How many statements of the form the tree does not have here.
+        line: First line of the tree's text, or the line after which statements are missing.
+        lines: Lines of the tree that the form does not have.
+        missing: Number of statements of the form that the tree does not have here.
     """
 
     line: int
@@ -37,17 +37,17 @@ class Piece:
 
 @dataclass(frozen=True)
 class FunctionFound:
-    """A modelled function in a tree.
+    """A modelled function, as found in a tree.
 
     Attributes:
-        name: What the tree calls it; what the newest kernel calls it where the tree has none.
-        file: Where it is; empty where the tree has none.
-        line: Where it begins; 0 where the tree has none.
+        name: Its name in the tree, or in the newest kernel if the tree does not have it.
+        file: Its file; empty if the tree does not have it.
+        line: Its first line; 0 if the tree does not have it.
         caller: Whether it is a caller of the bulk call.
-        eras: The eras in which it has the same text, or, where the tree has none, those without it.
-        nearest: The era with the most similar text; empty where a form is known, or none is.
-        alike: Share of statements that are the same as there, 0 to 1.
-        pieces: Where it differs from it.
+        eras: The eras in which it has the same text. If the tree does not have it, the eras without it.
+        nearest: The era with the most similar text; empty if the text is known, or if no era has the function.
+        alike: Fraction of statements that are the same in `nearest`, 0 to 1.
+        pieces: Where it differs from `nearest`.
     """
 
     name: str
@@ -61,20 +61,20 @@ class FunctionFound:
 
     @property
     def known(self) -> bool:
-        """Whether an era has the same."""
+        """Whether an era has the same text."""
         return bool(self.eras)
 
 
 @dataclass(frozen=True)
 class RuleFound:
-    """A rule in a tree.
+    """A rule, as found in a tree.
 
     Attributes:
         name: Its name.
-        holds: Whether it holds; None when that cannot be told.
+        holds: Whether it holds; None if unknown.
         by: What shows it: "fingerprint" (all functions of the rule are those of an era), "marker" (an expression in the
-            text), "setting" (no matter of the source), or "nothing".
-        why: In words.
+            text), "setting" (it does not depend on the source) or "nothing".
+        why: The reason in words.
     """
 
     name: str
@@ -85,16 +85,16 @@ class RuleFound:
 
 @dataclass(frozen=True, repr=False)
 class Identification:
-    """What a kernel tree is like.
+    """Which kernel a tree resembles, and in what it differs.
 
     Attributes:
         path: The tree.
-        version: What its Makefile says.
+        version: The version in its Makefile.
         functions: The modelled functions, those of the allocator first.
         rules: The rules.
-        kernel: The era that is most like it.
-        patched: Whether the bulk call takes its array as output only; None when that cannot be told.
-        eras: The eras that it was compared with, and the release of each.
+        kernel: The most similar era.
+        patched: Whether the bulk call treats its array as output only; None if unknown.
+        eras: The eras it was compared with, and the release of each.
     """
 
     path: Path
@@ -107,17 +107,17 @@ class Identification:
 
     @cached_property
     def unknown(self) -> tuple[FunctionFound, ...]:
-        """The functions that no era has so."""
+        """The functions whose text no era has."""
         return tuple(one for one in self.functions if not one.known)
 
     @cached_property
     def differences(self) -> dict[str, bool]:
-        """The rules in which it differs from `kernel`: what `Machine(rules=...)` is given."""
+        """The rules in which it differs from `kernel`, for `Machine(rules=...)`."""
         usual = ERAS[self.kernel].rules
         return {rule.name: rule.holds for rule in self.rules if rule.holds not in (None, usual[rule.name])}
 
     def machine(self) -> str:
-        """The machine that works like it, as an expression of Python."""
+        """The equivalent machine, as a Python expression."""
         rules = f", rules={self.differences}" if self.differences else ""
         return f'Machine(memory, kernel="{self.kernel}"{rules})'
 
@@ -160,7 +160,7 @@ class Identification:
         """The identification as text.
 
         Args:
-            everything: Name functions that are known too.
+            everything: Whether to list known functions too.
         """
         lines = [f"Linux {self.version}, {self.path}", ""]
         lines += self._counts()
@@ -309,19 +309,20 @@ def _nearest(functions: Sequence[FunctionFound], rules: Sequence[RuleFound], kno
 
 
 def identify(tree: str | Path, *, known: str | Path | None = None) -> Identification:
-    """Compares the modelled functions of a kernel tree with the eras known, and says which rules hold.
+    """Compares the modelled functions of a kernel tree with the known eras, and finds which rules hold.
 
-    Comments and layout make no difference. A function that no era has is shown against the nearest: its own lines that
-    differ, and how many statements it lacks. Its rules are then told by markers: expressions in its text.
+    Comments and layout make no difference. A function that no era has is compared with the nearest: the result has its
+    lines that differ, and the number of statements that it lacks. Markers (expressions in its text) then decide whether
+    its rules hold.
 
     Args:
-        tree: A directory or a tarball; it is only read.
-        known: File of fingerprints to compare with, as `bulkpages eras fingerprint` writes it; the eras that are
-            modelled when left out.
+        tree: A directory or a tarball, which is only read.
+        known: File of fingerprints to compare with, as `bulkpages eras fingerprint` writes it; by default the modelled
+            eras.
 
     Raises:
         MissingFile: There is no such file.
-        InvalidArgument: It is no kernel tree or no table of fingerprints.
+        InvalidArgument: It is not a kernel tree, or not a table of fingerprints.
 
     Example:
         ```python

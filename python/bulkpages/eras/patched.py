@@ -59,11 +59,11 @@ class PatchByKernel:
 
     Attributes:
         rows: One dict for each input, form and kernel: `caller`, `input`, `form`, `kernel`, `calls` (bulk calls),
-            `slot_work` (slots read, stored and cleared, in the call and in the caller), `new_pages`, and under the lock
-            of the per-CPU lists, as medians of 64 fills, `locked_slot_tests` and `locked_pages` (None where that is not
-            counted).
-        marks: One dict for each caller, form and kernel: `slots` that its first call is given, and the `mark` that the
-            zone must be above for it to go by the batch, in pages above LOW.
+            `slot_work` (slots read, stored and cleared, in the call and in the caller) and `new_pages`.
+            `locked_slot_tests` and `locked_pages` are medians of 64 fills, under the lock of the per-CPU lists; None
+            where they are not counted.
+        marks: One dict for each caller, form and kernel: the `slots` passed to its first call, and the `mark` that the
+            zone must be above for the batch path, in pages above LOW.
     """
 
     rows: Sequence[dict[str, Any]]
@@ -77,9 +77,10 @@ class PatchByKernel:
         return f"<PatchByKernel {', '.join(dict.fromkeys(row['kernel'] for row in self.rows))}: {len(self.rows)} rows>"
 
     def text(self) -> str:
-        """The two tables as text: what is the same in every kernel is one line."""
+        """The two tables as text. Kernels with the same values share a line."""
         lines = [
-            "One fill, on a machine just booted; under the lock of the per-CPU lists: medians of 64 fills.",
+            'One fill on a freshly booted machine. Columns "locked" are medians of 64 fills, under the lock of the '
+            "per-CPU lists.",
             "",
             _folded(
                 self.rows,
@@ -88,7 +89,7 @@ class PatchByKernel:
                 ["caller", "input", "form", "kernel", "calls", "slot work", "pages", "locked tests", "locked pages"],
             ),
             "",
-            "Pages above LOW that a zone must have for the first call to go by the batch:",
+            "Pages above LOW that a zone must have for the first call to take the batch path:",
             "",
             _folded(
                 self.marks,
@@ -154,16 +155,16 @@ def _rows(kernels: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def patch(kernels: str | Sequence[str] = ()) -> PatchByKernel:
-    """Runs callers as they are and as the patch of February 2025 makes them, on machines of each kernel.
+    """Runs callers with and without the patch of February 2025, on machines of each kernel.
 
-    The callers are those of the patch; sunrpc also in the forms that it took later, which remember their holes: one
-    array (`tracked`) and two ranges (`svc_fill_pages`). Nothing here is a time, so every machine says the same.
+    The callers are those of the patch. sunrpc also runs in its later forms, which remember their holes: one array
+    (`tracked`) and two ranges (`svc_fill_pages`). The result has no times, so it is the same on every machine.
 
     Args:
-        kernels: One or several of the eras; all of them when empty.
+        kernels: One or several eras; all of them if empty.
 
     Raises:
-        InvalidArgument: A kernel that is not known.
+        InvalidArgument: An unknown kernel.
 
     Example:
         >>> import bulkpages as bp

@@ -31,11 +31,11 @@ class Rule:
 
     Attributes:
         name: What `Machine(rules={name: ...})` calls it.
-        text: What holds where it is on, and what held before.
+        text: What the kernel does with the rule on, and what it did before.
         functions: The kernel functions that changed.
-        since: The first release with it; empty where that is not known.
-        commit: Hash and subject of the commit that brought it, the hash alone missing where only the subject is known;
-            empty where neither is.
+        since: The first release with the rule; empty if unknown.
+        commit: Hash and subject of the commit that introduced it, or the subject alone if the hash is unknown; empty if
+            both are.
     """
 
     name: str

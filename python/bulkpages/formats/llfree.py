@@ -1,15 +1,16 @@
-"""LLFree's allocation trace: 16 bytes an event, in pages of one CPU each.
+"""LLFree's allocation trace: 16 bytes per event, in pages that each belong to one CPU.
 
-The first 4096 bytes are a header: pages, cores and the highest frame, each 32 bits. Every further 4096 bytes are one
-CPU's: its number in 32 bits, filled up to 16 bytes, and 255 events. An event, from the lowest bit on: microseconds
-(38), frame (24), whether it is an allocation (1), order (4), gfp flags (29), process (32). A page ends at the first
-event of frame 0. The layout is that of the public sources of `llfree-rs` (its replay program); little-endian.
+The first 4096 bytes are a header: the number of pages, the number of cores and the highest frame, 32 bits each. Each
+further page of 4096 bytes belongs to one CPU: its number in 32 bits, padding up to 16 bytes, and 255 events. The fields
+of an event, from the lowest bit, are microseconds (38 bits), frame (24), whether it is an allocation (1), order (4),
+gfp flags (29) and process (32). A page ends at the first event of frame 0. Everything is little-endian. The layout is
+that of the replay program in the public sources of `llfree-rs`.
 
-Recorders differ in the header's number of pages: 0 when they were stopped before they wrote it, or one more, the header
-counted. Both are read.
+Recorders differ in the header's number of pages. It is 0 if the recorder was stopped before it wrote the number, and
+one higher if the header is counted. Both are accepted.
 
-The format knows no types, refills or drains: only `mm_page_alloc` and `mm_page_free` come through it, and times to the
-microsecond.
+The format has no types, refills or drains. It keeps only `mm_page_alloc` and `mm_page_free`, with times in
+microseconds.
 """
 
 from __future__ import annotations
@@ -64,20 +65,20 @@ def _page(cpu: int, words: list[int]) -> bytes:
 
 
 def write_llfree(path: str | Path, events: Iterable[LlfreeEvent], cpus: int | None = None) -> int:
-    """Writes events, in any order of CPUs; those of one CPU in order of time.
+    """Writes events. Those of one CPU must be in order of time.
 
-    A page is written when it is full, so memory does not grow with the trace.
+    A page is written when it is full, so memory use does not grow with the trace.
 
     Args:
         path: The file.
         events: The events.
-        cpus: The header's number of cores; when None, one more than the highest CPU.
+        cpus: The header's number of cores; if None, one more than the highest CPU.
 
     Returns:
-        How many events.
+        The number of events.
 
     Raises:
-        InvalidArgument: A value that the format has no room for, such as a frame from 64 GiB on.
+        InvalidArgument: A value that does not fit into the format, such as a frame at 64 GiB or above.
     """
     if cpus is not None:
         need_within("cpus", cpus, 0, (1 << 32) - 1)
@@ -121,11 +122,11 @@ def _header(path: Path, file: BinaryIO) -> tuple[int, int, int]:
 
 
 def read_llfree(path: str | Path) -> Iterator[LlfreeEvent]:
-    """The events of each page, page by page; a trace of any size.
+    """The events of each page, page by page, for traces of any size.
 
     Raises:
         MissingFile: There is no such file.
-        TraceError: Not such a trace, or cut off; says where.
+        TraceError: Not such a trace, or truncated; names the place.
     """
     path = Path(path)
     try:
@@ -140,11 +141,11 @@ def read_llfree(path: str | Path) -> Iterator[LlfreeEvent]:
 
 
 def in_order_of_time(path: str | Path) -> Iterator[LlfreeEvent]:
-    """The events of all CPUs together, in order of time; one page of each CPU is in memory.
+    """The events of all CPUs in order of time. One page per CPU is in memory.
 
     Raises:
         MissingFile: There is no such file.
-        TraceError: Not such a trace, or cut off; says where.
+        TraceError: Not such a trace, or truncated; names the place.
     """
     path = Path(path)
     try:

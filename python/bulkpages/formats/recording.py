@@ -1,4 +1,4 @@
-"""Recordings of a real kernel: one JSON object a line, `.jsonl` or `.jsonl.gz`.
+"""Recordings of a real kernel: one JSON object per line, in a `.jsonl` or `.jsonl.gz` file.
 
 A recording is a header, `{"before": snapshot}`, operations with their results, `{"after": snapshot}` and
 `{"proc": ...}`.
@@ -22,7 +22,7 @@ Snapshot: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording in memory; `operations` carry their results."""
+    """A recording in memory; `operations` include their results."""
 
     path: Path
     header: dict[str, Any]
@@ -84,10 +84,10 @@ def read_recording(path: str | Path) -> Recording:
 
 
 def load_snapshot(path: str | Path, which: str = "before") -> Snapshot:
-    """Reads the snapshot `which` of a recording, or of a `.json` file that is one or holds several.
+    """Reads the snapshot `which` from a recording, or from a `.json` file that is a snapshot or contains several.
 
     Raises:
-        SnapshotError: The file cannot be read or holds no such snapshot.
+        SnapshotError: The file cannot be read or contains no such snapshot.
     """
     path = Path(path)
     name = path.name.removesuffix(".gz")

@@ -1,4 +1,4 @@
-"""The exact state of a running machine, read with drgn: from a core, a stopped guest of qemu, or the machine itself.
+"""The exact state of a running machine, read with drgn from a core, a stopped guest of qemu, or the machine itself.
 
 Needs drgn: `pip install 'bulkpages[drgn]'`. `page_lists` walks free areas and per-CPU lists, and needs nothing else of
 this package.

@@ -1,7 +1,7 @@
 """Walks the page allocator's lists with drgn: free areas and per-CPU lists. Needs drgn and nothing else.
 
-Each node is read once, whole, and is checked against its neighbours, so that a list that changes under the walk is
-noticed.
+Each node is read as a whole, once, and checked against its neighbours. The walk therefore notices lists that change
+under it.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ MIGRATE_PCPTYPES = 3
 
 
 class ListChanged(Exception):
-    """A list is not what its head says: it was changed while it was read, or memory is corrupt."""
+    """A list is inconsistent: it changed while it was read, or memory is corrupt."""
 
 
 class PageFormat:
-    """Where the fields of `struct page` are in this kernel.
+    """The layout of `struct page` in this kernel.
 
     Attributes:
-        size: Of a `struct page`.
-        first: Address of that of frame 0.
+        size: Size of a `struct page`, in bytes.
+        first: Address of the `struct page` of frame 0.
         node: Offset of the list node.
         private: Offset of the order of a free block.
-        carried: Offset of the type that a page of a per-CPU list carries, where pages carry one.
-        page_type: Offset of what a page is marked by.
-        buddy: The mark of a free block.
+        carried: Offset of the type that a page on a per-CPU list carries, in kernels where pages carry one.
+        page_type: Offset of the field that marks free blocks.
+        buddy: The value of that field in a free block.
     """
 
     def __init__(self, prog: Program) -> None:
@@ -55,7 +55,7 @@ class PageFormat:
         self.buddy = buddy_mark(prog)
 
     def pfn(self, address: int) -> int:
-        """The frame of the `struct page` at an address."""
+        """The frame whose `struct page` is at this address."""
         pfn, rest = divmod(address - self.first, self.size)
         if rest or pfn < 0:
             raise ListChanged(f"{address:#x} is not the address of a struct page")
@@ -63,7 +63,7 @@ class PageFormat:
 
 
 def page_format(prog: Program) -> PageFormat:
-    """Where the fields of `struct page` are; looked up once for a program."""
+    """The layout of `struct page`, looked up once per program."""
     found: PageFormat | None = prog.cache.get("page_lists.format")
     if found is None:
         found = prog.cache["page_lists.format"] = PageFormat(prog)
@@ -120,11 +120,11 @@ def free_list(area: Object, order: int, migratetype: int) -> Iterator[int]:
 
     Args:
         area: The `struct free_area`.
-        order: Its order.
-        migratetype: Which of its lists.
+        order: The order of its blocks.
+        migratetype: Which of its lists to walk.
 
     Raises:
-        ListChanged: The list holds something else than free blocks of this order.
+        ListChanged: The list contains something other than free blocks of this order.
     """
     pages = page_format(area.prog_)
     head = area.free_list[migratetype].address_of_().value_()
@@ -138,16 +138,16 @@ def free_list(area: Object, order: int, migratetype: int) -> Iterator[int]:
 
 
 def pcp_list(pcp: Object, index: int) -> Iterator[tuple[int, int]]:
-    """The first frames of the blocks on a list of a `struct per_cpu_pages`, each with the type that it carries.
+    """The first frames of the blocks on a list of a `struct per_cpu_pages`, each with the type it carries.
 
-    The type means something where pages carry one (before Linux 6.10).
+    The type is meaningful only in kernels whose pages carry one (before Linux 6.10).
 
     Args:
         pcp: The `struct per_cpu_pages`.
-        index: Which of its lists.
+        index: Which of its lists to walk.
 
     Raises:
-        ListChanged: The list is not what its head says, or holds more than `count` pages.
+        ListChanged: The list is inconsistent, or has more than `count` pages.
     """
     pages = page_format(pcp.prog_)
     for pfn, data in _walk(pcp.prog_, pcp.lists[index].address_of_().value_(), max(0, int(pcp.count))):
@@ -158,7 +158,7 @@ def pcp_order(index: int, huge: int = 9) -> int:
     """The order of the blocks on a per-CPU list.
 
     Args:
-        index: The list.
+        index: The index of the list.
         huge: The order of a huge page.
     """
     order = index // MIGRATE_PCPTYPES

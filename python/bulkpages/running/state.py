@@ -1,4 +1,4 @@
-"""The page allocator's state of a running machine, as a snapshot."""
+"""The state of a running machine's page allocator, as a snapshot."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _MEMORY_TIERING = 2
 
 @dataclass
 class RunningState:
-    """What was read.
+    """The state that was read.
 
     Attributes:
         snapshot: The state, in the recorder's schema.
-        release: The kernel's, as in "6.12.117".
-        notes: What was left out, or does not fit together.
-        blocks: Free blocks on lists.
-        pages: Pages on per-CPU lists.
-        moved: Pages that were allocated and freed meanwhile: 0 when the state is of one moment.
+        release: The kernel's release, such as "6.12.117".
+        notes: What was left out or is inconsistent.
+        blocks: Number of free blocks on lists.
+        pages: Number of pages on per-CPU lists.
+        moved: Pages that were allocated or freed during the reading; 0 if the state is of one moment.
     """
 
     snapshot: dict[str, Any]
@@ -58,14 +58,14 @@ def read_state(prog: Program, *, movable: bool | None = None, say: Say = lambda 
     """Reads the state of the page allocator.
 
     Args:
-        prog: A program of drgn, with the kernel's debugging information: a core, a guest of qemu, or this machine.
-        movable: Whether the movable pages of each pageblock are counted, which takes the descriptors of all used
-            frames; None: where up to 16 GiB are used.
-        say: Told what is being read, and the share of it that is done.
+        prog: A drgn program with the kernel's debugging information: a core, a guest of qemu, or this machine.
+        movable: Whether to count the movable pages of each pageblock, which reads the descriptors of all used frames.
+            If None, they are counted if at most 16 GiB are used.
+        say: Called with what is being read and the fraction done.
 
     Raises:
-        SnapshotError: The debugging information is not there, the kernel is not modelled, memory that is needed is not
-            in the core, or the lists change faster than they are read.
+        SnapshotError: There is no debugging information, the kernel is not modelled, memory is missing from the core,
+            or the lists change faster than they can be read.
     """
     if not isinstance(prog, Program):
         raise TypeError(f"prog is a drgn.Program, not {type(prog).__name__}")
@@ -76,7 +76,7 @@ def read_state(prog: Program, *, movable: bool | None = None, say: Say = lambda 
         state.moved = reader.events() - moved
     except FaultError as error:
         raise SnapshotError(
-            f"memory at {error.address:#x} is not there to read: the core is truncated, or it was filtered"
+            f"memory at {error.address:#x} cannot be read: the core is truncated, or pages were filtered out of it"
         ) from error
     except ListChanged as error:
         why = "it changes faster than it is read: stop the machine, or take a core"

@@ -1,4 +1,4 @@
-"""The comparison and the claims as functions, with results that print, plot and become tables."""
+"""The comparison and the claims as functions. Their results can be printed, plotted and converted to tables."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ WIDTH = 110
 
 @dataclass(frozen=True, repr=False)
 class CompareResult(Tabular):
-    """Mainline and patched against each other: `print(r)` answers the question, `r.rows` has every figure.
+    """The comparison of mainline and patched. `print(r)` shows the answer, and `r.rows` has every figure.
 
     Attributes:
-        results: What results.json holds; docs/results-schema.md has the keys.
+        results: The contents of results.json; docs/results-schema.md documents its keys.
     """
 
     results: dict[str, Any] = field(repr=False)
@@ -47,10 +47,10 @@ class CompareResult(Tabular):
         raise KeyError(name)
 
     def text(self, width: int = WIDTH) -> str:
-        """The answer in sentences, then the table; then, if it was taken, the emulator's time.
+        """The answer in sentences, the table and, if measured, the emulator's time.
 
         Args:
-            width: Columns, at least 80.
+            width: Width in columns, at least 80.
         """
         import io
 
@@ -80,16 +80,16 @@ class CompareResult(Tabular):
         return figure
 
     def write(self, folder: str | Path) -> list[Path]:
-        """Writes report.html, reply.txt and results.json into a folder, which is made.
+        """Creates a folder and writes report.html, reply.txt and results.json into it.
 
         Args:
-            folder: Where to; it must hold no run.
+            folder: The folder; it must not contain a run.
 
         Returns:
             The files.
 
         Raises:
-            BulkpagesError: It holds a run, or cannot be written.
+            BulkpagesError: It contains a run, or cannot be written.
         """
         from bulkpages.suite.output.write import write
         from bulkpages.suite.trunk.folder import Folder
@@ -130,23 +130,23 @@ def compare(
     kernel: str | None = None,
     progress: Callable[[float, str], None] = lambda done, what: None,
 ) -> CompareResult:
-    """Mainline and patched `alloc_pages_bulk()` and their callers, in kernel instructions: `bulkpages compare`.
+    """Compares mainline and patched `alloc_pages_bulk()` and callers in kernel instructions, like `bulkpages compare`.
 
     Without timing it takes seconds and is the same on every machine. With timing, fresh processes measure the
     emulator's own time; in a script, call it under `if __name__ == "__main__":` then.
 
     Args:
-        only: Names of workloads, patterns as of files allowed; all of the run if empty.
-        quick: Fewer workloads; `False` for all of them, in every form and condition.
-        timing: Whether the emulator's time is measured too.
-        seconds: How long, above 0; the usual time by default.
-        processes: Processes for each workload, in place of a time.
-        effect: Smallest difference of interest, as a share from 0.0001 to 0.5.
-        seed: Of the order of trials, 0 to 2**32 - 1; drawn by default.
+        only: Names of workloads, or shell patterns of names; all workloads of the run if empty.
+        quick: Whether to run fewer workloads. If False, all of them run in every form and condition.
+        timing: Whether to measure the emulator's time too.
+        seconds: Time to measure, in seconds, above 0; the usual time by default.
+        processes: Processes for each workload, instead of a time.
+        effect: Smallest difference of interest, as a fraction from 0.0001 to 0.5.
+        seed: Seed of the order of trials, 0 to 2**32 - 1; random by default.
         snapshot: Kernel state to load, the path of a recording or snapshot; the shipped one by default.
-        kernel: The kernel series that the machines work like, on the state of it that is shipped: "6.1", "6.12" (the
-            default) or "7.3". Instructions of 6.1 and 7.3 were counted of the bare calls alone.
-        progress: Told a share from 0 to 1 while counting and seconds while timing, and what is going on.
+        kernel: The kernel series of the machines, which start from its shipped state: "6.1", "6.12" (the default) or
+            "7.3". For 6.1 and 7.3, instructions were counted for the bare calls only.
+        progress: Called with a fraction from 0 to 1 while counting or seconds while timing, and with a description.
 
     Raises:
         InvalidArgument: No workload has that name, or a number is outside its range.
@@ -211,7 +211,7 @@ def compare(
 
 @dataclass(frozen=True, repr=False)
 class ClaimLedger(Tabular):
-    """The technical claims of the thread, each tried: `print(ledger)` has them all.
+    """The technical claims of the mailing-list thread, each with its verdict; `print(ledger)` shows all of them.
 
     Attributes:
         rows: A dict for each claim: name, date, source, message_id, sentence, verdict, found, reproduce.
@@ -226,7 +226,7 @@ class ClaimLedger(Tabular):
         return iter(self.rows)
 
     def text(self, width: int = 100) -> str:
-        """Each claim with its verdict, and what was found."""
+        """Each claim with its verdict and the finding."""
         import textwrap
 
         lines = []
@@ -250,15 +250,15 @@ class ClaimLedger(Tabular):
 
 
 def claims(only: str | Sequence[str] = ()) -> ClaimLedger:
-    """Tries the technical claims of the thread, one experiment each: `bulkpages claims`.
+    """Tests each technical claim of the mailing-list thread with an experiment, like `bulkpages claims`.
 
-    No clock is read, output is the same on every machine.
+    No clock is read, so the output is the same on every machine.
 
     Args:
         only: Names of claims; all of them if empty.
 
     Raises:
-        InvalidArgument: There is no claim of that name.
+        InvalidArgument: There is no such claim.
 
     Example:
         >>> import bulkpages as bp

@@ -54,10 +54,10 @@ class Request:
         quick: Whether a first answer is wanted.
         snapshot: Path of a kernel state; None for the shipped one.
         kernel: The kernel series; that of the state, where one is named.
-        seed: Of the order of trials.
-        effect: Smallest effect of interest, as a share.
+        seed: Seed of the order of trials.
+        effect: Smallest effect of interest, as a fraction.
         seconds: Time for the emulator's clock; None: the usual time.
-        processes: Processes for each workload, in place of a time.
+        processes: Processes for each workload, instead of a time.
         instructions: Whether the emulator's own instructions are counted too.
     """
 

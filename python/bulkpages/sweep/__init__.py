@@ -1,4 +1,4 @@
-"""Sweeps: experiments that a TOML file describes, run over all their cells and seeds on any executor.
+"""Sweeps: experiments described in a TOML file, run over all cells and seeds on any executor.
 
 Example:
     >>> from bulkpages import sweep
@@ -51,21 +51,22 @@ def run(
     output: str | Path | None = None,
     progress: Progress | bool = False,
 ) -> Result:
-    """Runs a sweep. Rows depend on the sweep alone: not on who runs it, on how many processors, or in which order.
+    """Runs a sweep. Rows depend only on the sweep, not on the executor, the number of processors or the order.
 
     Args:
-        spec: The path of a TOML file, what such a file holds, or a `Spec`.
-        executor: Who does the work: any `concurrent.futures.Executor` whose workers can import bulkpages, such as a
-            ProcessPoolExecutor or, for a Dask cluster, `client.get_executor()`. All processors of this machine when
-            left out. Cycles are measured on this machine whoever counts.
-        workers: Processes when there is no executor; else how many units it works on at a time.
-        output: Folder for results.json. While the sweep runs, a journal is kept in it, with which `resume` goes on.
-        progress: True for a bar on stderr. Or what is called with "runs", the number done and the number in all; while
-            cycles are measured, with what is going on, the seconds measured and the seconds to measure.
+        spec: The path of a TOML file, the contents of such a file, or a `Spec`.
+        executor: Any `concurrent.futures.Executor` whose workers can import bulkpages, such as a ProcessPoolExecutor
+            or, for a Dask cluster, `client.get_executor()`. By default all processors of this machine. Cycles are
+            always measured on this machine.
+        workers: Number of processes or, with an executor, of units that it works on at a time.
+        output: Folder for results.json. While the sweep runs, it also contains a journal, from which `resume`
+            continues.
+        progress: True for a progress bar on stderr. Or a function, which is called with "runs", the number done and the
+            total; while cycles are measured, with a description, the seconds measured and the seconds to measure.
 
     Raises:
-        InvalidArgument: The sweep says something wrong; names the key, the value and the limit. Nothing ran.
-        BulkpagesError: The folder cannot be used, or work failed again and again. What was done is in the journal.
+        InvalidArgument: The sweep is invalid; names the key, the value and the limit. Nothing ran.
+        BulkpagesError: The folder cannot be used, or work failed repeatedly. Finished runs are in the journal.
     """
     if isinstance(spec, (str, Path)):
         spec = read_spec(spec)
@@ -86,16 +87,17 @@ def resume(
     workers: int | None = None,
     progress: Progress | bool = False,
 ) -> Result:
-    """Goes on with an interrupted sweep; what is in its journal is not run again.
+    """Continues an interrupted sweep. Runs in its journal are not repeated.
 
     Args:
-        output: Its folder.
+        output: Folder of the sweep.
         executor: As for `run`.
         workers: As for `run`.
         progress: As for `run`.
 
     Raises:
-        BulkpagesError: There is none, it is damaged, or it began with another version of bulkpages; or as `run`.
+        BulkpagesError: There is no interrupted sweep, it is damaged, or another version of bulkpages started it; or as
+            for `run`.
     """
     journal = Journal(Path(output))
     head, done = journal.resume()
@@ -156,11 +158,11 @@ def _finish(
 
 @contextlib.contextmanager
 def dask_executor(address: str, *, seconds: float = 10.0) -> Iterator[tuple[Executor, int]]:
-    """The workers of a Dask cluster, as an executor, and how many threads they have.
+    """The workers of a Dask cluster as an executor, and their number of threads.
 
     Args:
-        address: Of its scheduler, as `tcp://host:8786`.
-        seconds: How long to wait for the scheduler and for a first worker.
+        address: Address of its scheduler, such as `tcp://host:8786`.
+        seconds: How long to wait for the scheduler and a first worker, in seconds.
 
     Raises:
         BulkpagesError: The extra `dask` is not installed, or there is no scheduler or no worker.

@@ -133,7 +133,7 @@ def measure(
         spec: The sweep.
         where: Its provenance.
         folder: Where an interrupted measurement is kept, and gone on with.
-        progress: Told the seconds measured and what is going on.
+        progress: Called with the seconds measured and a description.
         say: Told what a user should know before the end.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Callers of one's own in a sweep: written in a Python file, named `FILE.py:NAME`."""
+"""Callers of your own in a sweep: written in a Python file, named `FILE.py:NAME`."""
 
 from __future__ import annotations
 

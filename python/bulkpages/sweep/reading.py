@@ -244,15 +244,15 @@ def _boot_each(cells: list[Cell], states: Mapping[str, bytes]) -> None:
 
 
 def spec_from(data: Mapping[str, Any], folder: str | Path = ".") -> Spec:
-    """A sweep from what a TOML file holds.
+    """Makes a sweep from the contents of a TOML file.
 
     Args:
         data: The file as a mapping.
-        folder: What paths of snapshots start from.
+        folder: Folder to which paths of snapshots are relative.
 
     Raises:
-        InvalidArgument: A key that there is not, a value of another type or outside its limits, or too many cells;
-            names the key, the value and the limit.
+        InvalidArgument: An unknown key, a value of the wrong type or outside its limits, or too many cells; names the
+            key, the value and the limit.
     """
     _unknown("top", data, ("title", "seeds", "measure", "machine", "cells", "cycles"))
     if "title" not in data:
@@ -311,11 +311,11 @@ def read_spec(path: str | Path) -> Spec:
     """Reads the TOML file of a sweep.
 
     Args:
-        path: The file. Paths in it start from its folder.
+        path: The file. Paths in it are relative to its folder.
 
     Raises:
         MissingFile: There is no such file.
-        InvalidArgument: The file cannot be read or is no TOML, or as `spec_from`; names the file.
+        InvalidArgument: The file cannot be read or is not TOML, or as for `spec_from`; names the file.
     """
     path = Path(path)
     try:

@@ -40,14 +40,14 @@ def _short(values: Sequence[Any]) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Result(Tabular):
-    """The outcome of a sweep. It prints as a table, shows itself in a notebook, draws itself, and turns into tables.
+    """The outcome of a sweep. It can be printed, shown in a notebook, plotted, and converted to tables.
 
     Attributes:
-        spec: What was run.
-        found: (number of the cell from 0, seed, row) of each run, by cell and seed. A row has a value for each of
-            `bulkpages.sweep.COLUMNS`.
-        cycles: What was measured of cycles, in the schema of `bulkpages compare`; None when that was not asked for.
-        info: Version, machine and circumstances; when it began, how long it took.
+        spec: The sweep that was run.
+        found: (number of the cell from 0, seed, row) for each run, ordered by cell and seed. A row has a value for each
+            of `bulkpages.sweep.COLUMNS`.
+        cycles: The cycles measured, in the schema of `bulkpages compare`; None if not requested.
+        info: Version, machine, circumstances, start time and duration.
     """
 
     spec: Spec
@@ -57,17 +57,17 @@ class Result(Tabular):
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        """A dict for each run: number of the cell, seed, the cell's keys, and the row."""
+        """A dict for each run: the number of the cell, the seed, the cell's keys and the row."""
         cells = [{key: cell.get(key) for key in ("what", *KEYS)} for cell in self.spec.cells]
         return [{"cell": i, "seed": seed, **cells[i], **row} for i, seed, row in self.found]
 
     @property
     def errors(self) -> list[tuple[int, int, str]]:
-        """(cell, seed, why) of each run that could not be made."""
+        """(cell, seed, reason) for each run that could not be made."""
         return [(i, seed, row["error"]) for i, seed, row in self.found if row["error"] is not None]
 
     def to_table(self) -> Table:
-        """A row for each run: cell, seed, the keys that differ between cells, and each of `bulkpages.sweep.COLUMNS`."""
+        """A row for each run: cell, seed, the keys that differ between cells, and all of `bulkpages.sweep.COLUMNS`."""
         axes = self.spec.axes
         rows = []
         for i, seed, row in self.found:
@@ -81,19 +81,19 @@ class Result(Tabular):
     def plot(
         self, path: str | Path | None = None, *, y: str = "slot_writes", x: str | None = None, by: str | None = None
     ) -> Any:
-        """Draws a number of each cell, the median over its seeds with the smallest and the largest, against an axis.
+        """Plots one column against an axis: for each cell, the median over its seeds, with minimum and maximum.
 
         Args:
-            path: Where to; the ending says which kind of picture. None draws without writing.
-            y: What is drawn: one of the columns that are numbers, such as "ret" or "slot_tests".
-            x: The axis below; the first one with numbers when None, else the first.
-            by: The axis whose values are lines of their own; all the others together when None.
+            path: The file; its extension sets the format. If None, nothing is written.
+            y: The numeric column to plot, such as "ret" or "slot_tests".
+            x: The horizontal axis. If None, the first numeric axis, or else the first.
+            by: The axis whose values become separate lines. If None, all other axes together.
 
         Returns:
-            The matplotlib figure, which a notebook shows.
+            The matplotlib figure.
 
         Raises:
-            InvalidArgument: No such column or axis, or an ending that matplotlib does not know.
+            InvalidArgument: No such column or axis, or an extension that matplotlib does not know.
         """
         from matplotlib.figure import Figure
 
@@ -142,10 +142,10 @@ class Result(Tabular):
         return f"<Result {self.spec.title!r}: {cells}, {runs}{errors}>"
 
     def text(self) -> str:
-        """A line for each cell: what differs between cells, and each number over all seeds.
+        """A line for each cell: the keys that differ between cells, and each number over all seeds.
 
-        A number that all seeds agree on stands alone; else it is the median with the smallest and the largest.
-        Numbers that are 0 everywhere are left out.
+        If all seeds agree on a number, it is shown alone, otherwise as the median with minimum and maximum. Numbers
+        that are 0 everywhere are omitted.
         """
         rows: dict[int, list[Row]] = {}
         for i, _, row in self.found:
@@ -200,7 +200,7 @@ class Result(Tabular):
             yield f"{name}: {why}"
 
     def to_json(self) -> dict[str, Any]:
-        """Everything as plain data, which `load` reads. Kernel states are named by digest, not held."""
+        """Everything as plain data, which `load` reads. Kernel states are named by digest and not included."""
         return {
             "schema": SCHEMA,
             "hash": self.spec.hash,
@@ -214,7 +214,7 @@ class Result(Tabular):
         }
 
     def write(self, folder: str | Path) -> Path:
-        """Writes results.json into a folder, whole or not at all; returns its path."""
+        """Writes results.json into a folder, completely or not at all, and returns its path."""
         path = Path(folder) / NAME
         # A line for each row, so that two files can be compared by a line-based diff.
         data = self.to_json()
@@ -225,7 +225,7 @@ class Result(Tabular):
         return path
 
     def to_csv(self, path: str | Path) -> None:
-        """Writes a line for each run. `returns` has spaces between its values, `vm` is JSON."""
+        """Writes a line for each run. The values of `returns` are separated by spaces; `vm` is JSON."""
         text = io.StringIO()
         rows = self.rows
         writer = csv.writer(text, lineterminator="\n")
@@ -244,7 +244,7 @@ class Result(Tabular):
         """Writes a row for each run, with the sweep and its circumstances in the metadata.
 
         Raises:
-            BulkpagesError: pyarrow, the extra `arrow`, is not there.
+            BulkpagesError: pyarrow (the extra `parquet`) is not installed.
         """
         try:
             import pyarrow as pa  # type: ignore[import-not-found,import-untyped,unused-ignore]
@@ -265,10 +265,10 @@ def load(path: str | Path) -> Result:
     """Reads the results of a sweep.
 
     Args:
-        path: The file, or the folder that it is in.
+        path: The file, or the folder that contains it.
 
     Raises:
-        BulkpagesError: It cannot be read, is not JSON, or is of another schema.
+        BulkpagesError: It cannot be read, is not JSON, or has another schema.
     """
     path = Path(path)
     path = path / NAME if path.is_dir() else path

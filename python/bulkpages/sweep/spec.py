@@ -137,23 +137,24 @@ KEYS: dict[str, Key] = {
     "above_low": Key(int, -1, "pages free above the LOW mark; -1 leaves them", "machine", *_within(-1, 1 << 40)),
 }
 OWN_MACHINE = ("memory", "cpus", "nodes", "kernel")
-#: What a cell can run: a bulk call, a port of a kernel function, a caller of one's own.
+#: What a cell can run: a bulk call, a port of a kernel function, a caller of your own.
 KINDS = ("bulk", "caller", "own")
 
 
 @dataclass(frozen=True, repr=False)
 class Spec:
-    """A sweep, checked and multiplied out.
+    """A sweep, validated and expanded into cells.
 
     Attributes:
-        title: What it is about.
+        title: The title.
         seeds: The seeds, in order.
         measure: "counts", "cycles" or both.
-        cells: Every key with its value, defaults included; in the order of the file, the last axis fastest.
-        seconds: Time to measure cycles.
-        effect: Smallest difference in cycles that is of interest, as a share.
-        states: The kernel states that cells name, by digest: zlib-compressed JSON.
-        hash: Of all of this: what names a run.
+        cells: Every key with its value, including defaults; in the order of the file, with the last axis varying
+            fastest.
+        seconds: Time to measure cycles, in seconds.
+        effect: Smallest difference in cycles of interest, as a fraction.
+        states: The kernel states that cells name, by digest, as zlib-compressed JSON.
+        hash: Hash of all of this, which identifies a run.
     """
 
     title: str
@@ -169,21 +170,21 @@ class Spec:
 
     @property
     def hash(self) -> str:
-        """SHA-256 over everything that decides the rows."""
+        """SHA-256 of everything that determines the rows."""
         return hashlib.sha256(json.dumps(self.to_json(states=False), sort_keys=True).encode()).hexdigest()
 
     def seeds_of(self, cell: int) -> int:
-        """How many of the seeds a cell runs: the first alone where the seed decides nothing."""
+        """The number of seeds that a cell runs: only the first if the seed has no effect."""
         return len(self.seeds) if is_random(self.cells[cell]) else 1
 
     @property
     def runs(self) -> int:
-        """Runs of all cells together."""
+        """Total number of runs."""
         return sum(self.seeds_of(i) for i in range(len(self.cells))) if "counts" in self.measure else 0
 
     @property
     def axes(self) -> list[str]:
-        """Keys that have more than one value, in the order of `KEYS`; what only some cells must have is one, too."""
+        """Keys that have more than one value, or that only some cells have, in the order of `KEYS`."""
         values: dict[str, set[Any]] = {key: set() for key in KEYS}
         for cell in self.cells:
             for key, k in KEYS.items():
@@ -192,7 +193,7 @@ class Spec:
         return [key for key, found in values.items() if len(found) > 1]
 
     def to_json(self, *, states: bool = True) -> dict[str, Any]:
-        """Plain data, which `from_json` reads."""
+        """The sweep as plain data, which `from_json` reads."""
         plain = {
             "title": self.title,
             "seeds": list(self.seeds),
@@ -207,7 +208,7 @@ class Spec:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Spec:
-        """What `to_json` gave.
+        """A sweep from the result of `to_json`.
 
         Raises:
             InvalidArgument: A key is missing.

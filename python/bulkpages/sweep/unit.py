@@ -201,7 +201,7 @@ def run_cell(cell: Mapping[str, Any], seed: int, states: Mapping[str, bytes]) ->
     except BulkpagesError as error:
         return {**dict.fromkeys(COLUMNS), "error": str(error)}
     except Exception as error:
-        # What a caller of one's own raises is no reason to lose the other runs.
+        # What a caller of your own raises is no reason to lose the other runs.
         if cell["what"] != "own":
             raise
         return {**dict.fromkeys(COLUMNS), "error": f"{type(error).__name__}: {error}"}

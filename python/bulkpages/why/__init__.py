@@ -1,4 +1,4 @@
-"""Why a request fails: the tests that it goes through with their numbers, and changes that were tried."""
+"""Why a request fails: the tests that it goes through, with their numbers, and changes that were tried."""
 
 from __future__ import annotations
 

@@ -21,22 +21,23 @@ __all__ = ["Explanation", "explain"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a request does on a machine, and why. Numbers are pages.
+    """What a request does on a machine, and why. Numbers are in pages.
 
     Attributes:
         request: The request in words.
         gfp: Its flags.
         order: Its order.
-        bulk: Pages of a bulk call; None for a single block.
-        works: Whether all of it was had, on a copy of the machine.
-        got: What was had.
-        reason: One sentence.
-        zones: The zones that may serve it, in order.
-        wanted_type: The type of page that is wanted.
-        tests: Each attempt with the figures of each zone.
+        bulk: Number of pages of a bulk call; None for a single block.
+        works: Whether the request succeeded in full, on a copy of the machine.
+        got: What it got.
+        reason: The reason, in one sentence.
+        zones: The zones that may serve the request, in order.
+        wanted_type: The migratetype of the request.
+        tests: Each attempt, with the figures of each zone.
         gates: The gate of a bulk call at each zone of the preferred node.
-        remedies: Changes that were tried on copies; those that work first. None are tried when the request works.
-        notes: What the machine's texts left open.
+        remedies: Changes that were tried on copies of the machine, those that work first. Empty if the request
+            succeeds.
+        notes: What the texts from which the machine was made leave open.
     """
 
     request: str
@@ -54,7 +55,7 @@ class Explanation:
     notes: Sequence[str] = field(default=())
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything by name, ready for JSON."""
+        """Everything by name, as JSON-able values."""
         return {
             "request": self.request,
             "gfp": self.gfp,
@@ -202,10 +203,10 @@ def explain(
     cpu: int = 0,
     bulk: int | None = None,
 ) -> Explanation:
-    """What a request would do on a machine now, which stays as it is; see `Machine.explain`.
+    """What a request would do on a machine now. The machine does not change; see `Machine.explain`.
 
     Raises:
-        InvalidArgument: An argument outside what the machine takes.
+        InvalidArgument: An argument that the machine does not accept.
     """
     need("a machine", machine, _core.Machine)
     need_within("order", order, 0, 10)

@@ -45,11 +45,11 @@ class Attempt:
     """One walk over the zones.
 
     Attributes:
-        name: What the kernel calls it, or nearly.
-        mark: The mark that must stay free; None: no mark is tested.
-        high: Half of the mark may be used.
-        non_block: A quarter of the rest besides.
-        highatomic: High-atomic blocks may be used.
+        name: Its name, as close to the kernel's as possible.
+        mark: The mark that must stay free; None if no mark is tested.
+        high: Whether half of the mark may be used.
+        non_block: Whether a quarter of the rest may be used as well.
+        highatomic: Whether high-atomic blocks may be used.
     """
 
     name: str
@@ -80,22 +80,22 @@ def attempts(gfp: int, order: int) -> list[Attempt]:
 
 @dataclass(frozen=True)
 class Test:
-    """One zone tested for one attempt; all numbers are pages.
+    """The test of one zone in one attempt. Numbers are in pages.
 
     Attributes:
         zone: "node.name".
-        free: Free counter.
-        highatomic: Free pages of high-atomic blocks that the request may not use.
-        cma: Free pages of CMA blocks, which serve movable pages only.
-        may_use_cma: Whether the request may use them; they are not counted as free otherwise.
-        block: 2^order - 1, which the block itself does not count.
-        mark: The mark with its boost, less what the flags let the request use.
+        free: The free counter.
+        highatomic: Free pages in high-atomic blocks that the request may not use.
+        cma: Free pages in CMA blocks, which serve only movable pages.
+        may_use_cma: Whether the request may use them. If not, they do not count as free.
+        block: 2^order - 1, which is subtracted from the free pages.
+        mark: The mark with its boost, minus what the flags let the request use.
         full_mark: The mark with its boost.
         boost: The boost.
-        reserve: What the zone keeps from requests for the highest zone.
-        short: Pages that are missing; 0 if the test passes.
-        largest: The largest free order of each type.
-        has_block: Whether a block of the order is free, of a type that the request may use.
+        reserve: Pages that the zone reserves against requests for the highest zone.
+        short: Number of missing pages; 0 if the test passes.
+        largest: The largest free order of each migratetype.
+        has_block: Whether a block of this order and of a type that the request may use is free.
         lists: Pages on the executing CPU's lists.
         held: Whether another CPU holds their lock.
     """
@@ -206,15 +206,15 @@ def test(
 
 @dataclass(frozen=True)
 class Gate:
-    """The gate of a bulk call at one zone: LOW, the pages asked for and the reserve must stay; pages.
+    """The gate of a bulk call at one zone: LOW, the requested pages and the reserve must be free. Numbers are in pages.
 
     Attributes:
         zone: "node.name".
-        usable: Free pages without high-atomic ones, and without those of CMA that the call may not use.
+        usable: Free pages, except high-atomic pages and CMA pages that the call may not use.
         low: LOW with its boost.
-        pages: Pages that are asked for.
-        reserve: What the zone keeps from requests whose best zone is the preferred one.
-        short: Pages that are missing; 0 if the gate is open.
+        pages: Pages requested.
+        reserve: Pages that the zone reserves against requests whose best zone is the preferred one.
+        short: Number of missing pages; 0 if the gate is open.
         held: Whether another CPU holds the lock of this CPU's lists, so that the trylock fails.
     """
 

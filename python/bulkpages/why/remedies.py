@@ -28,7 +28,7 @@ class Remedy:
         kind: "block", "pages", "sysctl", "flag", "order", "lists" or "bulk".
         what: The change in words.
         works: Whether the request succeeded with it.
-        got: What it brought: the zone of the block, or "N of M pages".
+        got: The result: the zone of the block, or "N of M pages".
     """
 
     kind: str
@@ -219,7 +219,7 @@ def remedies(state: State, everything: State, ask: Ask, zones: Sequence[Mapping[
         state: The state, without what the request may not use.
         everything: The state with it, for requests of other kinds.
         ask: The request.
-        zones: The zones that may serve it, in order.
+        zones: The zones that may serve the request, in order.
     """
     tries = _Tries(state, everything, ask, zones)
     found: list[Remedy] = []

@@ -1,8 +1,8 @@
-"""`/proc/zoneinfo`, `buddyinfo`, `vmstat` and `pagetypeinfo`: out of a machine as Linux 6.12 prints them, and in.
+"""Writes and reads `/proc/zoneinfo`, `buddyinfo`, `vmstat` and `pagetypeinfo`.
 
-What kernels from 3.x on print is read: zones by name, whichever a kernel has, lines by name, whichever they are. Texts
-with other orders or pageblocks than the emulator's are refused with the line. How a machine is made of them says
-`bulkpages.formats.state.told`.
+They can be read as kernels from 3.x on print them. Zones and lines are found by name, whichever a kernel has. Texts
+whose orders or pageblocks differ from the emulator's are refused, and the error names the line.
+`bulkpages.formats.state.told` documents how a machine is made from them.
 """
 
 from __future__ import annotations

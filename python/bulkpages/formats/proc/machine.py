@@ -27,7 +27,7 @@ class ProcState:
 
     Attributes:
         snapshot: What `Machine.from_snapshot` takes.
-        notes: What was not known, not there, contradicted something else, or could not be placed.
+        notes: What was unknown, missing or contradictory, or could not be placed.
     """
 
     snapshot: dict[str, Any]
@@ -188,13 +188,13 @@ def _series(directory: Path) -> str | None:
 
 
 def read_proc(source: str | Path | Mapping[str, str]) -> ProcState:
-    """The machine that `zoneinfo`, `buddyinfo` and, if they can be read, `pagetypeinfo` tell of.
+    """Reads the state of a machine from `zoneinfo`, `buddyinfo` and, if readable, `pagetypeinfo`.
 
     Args:
-        source: A directory ("/proc"), a file that holds several texts, or the texts by file name.
+        source: A directory such as "/proc", a file that contains several texts, or a mapping of file names to texts.
 
     Raises:
-        SnapshotError: A file is missing or cannot be read; names it and the line.
+        SnapshotError: A file is missing or cannot be read; names the file and the line.
     """
     notes: list[str] = []
     lines = _sorted(dict(source) if isinstance(source, Mapping) else _texts(Path(source), notes))

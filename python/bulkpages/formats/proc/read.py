@@ -100,12 +100,12 @@ def read_zoneinfo(lines: Lines, notes: list[str]) -> dict[Key, dict[str, Any]]:
 
 
 def parse_zoneinfo(text: str, notes: list[str] | None = None) -> dict[Key, dict[str, Any]]:
-    """Zones by (node, name): numbers by name, "protection", "cpus" with each CPU's numbers, and "line", its first.
+    """Zones by (node, name): numbers by name, "protection", "cpus" with each CPU's numbers, and "line", the first line.
 
-    Lines that are not known are skipped and added to `notes`, each name once.
+    Unknown lines are skipped. Each name is added to `notes` once.
 
     Raises:
-        SnapshotError: The text is no zoneinfo; names the line.
+        SnapshotError: The text is not zoneinfo; names the line.
     """
     need("text", text, str)
     return read_zoneinfo(lines_of(text), [] if notes is None else notes)
@@ -138,7 +138,7 @@ def parse_buddyinfo(text: str) -> dict[Key, list[int]]:
     """Free blocks by order, of each (node, zone name).
 
     Raises:
-        SnapshotError: A line that is no buddyinfo, or has other orders than 0 to 10; names it.
+        SnapshotError: A line is not buddyinfo, or does not have orders 0 to 10; names the line.
     """
     need("text", text, str)
     return read_buddyinfo(lines_of(text))
@@ -148,7 +148,7 @@ def parse_vmstat(text: str) -> dict[str, int]:
     """Counters by name.
 
     Raises:
-        SnapshotError: A line that is no name and number.
+        SnapshotError: A line is not a name and a number.
     """
     need("text", text, str)
     counters = {}
@@ -162,11 +162,11 @@ def parse_vmstat(text: str) -> dict[str, int]:
 
 @dataclass
 class PageTypes:
-    """What pagetypeinfo tells, by (node, zone name).
+    """The contents of pagetypeinfo, by (node, zone name).
 
     Attributes:
         free: Free blocks by order, of each type.
-        capped: Types whose count at an order is only the least: the kernel stops counting at 100,000.
+        capped: Types whose count at an order is only a lower bound: the kernel stops counting at 100,000.
         blocks: Pageblocks of each type.
     """
 
@@ -220,7 +220,7 @@ def parse_pagetypeinfo(text: str) -> PageTypes:
     """Free blocks by type and order, and pageblocks by type, of each (node, zone name).
 
     Raises:
-        SnapshotError: A count that is no number, or orders and pageblocks of another size; names the line.
+        SnapshotError: A count is not a number, or orders or pageblocks have another size; names the line.
     """
     need("text", text, str)
     return read_pagetypeinfo(sort_lines(text, "pagetypeinfo").get("pagetypeinfo", []))

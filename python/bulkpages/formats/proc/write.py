@@ -119,7 +119,7 @@ def _need_zones(state: Mapping[str, Any]) -> None:
 
 
 def zoneinfo(state: Mapping[str, Any], numa: Iterable[Mapping[str, int]] = ()) -> str:
-    """`/proc/zoneinfo` of a snapshot; `numa` gives each zone's NUMA counters, in snapshot order (0 when left out)."""
+    """`/proc/zoneinfo` of a snapshot. `numa` has each zone's NUMA counters, in snapshot order; 0 by default."""
     _need_zones(state)
     counters = list(numa) or [{} for _ in state["zones"]]
     zones = {(z["nid"], z["idx"]): (z, n) for z, n in zip(state["zones"], counters, strict=True)}
@@ -191,7 +191,7 @@ def _by_zone(events: Iterable[str], counters: Iterable[str]) -> Iterator[str]:
 
 
 def vmstat(counters: Mapping[str, int], kernel: str = "6.12") -> str:
-    """`/proc/vmstat` of this kernel series with these counters; every other one is 0."""
+    """`/proc/vmstat` of this kernel series with these counters; all others are 0."""
     need("counters", counters, Mapping)
     items = items_of(kernel)
     names = (*items.zone, *items.numa, *items.node, *_by_zone(items.event, counters))

@@ -1,7 +1,7 @@
-"""Reports of the kernel log about memory: of the OOM killer, of failed allocations, of sysrq-m.
+"""Reports in the kernel log about memory: from the OOM killer, failed allocations and sysrq-m.
 
-They are read as kernels from 3.x to 7.x print them: zones with marks, reserves and free blocks by order, the types
-where letters tell them (`N*4kB (UME)`), and the request with its flags and order.
+They are read as kernels from 3.x to 7.x print them: zones with marks, reserves and free blocks by order, types where
+letters give them (`N*4kB (UME)`), and the request with its flags and order.
 """
 
 from __future__ import annotations

@@ -31,12 +31,12 @@ _ANY_ZONE = re.compile(r"(?:Node \d+ )?(?:DMA|DMA32|Normal|HighMem|Movable) free
 
 @dataclass
 class Report:
-    """What a report tells.
+    """The contents of a report.
 
     Attributes:
         snapshot: What `Machine.from_snapshot` takes.
-        request: What was asked for; None where the report does not say, as with sysrq-m.
-        notes: What was not told, and what was taken instead.
+        request: The request; None if the report does not name one, as with sysrq-m.
+        notes: What the report does not say, and what was assumed instead.
     """
 
     snapshot: dict[str, Any]
@@ -211,18 +211,18 @@ def _series(lines: Sequence[Line]) -> str | None:
 
 
 def read_report(source: str | Path, nth: int = 1) -> Report:
-    """The machine that a report of the kernel log tells of, and the request that it is about.
+    """Reads a report from the kernel log: the state of the machine, and the request that the report is about.
 
-    Read are reports of the OOM killer, of failed allocations, and of sysrq-m, of kernels from 3.x to 7.x, with whatever
-    dmesg, syslog or journald put in front of lines. Where frames are is not told: zones lie one behind the other.
+    It reads reports of the OOM killer, failed allocations and sysrq-m from kernels from 3.x to 7.x, with any prefixes
+    of dmesg, syslog or journald. Reports do not say where frames are, so zones are placed one after the other.
 
     Args:
         source: The text, or the path of a file with it.
-        nth: Which report, where a log has several; from 1.
+        nth: Which report to read if the log has several, from 1.
 
     Raises:
         SnapshotError: There is no report, or it cannot be read; names the line.
-        InvalidArgument: There are not so many reports.
+        InvalidArgument: There are fewer reports.
     """
     need("a report", source, (str, Path))
     need_within("nth", nth, 1, 1 << 31)

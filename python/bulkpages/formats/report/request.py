@@ -17,13 +17,13 @@ __all__ = ["Request", "gfp_of_names", "request_of"]
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for.
+    """The request that a report is about.
 
     Attributes:
-        gfp: Its flags as the emulator numbers them.
-        text: The flags as the report has them.
+        gfp: The flags, with the emulator's values.
+        text: The flags as the report prints them.
         order: Order of the block.
-        line: Line of the report.
+        line: Line number in the report.
         kind: "failure" (page allocation failure), "stall" or "oom" (the OOM killer was invoked).
     """
 

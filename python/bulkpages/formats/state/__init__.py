@@ -1,6 +1,6 @@
-"""A machine from what a text tells: how many blocks are free, not where they are.
+"""Makes a machine from texts that say how many blocks are free, but not where they are.
 
-`Told` is what is known of a zone, whichever text tells it; `state_of` makes the snapshot of a machine with such zones.
+`Told` is what is known about a zone, from whichever text. `state_of` makes the snapshot of a machine with such zones.
 """
 
 from __future__ import annotations

@@ -35,17 +35,17 @@ LARGEST = 1 << (ORDERS - 1)
 
 @dataclass
 class Told:
-    """What is known of one zone. Sizes and marks are pages; marks are with the boost, as the kernel prints them.
+    """What is known about one zone. Sizes and marks are in pages. Marks include the boost, as the kernel prints them.
 
     Attributes:
         nid: Node.
         name: Kernel name.
-        where: Names the text and line in an error.
+        where: The text and line, for error messages.
         sizes: "spanned", "present", "managed", "min", "low", "high", and if known "promo", "boost".
-        start: First frame; None when not told.
-        reserve: Reserve against requests by their highest zone's name.
+        start: First frame; None if unknown.
+        reserve: Pages reserved against requests, by the name of their highest zone.
         counts: Free blocks by order.
-        typed: Free blocks by order of each type that is not Movable, as far as known.
+        typed: Free blocks by order for each type except Movable, as far as known.
         blocks: Pageblocks by type, as far as known.
         cpus: "count", "high", "batch", "high_min", "high_max", "thresh" of each CPU, as far as known.
     """
@@ -287,13 +287,13 @@ def state_of(zones: Sequence[Told], build: Sequence[str], where: str, notes: lis
     """The snapshot of a machine with these zones.
 
     Args:
-        zones: What is known of each.
+        zones: What is known about each.
         build: The zones that the kernel was built with, populated or not.
-        where: Names the text in an error.
-        notes: What was chosen or left out is added here.
+        where: The text, for error messages.
+        notes: A list to which notes about chosen and omitted values are added.
 
     Raises:
-        SnapshotError: The zones cannot be.
+        SnapshotError: The zones are impossible.
     """
     has = {*each("a zone that the kernel has", build, str), *ALWAYS}
     names = tuple(name for name in NAMES if name in has)

@@ -53,7 +53,7 @@ def columns(
     Args:
         rows: Name and columns of each zone with memory, all of the same length.
         printed: The zones that the text prints of each node, in its order.
-        where: Names the text and line in an error.
+        where: The text and line, for error messages.
         notes: A choice among several builds is added here.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Traces of the kernel's page allocator: read, written, followed.
+"""Reads, writes and replays traces of the kernel's page allocator.
 
-What is read: ftrace's `trace` file in its usual, latency and function-graph layouts, with or without thread groups,
-flags, nanoseconds or a counting clock; the same as a kernel dumps it into its log; text of `trace-cmd report` and
-`perf script`. Files packed with gzip are read as they are.
+It reads ftrace's `trace` file in its usual, latency and function-graph layouts, with or without thread groups, flags,
+nanoseconds or a counting clock. It also reads the same text as a kernel dumps it into its log, and the output of
+`trace-cmd report` and `perf script`. Files may be gzipped.
 """
 
 from bulkpages._core import gfp_text, gfp_value

@@ -48,13 +48,13 @@ def _rows(events: Iterable[TraceEvent]) -> Iterator[dict[str, Any]]:
 
 
 def perfetto(events: Iterable[TraceEvent]) -> dict[str, Any]:
-    """Events as a Chrome JSON trace: an instant on its CPU's track for each, and counters.
+    """Events as a Chrome JSON trace: each is an instant on its CPU's track. There are counters too.
 
     Args:
-        events: In order.
+        events: The events, in order.
 
     Returns:
-        The document. Times are microseconds, with three decimals where the trace has nanoseconds; a tick of a counting
+        The document. Times are in microseconds, with three decimals if the trace has nanoseconds. A tick of a counting
         clock is shown as a microsecond.
     """
     return {"traceEvents": list(_rows(events)), "displayTimeUnit": "ns"}

@@ -42,28 +42,29 @@ class NoEvents(TraceError):
 
 @dataclass
 class Tally:
-    """What the lines of a trace were. Pass one to a reader; it is filled when the reader comes to the end.
+    """Counts of the lines of a trace. Pass one to a reader, which fills it at the end of the trace.
 
     Attributes:
         lines: All lines.
         kmem_events: Events of the page allocator.
         caller_events: Events of callers of the bulk call.
-        other_events: Other events, left out.
-        other_lines: All lines left out that are no damage: other events, stacks, log, comments, marks of snapshots.
+        other_events: Other events, which are skipped.
+        other_lines: All skipped lines that are not damaged: other events, stacks, log lines, comments and snapshot
+            marks.
         stack_lines: Lines of stacks.
-        log_lines: Lines of a kernel log that are none of a trace.
+        log_lines: Lines of a kernel log that do not belong to a trace.
         comments: Comments, headings, empty lines.
-        snapshot_lines: Marks of snapshots.
-        lost: Lines that tell of lost events.
-        lost_events: How many events the tracer lost.
-        lost_lines: The first 1000 of these lines: number, events.
-        overwritten: Events that had been overwritten before the trace was read out, as its head says.
+        snapshot_lines: Snapshot marks.
+        lost: Lines that report lost events.
+        lost_events: Number of events that the tracer lost.
+        lost_lines: The first 1000 of these lines: line number, events.
+        overwritten: Events that were overwritten before the trace was read, according to its header.
         damaged: Lines that cannot be read.
-        damaged_lines: The first 1000 of them: number, reason.
+        damaged_lines: The first 1000 of these lines: line number, reason.
         without_cpu: Events whose line has no CPU.
         without_time: Events whose line has no time.
-        unknown_flags: Names of gfp flags that the emulator does not have, and how many events have them. The events are
-            kept.
+        unknown_flags: Names of gfp flags that the emulator does not have, each with the number of events that have it.
+            The events are kept.
     """
 
     lines: int = 0
@@ -127,15 +128,15 @@ class TraceEvent:
     """One event.
 
     Attributes:
-        task: Name of the task that ran; empty when the line has none.
-        pid: Its number, that of the thread; None when the line has none.
-        cpu: The CPU; None when the line has none (`perf script` without `-F cpu`).
-        time_ns: Nanoseconds since the tracer's clock began; None when the clock counts something else.
+        task: Name of the task; empty if the line has none.
+        pid: Number of the thread; None if the line has none.
+        cpu: The CPU; None if the line has none (`perf script` without `-F cpu`).
+        time_ns: Nanoseconds since the tracer's clock started; None if the clock counts something else.
         name: Name of the event, such as "mm_page_alloc".
-        fields: What the kernel prints, by name; numbers as integers.
-        tgid: Number of the thread group; None when the line has none.
-        flags: Interrupts, preemption and so on, as printed, such as "d..2."; empty when the line has none.
-        ticks: The time of a clock that counts something else; None when it tells nanoseconds.
+        fields: The fields that the kernel prints, by name; numbers as integers.
+        tgid: Number of the thread group; None if the line has none.
+        flags: Interrupts, preemption and so on, as printed, such as "d..2."; empty if the line has none.
+        ticks: The count of a clock that counts something else; None if the clock has nanoseconds.
     """
 
     task: str
@@ -150,7 +151,7 @@ class TraceEvent:
 
     @property
     def time(self) -> float | None:
-        """Microseconds; of a clock that counts something else, what it counted. None when the line has no time."""
+        """Microseconds, or the count of a clock that counts something else. None if the line has no time."""
         return self.ticks if self.time_ns is None else self.time_ns / 1000
 
 
@@ -226,11 +227,11 @@ def events_of(pieces: Iterable[bytes], tally: Tally | None = None) -> Iterator[T
 
 
 def read_events(path: str | Path, tally: Tally | None = None) -> Iterator[TraceEvent]:
-    """The events of the page allocator, and of callers of the bulk call, in a trace of any tool.
+    """Reads the events of the page allocator and of callers of the bulk call from a trace of any tool.
 
     Args:
-        path: The trace; `.gz` is read as it is.
-        tally: Filled at the end with what the lines were.
+        path: The trace; may be gzipped.
+        tally: Filled at the end with counts of the lines by kind.
 
     Raises:
         MissingFile: There is no such file.
@@ -241,15 +242,15 @@ def read_events(path: str | Path, tally: Tally | None = None) -> Iterator[TraceE
 
 
 def rewrite(path: str | Path, tally: Tally | None = None) -> Iterator[str]:
-    """A trace of any tool as ftrace text, some lines at a time.
+    """Rewrites a trace of any tool as ftrace text, some lines at a time.
 
-    Events of the page allocator and of callers of the bulk call, marks of snapshots and lines about lost events are
-    kept, each with what its line has: task, numbers, flags, time to the last digit, every field. A column that a line
-    does not have is left out. Other lines are left out and counted.
+    Events of the page allocator and of callers of the bulk call, snapshot marks and lines about lost events are kept,
+    with task, numbers, flags, every digit of the time and every field. Columns that a line does not have are omitted.
+    Other lines are dropped and counted.
 
     Args:
-        path: The trace; `.gz` is read as it is.
-        tally: Filled at the end with what the lines were.
+        path: The trace; may be gzipped.
+        tally: Filled at the end with counts of the lines by kind.
 
     Raises:
         MissingFile: There is no such file.

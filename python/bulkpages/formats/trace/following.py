@@ -18,11 +18,11 @@ __all__ = ["Followed", "compare_states", "follow", "places", "start"]
 
 @dataclass(frozen=True)
 class Followed:
-    """What following a trace found.
+    """The result of replaying a trace.
 
     Attributes:
-        report: Counts and misses; the names are those of `bulkpages replay --json`.
-        state: The machine's state at the end, as `Machine.snapshot` gives it.
+        report: Counts and misses, under the names of `bulkpages replay --json`.
+        state: The machine's state at the end, as `Machine.snapshot` returns it.
     """
 
     report: dict[str, Any]
@@ -112,16 +112,17 @@ def follow(
     learn: bool = True,
     marked: bool | None = None,
 ) -> Followed:
-    """Follows a trace on the state that the kernel was in, foretelling the frame of each `mm_page_alloc` line.
+    """Replays a trace on the kernel's state and predicts the frame of each `mm_page_alloc` line.
 
-    Only the state and the lines before are used; what a line reveals counts from the next line on.
+    Only the state and the preceding lines are used for a prediction.
 
     Args:
-        trace: Text of the kmem events from any tool that `bulkpages.formats.trace` names; `.gz` is read as it is.
+        trace: The kmem events as text, from any tool that `bulkpages.formats.trace` lists; may be gzipped.
         states: A snapshot, or a mapping or file with one under "before" (and the state at the end under "after").
-        learn: Expect pages to leave the lists without a line where the same task did so before.
-        marked: The state is that of the trace's first snapshot line, and the trace ends at the second; of its beginning
-            when False. None: as the trace has such lines or not.
+        learn: Whether to expect pages to leave the lists without a line where the same task did so before.
+        marked: Whether the state belongs to the trace's first snapshot line, and the trace ends at the second. If
+            False, the state belongs to the beginning of the trace. If None, this depends on whether the trace has such
+            lines.
 
     Raises:
         MissingFile: There is no such file.

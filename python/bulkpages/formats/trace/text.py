@@ -33,7 +33,7 @@ class TraceText(Tabular):
     """A trace as ftrace prints it.
 
     Attributes:
-        lines: The lines, without the file's head; each ends with a newline.
+        lines: The lines without the file's header; each ends with a newline.
         cpus: CPUs of the machine.
     """
 
@@ -41,7 +41,7 @@ class TraceText(Tabular):
     cpus: int
 
     def ftrace(self) -> str:
-        """The text of a `trace` file, head and all."""
+        """The text of a `trace` file, including its header."""
         return _HEAD.format(entries=self.lines.count("\n"), cpus=self.cpus) + self.lines
 
     def events(self) -> Iterator[TraceEvent]:
@@ -49,7 +49,7 @@ class TraceText(Tabular):
         return events_of([self.lines.encode()])
 
     def to_table(self) -> Table:
-        """A row for each event: `time` (microseconds), `cpu`, `name`, and the fields of all, None where absent."""
+        """A row for each event: `time` (microseconds), `cpu`, `name`, and every field, None where absent."""
         head = ("time", "cpu", "task", "pid", "name")
         rows = [{**{name: getattr(e, name) for name in head}, **e.fields} for e in self.events()]
         return Table.from_rows(rows, title="trace")
@@ -61,5 +61,5 @@ class TraceText(Tabular):
         return f"<TraceText {self.lines.count(chr(10))} lines, {self.cpus} CPUs>"
 
     def perfetto(self) -> dict[str, Any]:
-        """The trace as Perfetto and chrome://tracing load it: one track a CPU, counters of free-list traffic."""
+        """The trace for Perfetto and chrome://tracing: one track per CPU, and counters of free-list traffic."""
         return perfetto(self.events())

@@ -59,7 +59,7 @@ def contention(seed: int, share: float = 1, kernel: str = DEFAULT) -> list[dict[
     Args:
         seed: Of the order and the bootstrap.
         share: Part of the usual number of fills, for short runs.
-        kernel: The kernel series that the machines work like.
+        kernel: The kernel series of the machines.
 
     Raises:
         InvalidArgument: There is only one processor to run on.

@@ -17,7 +17,7 @@ def failures(kernel: str) -> dict[str, Any]:
     """Every caller under every single failure, on arrays of up to 16 slots.
 
     Args:
-        kernel: The kernel series that the machines work like.
+        kernel: The kernel series of the machines.
 
     Returns:
         runs; by_form (caller, form, and of the runs in which something failed: runs, filled, failed, endless (the waits

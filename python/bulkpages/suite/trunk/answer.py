@@ -33,8 +33,8 @@ class Asked:
         cells: The workloads.
         snapshot: Path of the kernel state.
         as_recorded: Whether that is the state on which the kernel's instructions were counted.
-        effect: Smallest effect of interest, as a share.
-        kernel: The kernel series that the machines work like.
+        effect: Smallest effect of interest, as a fraction.
+        kernel: The kernel series of the machines.
     """
 
     cells: Sequence[Cell]

@@ -44,7 +44,7 @@ class Judged:
 
     Attributes:
         difference: What the cost model says of the two.
-        effect: Smallest effect of interest, as a share.
+        effect: Smallest effect of interest, as a fraction.
     """
 
     difference: cost.Difference
@@ -142,7 +142,7 @@ def kernel_instructions(
         form: The form.
         machine: In the state of the cell.
         as_recorded: Whether the state is the one on which the kernel was measured.
-        effect: Smallest effect of interest, as a share.
+        effect: Smallest effect of interest, as a fraction.
         kernel: The kernel series that the machine works like.
     """
     try:

@@ -48,10 +48,10 @@ class Plan:
         snapshot: Path of the kernel state that every process loads.
         blocks: Random blocks in each process.
         trial_seconds: Aim for the length of one trial.
-        seed: Of the order of trials.
+        seed: Seed of the order of trials.
         seconds: Time to measure, of all looks together.
         looks: How often the data are looked at.
-        effect: Smallest effect of interest, as a share.
+        effect: Smallest effect of interest, as a fraction.
         processes: Processes in all for each workload, however long they take; None: as many as the time allows.
         strict: Whether too little time for any answer is an error; else it takes longer.
     """
@@ -164,7 +164,7 @@ def run(
     Args:
         plan: What to run.
         earlier: An interrupted run of the same plan, which goes on.
-        progress: Told the seconds measured and what is going on.
+        progress: Called with the seconds measured and a description.
         say: Told what a user should know before the end.
         keep: Given what was measured so far, after each look and now and then within one.
 

@@ -93,7 +93,7 @@ class Sequential:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Sequential:
-        """What `to_json` gave."""
+        """A sweep from the result of `to_json`."""
         found = cls(data["alpha"], data["looks"], data["effect"], data["looks_done"])
         for what in ("pairs", "nulls"):
             for name, row in data[what].items():

@@ -123,7 +123,7 @@ def compare(a: Costs, b: Costs, *, alpha: float, effect: float, seed: int) -> Co
         a: Cost per unit, axes (process, block) or (process, block, trial of the block).
         b: The same of the other arm; what ran in one block has one index.
         alpha: Error rate of the interval.
-        effect: Smallest effect of interest, as a share.
+        effect: Smallest effect of interest, as a fraction.
         seed: Of the bootstrap.
 
     Raises:
