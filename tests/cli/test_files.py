@@ -39,7 +39,7 @@ def test_what_fails_changes_nothing(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["x.txt"]
 
 
-def test_links_modes_and_what_is_no_file(tmp_path: Path) -> None:
+def test_links_modes_and_things_that_are_not_files(tmp_path: Path) -> None:
     path, link = tmp_path / "x", tmp_path / "link"
     write_whole(path, "old")
     assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()

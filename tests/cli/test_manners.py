@@ -110,7 +110,7 @@ def test_doctor_says_what_to_do() -> None:
     assert (checks["perf events"]["value"] == "yes") == (found["perf_events"] is None)
 
 
-def test_import_brings_nothing_heavy() -> None:
+def test_import_loads_nothing_heavy() -> None:
     """What takes long to import is imported by who needs it; how long that is, is measured, not tested."""
     heavy = ("numpy", "scipy", "matplotlib", "rich", "click", "jinja2", "distributed", "multiprocessing", "asyncio")
     code = f"import sys, bulkpages; print([m for m in {heavy!r} if m in sys.modules])"

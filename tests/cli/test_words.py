@@ -52,7 +52,7 @@ def test_a_command_without_machines_says_why_it_takes_no_kernel(words: list[str]
     assert "makes no machine of a kernel's series" in done.stderr
 
 
-def test_a_kernel_that_is_none_is_told_which_there_are() -> None:
+def test_the_error_for_an_unknown_kernel_lists_the_known_ones() -> None:
     for words in (["compare"], ["show"], ["why", "x"], ["callers", "audit"]):
         done = run(*words, "--kernel", "5.4")
         assert done.exit_code == 2

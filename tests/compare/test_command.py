@@ -95,7 +95,7 @@ def test_times_stand_in_a_section_of_their_own(output: Path) -> None:
     assert json.loads((output / "results.json").read_text()) == results
 
 
-def test_an_interrupted_run_goes_on(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_continues(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measure = runner._measure
     looks = []
 
@@ -145,7 +145,7 @@ def _all_gone(workers: list[int]) -> bool:
     return _soon(lambda: not any(_alive(pid) for pid in workers))
 
 
-def test_a_run_that_is_killed_goes_on(output: Path) -> None:
+def test_a_killed_run_continues(output: Path) -> None:
     with _started(output) as run:
 
         def kept() -> bool:

@@ -136,7 +136,7 @@ def test_the_question_is_answered_in_sentences(results: dict[str, Any]) -> None:
     assert "v2" not in text
 
 
-def test_what_was_not_asked_is_not_said() -> None:
+def test_only_requested_parts_are_printed() -> None:
     text = " ".join(kernel_sentences(whole([all_cells()["xfs-4"]], chosen=True)))
     assert "xfs -6.9% (all NULL)" in text
     for words in ("page_pool03", "When allocations fail", "The alternative", "With holes"):
@@ -162,7 +162,7 @@ def test_results_are_json(results: dict[str, Any]) -> None:
     assert json.loads(json.dumps(results, allow_nan=False))["schema"] == COMPARE
 
 
-def test_times_are_no_part_of_the_answer(results: dict[str, Any]) -> None:
+def test_times_are_not_part_of_the_answer(results: dict[str, Any]) -> None:
     other = copy.deepcopy(results)
     other |= {"timing": None, "seed": 6, "provenance": {}}
     assert exact_part(other) == exact_part(results)
@@ -273,7 +273,7 @@ def test_a_run_of_one_cell_end_to_end(tmp_path: Path) -> None:
     assert np.asarray(results["timing"]["samples"]["null-256"]).shape[1:3] == (2, 2)
 
 
-def test_a_machine_too_small_skips_or_says_so(tmp_path: Path) -> None:
+def test_a_machine_too_small_skips_or_reports(tmp_path: Path) -> None:
     broken = tmp_path / "state.json"
     broken.write_text('{"zones": []}')
     for args in (["--snapshot", str(broken)], ["--snapshot", str(tmp_path / "none.json")], ["--seed", "-1"]):
@@ -400,7 +400,7 @@ def test_the_ledger_on_the_command_line() -> None:
     assert CliRunner().invoke(main, ["claims", "--only", "nothing"]).exit_code == 2
 
 
-def test_a_baseline_is_told_first(results: dict[str, Any]) -> None:
+def test_a_baseline_comes_first(results: dict[str, Any]) -> None:
     timing = results["timing"]
     timing["baseline"] = regressions(timing, copy.deepcopy(timing))
     assert "slower by more than 1.00%: nothing" in timing_lines(results)[0]

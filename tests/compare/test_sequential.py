@@ -80,7 +80,7 @@ def test_more_comparisons_share_the_rate() -> None:
     assert len(found.nulls) == 16
 
 
-def test_it_can_be_stored_and_goes_on() -> None:
+def test_it_can_be_stored_and_continued() -> None:
     found = campaign(5, 1.02)
     again = Sequential.from_json(json.loads(json.dumps(found.to_json())))
     assert again == found

@@ -52,7 +52,7 @@ def test_two_percent_are_found_where_layout_is_quiet() -> None:
     assert result.low < 1.02 < result.high
 
 
-def test_equal_arms_are_the_same_when_that_can_be_told() -> None:
+def test_equal_arms_are_the_same_when_there_is_power() -> None:
     rng = np.random.Generator(np.random.PCG64(6))
     a, b = _pair(rng, 1.0, 0.01, 0.0)
     assert compare(a, b, alpha=0.01, effect=0.05, seed=6).verdict == "same"

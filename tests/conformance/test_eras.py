@@ -60,7 +60,7 @@ def test_one_rule_alone_makes_a_mosaic() -> None:
     assert bp.Machine.from_snapshot(path, rules={"claim_then_steal": False}).rules["claim_then_steal"] is False
 
 
-def test_without_smp_a_bulk_call_of_7_3_brings_one_page() -> None:
+def test_without_smp_a_bulk_call_of_7_3_returns_one_page() -> None:
     for kernel, expected in (("6.1", 64), ("6.12", 64), ("7.3", 1)):
         machine = bp.Machine("64MiB", cpus=1, kernel=kernel, rules={"smp": False})
         assert machine.alloc_pages_bulk(bp.GFP_KERNEL, bp.PageArray(64)) == expected

@@ -45,7 +45,7 @@ def test_the_same_fill_costs_the_same_again() -> None:
     assert one == cost.rows([{"caller": SVC, "form": "after", "condition": "cold", "pattern": "x.x..x...x"}])
 
 
-def test_what_was_measured_says_so_and_prediction_never_looks() -> None:
+def test_measured_costs_are_marked_and_prediction_never_looks() -> None:
     row = data.series()[0]["rows"][0]
     key = row["caller"], row["form"], row["pattern"]
     found = cost.fill(*key, row["condition"])

@@ -61,7 +61,7 @@ def test_cold_fills_depend_on_the_fills_before() -> None:
         ({"caller": "z_erofs_gbuf_growsize", "pattern": ".x"}, "in front of all holes"),
     ],
 )
-def test_what_is_no_fill_is_refused(wrong: dict[str, Any], words: str) -> None:
+def test_a_wrong_fill_is_refused(wrong: dict[str, Any], words: str) -> None:
     done = run("-", rows={"rows": [ROW, {**ROW, **wrong}]})
     assert done.exit_code == 2
     assert "row 1" in done.stderr
@@ -82,7 +82,7 @@ def test_what_holds_no_rows_is_refused(given: Any, words: str) -> None:
     assert (done.exit_code, words in done.stderr) == (2, True), done.stderr
 
 
-def test_a_file_that_is_no_json(tmp_path: Path) -> None:
+def test_a_file_that_is_not_json(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text("{")
     done = run(str(path))

@@ -80,7 +80,7 @@ def test_a_wrong_name_is_noticed() -> None:
     assert not proof("test_proc.py::test_of_nothing")
 
 
-def test_a_mention_is_no_definition() -> None:
+def test_a_mention_is_not_a_definition() -> None:
     assert defines("fn rmqueue_bulk<P>()", "rmqueue_bulk()")
     assert defines("fn rmqueue_smallest()", "__rmqueue_smallest()")
     assert defines("fn alloc_pages_bulk<S>()", "alloc_pages_bulk_noprof()")

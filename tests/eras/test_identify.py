@@ -66,7 +66,7 @@ def rule(found: Identification, name: str) -> tuple[bool | None, str]:
 GATE = "bulk_mark_excludes_prefix"
 
 
-def test_a_known_tree_is_told_by_fingerprints(tmp_path: Path, known: Path) -> None:
+def test_a_known_tree_is_identified_by_fingerprints(tmp_path: Path, known: Path) -> None:
     changed = OLD.replace("\t", "        ").replace("/* whatever is first */", "").replace("batch;\n", "batch ;\n\n")
     found = identify(tree(tmp_path / "tree", changed), known=known)
     assert (found.version, found.kernel, found.unknown, found.differences) == ("6.12.9", "6.12", (), {})
@@ -103,7 +103,7 @@ def test_an_unknown_function_is_shown_where_it_differs(tmp_path: Path, known: Pa
     assert rule(found, GATE) == (True, "marker")
     told = found.text()
     assert "     4 + \tint extra;" in told
-    assert "     9 - 1 statement of 7.3 not here" in told
+    assert "     9 - 1 statement of 7.3 missing here" in told
 
 
 def test_what_no_marker_shows_is_not_guessed(tmp_path: Path, known: Path) -> None:
@@ -119,14 +119,14 @@ def test_the_patched_call_is_noticed(tmp_path: Path, known: Path) -> None:
     assert identify(tree(tmp_path / "tree", patched), known=known).patched is True
 
 
-def test_a_function_that_is_gone_is_said(tmp_path: Path, known: Path) -> None:
+def test_a_missing_function_is_listed(tmp_path: Path, known: Path) -> None:
     found = identify(tree(tmp_path / "tree", OLD[: OLD.index("static int nr_pcp_free")]), known=known)
     assert [one.name for one in found.unknown] == ["nr_pcp_free"]
     assert "missing: nr_pcp_free()" in found.text()
     assert "0 unknown, 1 missing" in found.text()
 
 
-def test_wrappers_and_other_places_are_no_confusion(tmp_path: Path, known: Path) -> None:
+def test_wrappers_and_other_places_do_not_confuse(tmp_path: Path, known: Path) -> None:
     text = "#define __alloc_pages_bulk(...) alloc_hooks(alloc_pages_bulk_noprof(__VA_ARGS__))\n" + OLD
     other = "static struct page *rmqueue(int nothing)\n{\n\treturn 0;\n}\n"
     assert identify(tree(tmp_path / "tree", text, vmscan=other), known=known).unknown == ()
@@ -181,14 +181,14 @@ def places(tmp_path: Path) -> dict[str, Path]:
     ("name", "said"),
     [
         ("nothing", "No such file or directory"),
-        ("folder", "no tree of kernel sources"),
+        ("folder", "not a kernel source tree"),
         ("x.txt", "neither a directory nor a tarball"),
         ("x.tar.xz", "cannot be read as a tarball"),
-        ("empty.tar.gz", "no tree of kernel sources"),
+        ("empty.tar.gz", "not a kernel source tree"),
         ("nameless", "names no version"),
     ],
 )
-def test_what_is_no_tree_is_refused(places: dict[str, Path], name: str, said: str) -> None:
+def test_a_wrong_tree_is_refused(places: dict[str, Path], name: str, said: str) -> None:
     done = run("identify", places[name])
     assert (done.exit_code, done.stdout) == (2, "")
     assert said in done.stderr
@@ -199,9 +199,9 @@ def test_what_is_no_tree_is_refused(places: dict[str, Path], name: str, said: st
     ("content", "said"),
     [
         ("{", "cannot be read"),
-        ("[]", "no table of fingerprints"),
+        ("[]", "not a table of fingerprints"),
         ('{"schema": "other/1"}', "'other/1'"),
-        ('{"schema": "bulkpages.fingerprints/1"}', "no table of fingerprints"),
+        ('{"schema": "bulkpages.fingerprints/1"}', "not a table of fingerprints"),
         ('{"schema": "bulkpages.fingerprints/1", "releases": {"9.9": "9.9.1"}, "functions": {}}', "9.9"),
     ],
 )
@@ -217,13 +217,13 @@ def test_fingerprint_wants_eras_and_trees(args: list[str]) -> None:
     assert run("fingerprint", *args).exit_code == 2
 
 
-def test_rules_are_told_without_the_word() -> None:
+def test_rules_are_printed_without_the_word() -> None:
     assert run().stdout == run("rules").stdout
     assert run("pcp_high_tuned").stdout == run("rules", "pcp_high_tuned").stdout
     assert "Did you mean 'identify'?" in run("identfy", "x").stderr
 
 
-def test_every_rule_can_be_told() -> None:
+def test_every_rule_can_be_identified() -> None:
     assert set(RULES) == set(MARKERS) | set(SETTINGS)
     named = {name for function in FUNCTIONS for name in function.names}
     assert len(named) == sum(len(function.names) for function in FUNCTIONS)

@@ -57,7 +57,7 @@ def test_a_function_is_found_behind_any_head(head: str) -> None:
         '"never closed',
     ],
 )
-def test_what_is_no_definition_is_not_found(source: str) -> None:
+def test_only_definitions_are_found(source: str) -> None:
     assert find(source, "f") == []
 
 

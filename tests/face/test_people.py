@@ -47,7 +47,7 @@ def test_flags_in_words_that_are_none(m: bp.Machine) -> None:
 
 
 @pytest.mark.parametrize("array", [[0] * 8, (0,), np.zeros(8, np.uint64)], ids=["list", "tuple", "ndarray"])
-def test_what_is_no_array_is_told_how_it_becomes_one(m: bp.Machine, array: Any) -> None:
+def test_the_error_for_a_wrong_array_says_how_to_make_one(m: bp.Machine, array: Any) -> None:
     calls: list[Callable[[], Any]] = [
         lambda: m.alloc_pages_bulk(bp.GFP_KERNEL, array),
         lambda: m.alloc_pages_bulk_refill(bp.GFP_KERNEL, array),

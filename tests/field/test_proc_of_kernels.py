@@ -158,7 +158,7 @@ def test_a_kernel_without_dma() -> None:
     assert 3192 - LEFT <= low <= 3192
 
 
-def test_mixed_blocks_are_no_pageblocks() -> None:
+def test_mixed_blocks_are_not_pageblocks() -> None:
     free = {"Unmovable": NO_FREE, "Movable": blocks_of(4096)}
     zones = [zone("Normal", 4096, [0, 0], 4096, types=free, blocks={"Unmovable": 3, "Movable": 4, "Reclaimable": 1})]
     text = pagetypeinfo(zones, TYPES, {"Normal": [1, 2, 0, 0, 0, 0]})
@@ -257,14 +257,14 @@ def test_the_writer_stops_counting_as_the_kernel_does() -> None:
     assert parse_pagetypeinfo(m.pagetypeinfo()).capped[0, "Normal"] == {("Movable", 0)}
 
 
-def test_free_cma_is_said() -> None:
+def test_free_cma_is_noted() -> None:
     zones = [zone("Normal", 4096, [0, 0])]
     text = zoneinfo(zones, PLAIN).replace("nr_free_cma 0", "nr_free_cma 512")
     found = read_proc({"zoneinfo": text, "buddyinfo": buddyinfo(zones)})
     assert any("512 of its free pages are CMA" in note for note in found.notes)
 
 
-def test_nothing_is_said_of_what_is_zero_or_known() -> None:
+def test_zero_and_known_counts_are_not_noted() -> None:
     names, width, shape = KERNELS["7.3 Arch"]
     zones = [zone(n, 4096 + 8192 * i, [0] * width, types={"Movable": blocks_of(8192)}) for i, n in enumerate(names)]
     assert state(zones, shape, pagetypeinfo=pagetypeinfo(zones, TYPES)).notes == []
@@ -308,7 +308,7 @@ def test_files_as_grep_and_cat_print_them(tmp_path: Path) -> None:
         assert read_proc(tmp_path / "all.txt").snapshot == read_proc(texts).snapshot
 
 
-def test_the_kernel_of_the_files_is_told_by_version(tmp_path: Path) -> None:
+def test_the_file_version_names_the_kernel(tmp_path: Path) -> None:
     zones = [zone("Normal", 4096, [0, 0])]
     for name, text in (("zoneinfo", zoneinfo(zones, PLAIN)), ("buddyinfo", buddyinfo(zones))):
         (tmp_path / name).write_text(text)

@@ -91,7 +91,7 @@ def test_this_machine() -> None:
     m.audit()
 
 
-def test_unknown_lines_are_skipped_and_said(tmp_path: Path) -> None:
+def test_unknown_lines_are_skipped_and_noted(tmp_path: Path) -> None:
     kernel = texts(WITH_TEXTS[0])
     (tmp_path / "zoneinfo").write_text(kernel["zoneinfo"].replace("        spanned", "  wobble 7\n        spanned"))
     (tmp_path / "buddyinfo").write_text(kernel["buddyinfo"])

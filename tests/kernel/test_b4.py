@@ -33,7 +33,7 @@ def test_nothing_touched_passes(tmp_path: Path) -> None:
 def test_what_fails_is_a_row_too(tmp_path: Path) -> None:
     (row,) = run((HERE / "slower.mbox").read_bytes(), tmp_path)
     assert row["status"] == "fail"
-    assert "is no tree of kernel sources" in row["summary"] or "not installed" in row["summary"]
+    assert "is not a kernel source tree" in row["summary"] or "not installed" in row["summary"]
 
 
 def git(tree: Path, *words: str, text: bytes = b"") -> str:

@@ -100,7 +100,7 @@ def test_all_outputs_show_them(results: dict[str, Any], tmp_path: Path) -> None:
     assert "own_kernels" in OF_THE_RUN
 
 
-def test_what_is_no_kernel_or_one_too_many(tmp_path: Path) -> None:
+def test_a_wrong_kernel_or_too_many(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
     from bulkpages.cli import main
@@ -113,7 +113,7 @@ def test_what_is_no_kernel_or_one_too_many(tmp_path: Path) -> None:
     assert not (tmp_path / "results").exists()
 
 
-def test_without_qemu_it_is_said_before_anything_runs(
+def test_missing_qemu_is_reported_before_anything_runs(
     results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = kernel(tmp_path / "before", "null_only")

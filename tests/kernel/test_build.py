@@ -114,7 +114,7 @@ with termination_raises(), open({str(copy.folder / "build.log")!r}, "wb") as log
     assert "CC      a.o" in (copy.folder / "build.log").read_text(), "what was done is in the log"
 
 
-def test_what_is_no_kernel(tmp_path: Path) -> None:
+def test_a_wrong_kernel(tmp_path: Path) -> None:
     with pytest.raises(KernelError, match=r"holds no kernel of `bulkpages kernel build`: No such file"):
         open_kernel(tmp_path)
     (tmp_path / "kernel.json").write_text("{")

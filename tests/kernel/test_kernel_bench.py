@@ -75,7 +75,7 @@ def test_one_kernel_has_no_verdict(pair: list[Kernel]) -> None:
     assert all(row.comparison is None for row in found.rows)
 
 
-def test_a_function_that_a_tree_does_not_have_says_so(pair: list[Kernel]) -> None:
+def test_a_function_missing_from_a_tree_is_named(pair: list[Kernel]) -> None:
     lacking = replace(pair[0], absent={"svc_alloc_arg": "this tree has no svc_alloc_arg()"})
     found = bench([lacking, pair[1]], cells=cells(), rounds=2, count=False)
     row = next(row for row in found.rows if row.name == "svc-small-rpc")
@@ -84,7 +84,7 @@ def test_a_function_that_a_tree_does_not_have_says_so(pair: list[Kernel]) -> Non
     assert "this tree has no svc_alloc_arg()" in bench_text(found)
 
 
-def test_a_slot_that_stays_empty_is_no_figure(pair: list[Kernel], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_that_stays_empty_is_not_a_figure(pair: list[Kernel], monkeypatch: pytest.MonkeyPatch) -> None:
     text = answer(np.random.Generator(np.random.PCG64(1)), 1.0).replace("filled=64 ", "filled=63 ")
     monkeypatch.setattr(benching, "run_native", lambda _folder, _job: text)
     with pytest.raises(KernelError, match=r"null-64 in Linux 6\.12\.117: 63 of 64 slots are full after the fill"):

@@ -53,6 +53,6 @@ def test_an_option_that_only_others_choose_can_be_set() -> None:
     assert text == "config PAGE_POOL\n\tdef_bool y\n\nconfig OTHER\n\tbool\n"
 
 
-def test_the_linker_is_told() -> None:
+def test_the_linker_has_its_options() -> None:
     text = part_changes({}, TREE.get)["arch/x86/Makefile"].decode()
     assert text.splitlines()[-1] == "LDFLAGS_vmlinux += --unresolved-symbols=ignore-all"

@@ -58,7 +58,7 @@ def test_slower() -> None:
     assert "slower in 1, faster in 0 (cycles)" in found((60.0, 63.0), SLOWER).verdict
 
 
-def test_other_cycles_of_the_same_instructions_are_no_remark(tmp_path: Path) -> None:
+def test_other_cycles_of_the_same_instructions_are_not_a_remark(tmp_path: Path) -> None:
     review = found((60.0, 60.1), SLOWER)
     assert review.cycles("slower") == []
     assert "cycles differ in 1 with the same instructions" in review.verdict

@@ -133,8 +133,8 @@ def test_a_tarball_of_something_else(tmp_path: Path) -> None:
         SourceCopy(tmp_path / "work", path).update(quiet)
 
 
-def test_what_is_no_tree(tmp_path: Path) -> None:
-    with pytest.raises(KernelError, match=r"is no tree of kernel sources: it has no mm/page_alloc\.c"):
+def test_a_wrong_tree(tmp_path: Path) -> None:
+    with pytest.raises(KernelError, match=r"is not a kernel source tree: it has no mm/page_alloc\.c"):
         find_tree(tmp_path)
     with pytest.raises(KernelError, match=r"no such directory or tarball"):
         find_tree(tmp_path / "absent")
@@ -203,7 +203,7 @@ LISTS = "struct per_cpu_pages {\n\tspinlock_t lock;\n\tint high;\n%s};\n"
         ),
     ],
 )
-def test_what_the_recorder_is_told_of_the_structures(
+def test_the_structures_that_the_recorder_is_built_for(
     tree: Path, fields: str, others: str, expected: dict[str, str]
 ) -> None:
     texts = {"include/linux/gfp.h": GFP["6.12"], "include/linux/mmzone.h": LISTS % fields + others}

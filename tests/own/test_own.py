@@ -92,7 +92,7 @@ def test_waits_end_when_they_are_used_up_and_time_passes() -> None:
     assert totals["most_waits"] == 4
 
 
-def test_who_never_ends_is_stopped() -> None:
+def test_an_endless_caller_is_stopped() -> None:
     def loops(env: Env, slots: Slots) -> int:
         while True:
             try:
@@ -362,7 +362,7 @@ def counting(env: Env, slots: Slots) -> int:
     return 0
 
 
-def test_a_caller_of_ones_own_semantics() -> None:
+def test_a_caller_with_its_own_semantics() -> None:
     m = bp.Machine("64MiB")
     a = bp.callers.fill_shape(m, "x.x.")
     kept = a[0], a[2]

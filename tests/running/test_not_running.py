@@ -30,12 +30,12 @@ def test_one_machine_is_needed() -> None:
     for arguments in ([], ["--live", "--vmcore", "x"], ["--qemu", "x", "--vmcore", "y"]):
         code, words = said(*arguments)
         assert code == 2
-        assert "one machine is needed" in words
+        assert "give one of --vmcore FILE" in words
 
 
 def test_a_guest_can_stay_stopped_and_nothing_else() -> None:
     code, words = said("--vmcore", "x", "--stay-stopped")
-    assert (code, "goes with --qemu" in words) == (2, True)
+    assert (code, "needs --qemu" in words) == (2, True)
 
 
 @pytest.mark.parametrize("option", ["--vmcore", "--qemu"])
@@ -45,7 +45,7 @@ def test_a_file_that_is_not_there(option: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"text\n", b"\x7fELF", ELF + SEGMENT, b"KDUMP   " + bytes(512)])
-def test_a_file_that_is_no_core_of_a_kernel(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_kernel_core(content: bytes, tmp_path: Path) -> None:
     core = tmp_path / "core"
     core.write_bytes(content)
     code, words = said("--vmcore", str(core))
@@ -53,11 +53,11 @@ def test_a_file_that_is_no_core_of_a_kernel(content: bytes, tmp_path: Path) -> N
     assert "core" in words
 
 
-def test_a_folder_is_no_core(tmp_path: Path) -> None:
+def test_a_folder_is_not_a_core(tmp_path: Path) -> None:
     assert said("--vmcore", str(tmp_path))[0] == 2
 
 
-def test_a_socket_behind_which_is_no_qemu(tmp_path: Path) -> None:
+def test_a_socket_without_qemu(tmp_path: Path) -> None:
     address = str(tmp_path / "socket")
     with socket.socket(socket.AF_UNIX) as nobody:
         nobody.bind(address)
@@ -66,12 +66,12 @@ def test_a_socket_behind_which_is_no_qemu(tmp_path: Path) -> None:
 
 
 def test_a_program_without_debugging_information() -> None:
-    with pytest.raises(bp.SnapshotError, match="no debugging information of the kernel"):
+    with pytest.raises(bp.SnapshotError, match="no debugging information for the kernel"):
         bp.Machine.from_drgn(drgn.Program())
 
 
 @pytest.mark.parametrize("wrong", [None, 7, "vmcore", object()])
-def test_what_is_no_program(wrong: object) -> None:
+def test_a_wrong_program(wrong: object) -> None:
     with pytest.raises(TypeError, match=r"prog is a drgn\.Program, not"):
         bp.Machine.from_drgn(wrong)
 

@@ -32,10 +32,10 @@ def test_every_field_is_what_the_kernel_wrote_down(state: dict[str, Any]) -> Non
     assert first_difference(read_recording(RECORDING).before, state) is None
 
 
-def test_every_frame_is_foretold_from_it(state: dict[str, Any], tmp_path: Path) -> None:
+def test_every_frame_is_predicted_from_it(state: dict[str, Any], tmp_path: Path) -> None:
     found = read_recording(RECORDING)
     lines = [found.header, {"before": state}, *found.operations, {"after": found.after}, {"proc": {}}]
-    path = tmp_path / "foretold.jsonl"
+    path = tmp_path / "predicted.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     verdict = conform(path)
     assert verdict.ok, verdict

@@ -136,7 +136,9 @@ def test_a_list_that_changed_is_read_again(state: dict[str, Any]) -> None:
 
 
 def test_a_list_that_never_stands_still_is_named(state: dict[str, Any]) -> None:
-    with pytest.raises(bp.SnapshotError, match=r"the page of frame \d+ does not point back .*while the kernel ran on"):
+    with pytest.raises(
+        bp.SnapshotError, match=r"the page of frame \d+ does not point back .*while the kernel was running"
+    ):
         read_state(load(CORE, Disturbance(back_pointer(state), -1)), movable=False)
 
 
@@ -166,8 +168,8 @@ def test_what_is_missing_is_named(name: str) -> None:
         read_state(load(CORE, without=(name,)))
 
 
-def test_nothing_at_all_is_no_debugging_information() -> None:
-    with pytest.raises(bp.SnapshotError, match="there is no debugging information of the kernel"):
+def test_an_empty_program_has_no_debugging_information() -> None:
+    with pytest.raises(bp.SnapshotError, match="there is no debugging information for the kernel"):
         read_state(load(CORE, without=("zone",)))
 
 

@@ -21,7 +21,7 @@ def audit() -> bp.callers.Audit:
     return bp.callers.audit(pages=16)
 
 
-def test_what_each_caller_makes_of_a_call_that_brings_one_page(audit: bp.callers.Audit) -> None:
+def test_what_each_caller_does_when_a_call_returns_one_page(audit: bp.callers.Audit) -> None:
     found: dict[str, list[str]] = {}
     for row in audit.rows:
         found.setdefault(row["caller"], []).append(row["outcome"])
@@ -87,7 +87,7 @@ def test_an_explanation_says_that_there_are_no_lists() -> None:
     assert CliRunner().invoke(main, [*told, "--rule", "smp=no", "--rule", "smp=yes"]).exit_code == 2
 
 
-def test_who_fails_had_memory_free_and_got_one_page(audit: bp.callers.Audit) -> None:
+def test_failing_callers_had_free_memory_and_got_one_page(audit: bp.callers.Audit) -> None:
     for row in audit.rows:
         if row["outcome"] == "fails":
             assert row["first"] == 1, row

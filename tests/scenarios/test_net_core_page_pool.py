@@ -41,7 +41,7 @@ def drive(form: str, steps: int, **faults: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("steps", [1, 64, 65, 500])
-def test_forms_cannot_be_told_apart_from_outside(steps: int) -> None:
+def test_forms_are_indistinguishable_from_outside(steps: int) -> None:
     before, after, v3 = (drive(form, steps) for form in FORMS)
     assert before == after == v3
 
@@ -82,7 +82,7 @@ def test_a_page_that_cannot_be_mapped_goes_back(form: str, m: bp.Machine) -> Non
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_single_page_fallback_brings_one_page_per_slow_call(form: str, m: bp.Machine) -> None:
+def test_a_single_page_fallback_returns_one_page_per_slow_call(form: str, m: bp.Machine) -> None:
     pool = bp.callers.PagePool(m, form=form)
     with m.faults(trylock=True):
         pages = [pool.alloc() for _ in range(3)]

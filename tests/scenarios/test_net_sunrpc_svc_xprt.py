@@ -82,7 +82,7 @@ def test_a_first_failure_counts_as_progress_before() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_thread_that_is_told_to_stop_keeps_its_pages(form: str) -> None:
+def test_a_stopped_thread_keeps_its_pages(form: str) -> None:
     r, after, _ = run("xx......", form, pages=3, stop=2)
     assert r.ret is False
     assert r.waits == 2, "told at the third question"
@@ -91,7 +91,7 @@ def test_a_thread_that_is_told_to_stop_keeps_its_pages(form: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_wait_lets_kswapd_run_and_the_thread_goes_on(form: str) -> None:
+def test_a_wait_lets_kswapd_run_and_the_thread_continues(form: str) -> None:
     m = bp.Machine("64MiB")
     m.set_reclaim(file_pages=4000, kswapd_delay_ns=2_000_000)
     memalloc = bp.GFP_KERNEL & ~bp.__GFP_RECLAIM | bp.__GFP_MEMALLOC

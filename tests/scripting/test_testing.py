@@ -68,7 +68,7 @@ def test_strategies_shrink_to_the_smallest() -> None:
         find(testing.machines(max_mib=8), lambda m: True, settings=none)
 
 
-def test_without_hypothesis_one_is_told_how_to_get_it() -> None:
+def test_without_hypothesis_the_error_says_how_to_install_it() -> None:
     code = "import sys; sys.modules['hypothesis'] = None; import bulkpages.testing"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "pip install 'bulkpages[testing]'" in done.stderr

@@ -11,7 +11,7 @@ from bulkpages import _core
 from bulkpages.cli import main
 
 
-def test_the_known_bug_is_found_and_told_step_by_step() -> None:
+def test_the_known_bug_is_found_and_shown_step_by_step() -> None:
     found = bp.explore("up-before-fix:drain", bound=2)
     assert not found.ok
     text = str(found)

@@ -33,7 +33,7 @@ def test_the_same_seed_does_the_same_things_on_one_cpu() -> None:
         assert first[name] == second[name]
 
 
-def test_a_machine_of_ones_own() -> None:
+def test_a_machine_of_your_own() -> None:
     m = bp.Machine("128MiB", cpus=4, threads=True)
     before = m.audit().allocated
     run = m.run(4, "default", ops=1000, timeline=50)

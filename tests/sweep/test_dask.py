@@ -91,7 +91,7 @@ def test_a_worker_dies_in_the_middle(cluster: Cluster, monkeypatch: pytest.Monke
     assert [row[2] for row in json.loads(done.stdout)["rows"]] == [8, 4]
 
 
-def test_no_scheduler_is_said() -> None:
+def test_a_missing_scheduler_is_reported() -> None:
     with (
         pytest.raises(BulkpagesError, match="no Dask scheduler at 'tcp://127"),
         sweep.dask_executor("tcp://127.0.0.1:1", seconds=1),

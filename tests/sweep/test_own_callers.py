@@ -54,7 +54,7 @@ def test_the_file_is_needed_once(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_what_is_wrong_is_said_before_anything_runs(cell: dict[str, Any], word: str) -> None:
+def test_errors_are_reported_before_anything_runs(cell: dict[str, Any], word: str) -> None:
     with pytest.raises(InvalidArgument, match=word):
         spec(**cell)
 

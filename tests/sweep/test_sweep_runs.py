@@ -128,7 +128,7 @@ def test_a_lost_unit_is_handed_out_again() -> None:
 
 
 @pytest.mark.usefixtures("short_units")
-def test_an_interrupted_sweep_goes_on(tmp_path: Path) -> None:
+def test_an_interrupted_sweep_continues(tmp_path: Path) -> None:
     spec = sweep.spec_from({**SLOW, "seeds": 60})
     folder = tmp_path / "out"
     seen: list[float] = []

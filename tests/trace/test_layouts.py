@@ -110,7 +110,7 @@ def test_no_event_is_changed(event: str, tmp_path: Path) -> None:
     assert again(tmp_path, line + "\n") == [line]
 
 
-def test_unknown_flags_are_said(tmp_path: Path) -> None:
+def test_unknown_flags_are_noted(tmp_path: Path) -> None:
     line = f"bash-1 [000] ..... 1.0: mm_page_alloc: {ALLOC}|__GFP_ATOMIC|__GFP_SKIP_KASAN\n"
     events, tally = read(tmp_path, line * 3)
     assert len(events) == 3
@@ -139,7 +139,7 @@ bash  1234 [001]    12.345682: kmem:mm_page_free: page=00 pfn=0x12 order=0
 """
 
 
-def test_stacks_are_no_damage(tmp_path: Path) -> None:
+def test_stacks_are_not_damage(tmp_path: Path) -> None:
     events, tally = read(tmp_path, STACKS)
     assert [event.fields["pfn"] for event in events] == [16, 17, 18]
     assert tally.stack_lines == 8
@@ -185,11 +185,11 @@ def test_events_in_a_log_are_found(tmp_path: Path) -> None:
     assert again(tmp_path, OOM + dump)[0] == "CPU:1 [LOST 12 EVENTS]"
 
 
-def test_what_had_been_overwritten_is_said(tmp_path: Path) -> None:
+def test_overwritten_events_are_noted(tmp_path: Path) -> None:
     head = "# tracer: nop\n#\n# entries-in-buffer/entries-written: 10/250   #P:2\n"
     _, tally = read(tmp_path, head + f"x-1 [000] ..... 1.0: mm_page_free: {FREE}\n")
     assert tally.overwritten == 240
-    assert "240 events had been overwritten" in " ".join(tally.notes())
+    assert "240 events were overwritten" in " ".join(tally.notes())
 
 
 def as_tgid(line: str) -> str:

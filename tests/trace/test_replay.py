@@ -31,7 +31,7 @@ def report() -> dict[str, Any]:
     return follow(TRACE, STATES).report
 
 
-def test_frames_are_foretold(report: dict[str, Any]) -> None:
+def test_frames_are_predicted(report: dict[str, Any]) -> None:
     assert report["allocations"] == 7833
     assert report["predicted"] / report["allocations"] > 0.99
     assert report["matched"] == report["allocations"]
@@ -54,7 +54,7 @@ def test_the_end_is_the_kernels(report: dict[str, Any]) -> None:
 
 
 def test_no_line_is_used_before_its_turn() -> None:
-    """What was foretold of the first half is the same when the second half is not there."""
+    """The predictions for the first half are the same without the second half."""
     text = gzip.decompress(TRACE.read_bytes())
     lines = text.splitlines(keepends=True)
     before = json.loads(gzip.decompress(STATES.read_bytes()))["before"]
@@ -112,7 +112,7 @@ def test_another_order_of_lines_stays_sound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [b"\0\1\2\3" * 100, b"\x1f\x8b broken", b"no trace at all\n"])
-def test_what_is_no_trace_is_said(tmp_path: Path, bad: bytes) -> None:
+def test_a_file_that_is_not_a_trace_is_refused(tmp_path: Path, bad: bytes) -> None:
     path = tmp_path / "bad"
     path.write_bytes(bad)
     with pytest.raises(TraceError, match="bad"):

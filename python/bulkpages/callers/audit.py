@@ -1,4 +1,4 @@
-"""The caller audit: what each caller of 7.3 does when a bulk call brings one page although memory is free."""
+"""The caller audit: what each caller of 7.3 does when a bulk call returns one page although memory is free."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_WAITS = 4
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that makes a bulk call bring one page without any shortage.
+    """Something that makes a bulk call return one page although memory is free.
 
     Attributes:
         name: Its name.

@@ -153,7 +153,7 @@ def _returned(name: str, value: object, array: PageArray) -> tuple[Ret, PageArra
         value = value[0]
     if not isinstance(value, int) or (not isinstance(value, bool) and not -4095 <= value <= 0):
         raise InvalidArgument(
-            f"{name} returned {value!r}: a caller returns 0, a negative error number, True or False, and beside it the "
+            f"{name} returned {value!r}: a caller returns 0, a negative error number, True or False, and with it the "
             "array that it made, if it made one"
         )
     return value, array

@@ -106,7 +106,7 @@ def main() -> None:
 
     \b
     bulkpages compare --quick        the answer, in under a minute
-    bulkpages callers failures          what the change does to callers when things go wrong
+    bulkpages callers failures       what the change does to callers when things go wrong
     bulkpages conform DIR            replays recordings of a real kernel
     bulkpages sweep SPEC.toml        an experiment of your own, on all cores or a cluster
     bulkpages doctor                 what can be measured here

@@ -29,7 +29,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 
 def _among(values: Callable[[], Iterable[str]]) -> Completer:
-    """Completes to one of these values, which are asked for when a shell wants them."""
+    """Completes to one of these values, which are computed when a shell needs them."""
 
     def complete(_: click.Context, __: click.Parameter, incomplete: str) -> list[str]:
         return [value for value in values() if value.startswith(incomplete)]

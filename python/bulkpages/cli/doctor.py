@@ -256,7 +256,7 @@ def _items(found: Mapping[str, Any]) -> list[Item]:
             "extras",
             ", ".join(f"{name} {'yes' if there else 'no'}" for name, there in extras.items()),
             "good",
-            "arrow writes Parquet, dask runs sweeps on a cluster, drgn reads running machines",
+            "arrow converts tables, parquet writes files, dask runs sweeps on a cluster, drgn reads running machines",
             f"pip install 'bulkpages[{','.join(not_there)}]'" if not_there else "",
         )
     )
@@ -279,8 +279,8 @@ def doctor(as_json: bool) -> None:
     found["noise"] = _noise(Machine("256MiB", cpus=1))
     found["perf_events"] = counts_instructions()
     found["kernel_tools"] = {tool.name: tool.package for tool in missing("build", "run")}
-    found["extras"] = {"arrow": find_spec("pyarrow") is not None, "dask": find_spec("distributed") is not None}
-    found["extras"]["drgn"] = find_spec("drgn") is not None
+    modules = {"arrow": "arro3", "dask": "distributed", "drgn": "drgn", "parquet": "pyarrow"}
+    found["extras"] = {extra: find_spec(module) is not None for extra, module in modules.items()}
     items = _items(found)
     if as_json:
         put_json({**found, "checks": [asdict(item) for item in items]})

@@ -60,11 +60,11 @@ class _OrRules(Group):
 
 @click.group(cls=_OrRules)
 def eras() -> None:
-    r"""Print the kernels that a machine can work like, and the rules in which they differ; say what a tree is like.
+    r"""Print the kernels that a machine can behave like, and the rules in which they differ; identify a kernel tree.
 
     \b
-    bulkpages eras                           every rule, since when it holds, and in which era
-    bulkpages eras pcp_high_tuned            what one rule says, and which functions changed
+    bulkpages eras                           every rule, its first release, and the eras in which it holds
+    bulkpages eras pcp_high_tuned            what one rule means, and which functions changed
     bulkpages eras identify ~/linux          which rules hold in a kernel tree
     bulkpages eras patch                     what the patch of the bulk call does in each kernel
     """
@@ -76,8 +76,8 @@ def eras() -> None:
 def rules_(names: tuple[str, ...], as_json: bool) -> None:
     r"""Print the rules; the word `rules` may be left out.
 
-    Without RULE: a table of every rule, since when it holds, and in which era. With RULE: what it says, which kernel
-    functions changed, and which commit did it, where that is known. A machine takes each rule alone too:
+    Without RULE, prints a table of every rule, its first release, and the eras in which it holds. With RULE, prints
+    what it means, which kernel functions changed and, if known, in which commit. A machine can switch single rules:
     Machine(kernel="6.12", rules={"bulk_mark_excludes_prefix": True}).
 
     \b
@@ -118,9 +118,9 @@ def rules_(names: tuple[str, ...], as_json: bool) -> None:
 @click.option(
     "--known",
     type=click.Path(path_type=Path),
-    help="Fingerprints to compare with, from `bulkpages eras fingerprint`; those of the eras when left out.",
+    help="Fingerprints to compare with, from `bulkpages eras fingerprint`; by default those of the eras.",
 )
-@click.option("--all", "everything", is_flag=True, help="Name the functions that are known, too.")
+@click.option("--all", "everything", is_flag=True, help="List known functions too.")
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def identify(tree: Path, known: Path | None, everything: bool, as_json: bool) -> None:
     r"""Print which rules hold in a kernel TREE (a directory or a tarball), and which of its functions no era has.
@@ -146,7 +146,7 @@ def identify(tree: Path, known: Path | None, everything: bool, as_json: bool) ->
 
 @eras.command()
 @click.option(
-    "--kernel", "kernels", multiple=True, type=click.Choice(list(ERAS)), help="Only this one; may be given again."
+    "--kernel", "kernels", multiple=True, type=click.Choice(list(ERAS)), help="Only this kernel (repeatable)."
 )
 @click.option("--json", "as_json", is_flag=True, help="Everything as JSON.")
 def patch(kernels: tuple[str, ...], as_json: bool) -> None:
@@ -170,7 +170,7 @@ def patch(kernels: tuple[str, ...], as_json: bool) -> None:
 
 @eras.command()
 @click.argument("trees", nargs=-1, required=True, metavar="ERA=TREE...", shell_complete=complete.trees)
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File; stdout when left out.")
+@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Output file; default stdout.")
 def fingerprint(trees: tuple[str, ...], output: Path | None) -> None:
     r"""Make the table of fingerprints that `identify` compares with: hashes of functions, no source text.
 

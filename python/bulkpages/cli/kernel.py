@@ -62,19 +62,19 @@ def kernel() -> None:
     "patches",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False),
-    help="Applied to the copy; may be given again.",
+    help="Patch to apply to the copy (repeatable).",
 )
-@click.option("--output", type=click.Path(file_okay=False), help="Folder of the result; linux-VERSION when left out.")
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of the result; default linux-VERSION.")
 @click.option(
     "--work",
     type=click.Path(file_okay=False),
-    help="Folder of the copy and the object files; in the cache when left out.",
+    help="Folder of the copy and the object files; by default in the cache.",
 )
 @click.option("--debug-info", is_flag=True, help="With debugging information, for drgn.")
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    help="Compilers at once for each of the two kernels; one per processor when left out.",
+    help="Parallel compilers for each of the two kernels; default one per processor.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print what was built as JSON.")
 def build_(
@@ -125,15 +125,15 @@ _SEMANTICS = {"null_only": "fills only slots that are NULL (v1)", "output_only":
     type=click.IntRange(2, 1000),
     default=12,
     show_default=True,
-    help="Starts of each kernel, twice in each.",
+    help="Starts of each kernel; each measures twice.",
 )
 @click.option(
     "--only",
     multiple=True,
     shell_complete=complete.cells,
-    help="Cells by name, as files are matched; may be given again.",
+    help="Only these cells; wildcards allowed (repeatable).",
 )
-@click.option("--full", is_flag=True, help="All cells; those of compare --quick when left out.")
+@click.option("--full", is_flag=True, help="All cells; by default those of compare --quick.")
 @click.option("--cycles/--no-cycles", default=True, help="Measure native cycles.")
 @click.option("--instructions/--no-instructions", default=True, help="Count instructions with qemu.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
@@ -184,10 +184,10 @@ def bench_(
 @kernel.command("check")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False))
 @click.option(
-    "--seconds", type=click.FloatRange(0), default=120.0, show_default=True, help="No machine is begun after this time."
+    "--seconds", type=click.FloatRange(0), default=120.0, show_default=True, help="Start no machine after this time."
 )
-@click.option("--machines", type=click.IntRange(1), help="At most so many machines.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Of the first machine.")
+@click.option("--machines", type=click.IntRange(1), help="Maximum number of machines.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Seed of the first machine.")
 @click.option("--output", type=click.Path(dir_okay=False), help="Recording of a difference.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def check_(folder: str, seconds: float, machines: int | None, seed: int, output: str | None, as_json: bool) -> None:

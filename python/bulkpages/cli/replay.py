@@ -29,17 +29,17 @@ def _trouble(report: dict[str, Any]) -> None:
 @click.argument("trace", required=False, type=click.Path())
 @click.option("--snapshot", type=click.Path(), help="The state at the start (and end) of the trace.")
 @click.option("--sample", is_flag=True, help="The bundled trace of Linux 6.12, on its state.")
-@click.option("--from-start", is_flag=True, help="The state is that before the first line, not at the snapshot line.")
+@click.option("--from-start", is_flag=True, help="The state belongs before the first line, not at the snapshot line.")
 @click.option(
     "--what-if",
     "what_ifs",
     multiple=True,
     metavar="SETTING",
     shell_complete=complete.settings,
-    help="Make the trace's requests again with this, beside its own: refill=N,high_fraction=N,watermarks=FACTOR,"
-    "pcp=off,api=v2. May be given several times.",
+    help="Repeat the trace's requests with this setting too: refill=N,high_fraction=N,watermarks=FACTOR,"
+    "pcp=off,api=v2 (repeatable).",
 )
-@click.option("--plot", "picture", type=click.Path(), help="Draw the shares or, with --what-if, the differences.")
+@click.option("--plot", "picture", type=click.Path(), help="Plot the shares or, with --what-if, the differences.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def replay(
     trace: str | None,

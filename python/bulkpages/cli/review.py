@@ -43,18 +43,18 @@ def _patch_text(patch: str, tree: Path | None) -> tuple[bytes, str | None]:
 @click.command()
 @click.argument("patch", default="-")
 @click.option(
-    "--tree", type=click.Path(), help="Sources: a directory or a tarball; the distribution's package when left out."
+    "--tree", type=click.Path(), help="Kernel sources, a directory or a tarball; default the distribution's package."
 )
 @click.option(
-    "--work", type=click.Path(file_okay=False), help="Folder of the copy and the kernels; in the cache when left out."
+    "--work", type=click.Path(file_okay=False), help="Folder of the copy and the kernels; by default in the cache."
 )
-@click.option("--output", type=click.Path(file_okay=False), help="Folder of the results; review when left out.")
+@click.option("--output", type=click.Path(file_okay=False), help="Folder of the results; default review.")
 @click.option(
     "--rounds",
     type=click.IntRange(0, 1000),
     default=12,
     show_default=True,
-    help="Of the comparison of cycles; 0 for none.",
+    help="Rounds of the comparison of cycles; 0 for none.",
 )
 @click.option(
     "--machines",
@@ -66,7 +66,7 @@ def _patch_text(patch: str, tree: Path | None) -> tuple[bytes, str | None]:
 @click.option(
     "--jobs",
     type=click.IntRange(1),
-    help="Compilers at once for each of the two kernels; one per processor when left out.",
+    help="Parallel compilers for each of the two kernels; default one per processor.",
 )
 @click.option(
     "--b4", is_flag=True, help="For b4: the patch on stdin, the tree in the working directory, JSON on stdout."

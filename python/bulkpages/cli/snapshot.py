@@ -19,16 +19,22 @@ from bulkpages.machine import Machine
 @click.option(
     "--vmcore", type=click.Path(), help="Read a core: ELF or kdump, as kdump and dump-guest-memory write them."
 )
-@click.option("--live", is_flag=True, help="Read the machine that this runs on; needs root.")
-@click.option("--qemu", type=click.Path(), metavar="SOCKET", help="Read a guest of qemu by its monitor's socket (QMP).")
-@click.option("--vmlinux", type=click.Path(), help="The kernel with debugging information; searched for when left out.")
-@click.option("--output", type=click.Path(dir_okay=False), help="Where it goes, packed when named *.gz; else stdout.")
+@click.option("--live", is_flag=True, help="Read the running kernel; needs root.")
+@click.option(
+    "--qemu", type=click.Path(), metavar="SOCKET", help="Read a guest of qemu through its monitor's socket (QMP)."
+)
+@click.option(
+    "--vmlinux",
+    type=click.Path(),
+    help="The kernel's vmlinux with debugging information; by default drgn searches for it.",
+)
+@click.option("--output", type=click.Path(dir_okay=False), help="Output file, gzipped if named *.gz; default stdout.")
 @click.option(
     "--movable/--no-movable",
     default=None,
-    help="Count each pageblock's movable pages, in the descriptors of used frames; up to 16 GiB used when left out.",
+    help="Count the movable pages of each pageblock; by default if at most 16 GiB are used.",
 )
-@click.option("--stay-stopped", is_flag=True, help="With --qemu: the guest stays stopped at the end.")
+@click.option("--stay-stopped", is_flag=True, help="With --qemu: leave the guest stopped.")
 def snapshot(
     vmcore: str | None,
     live: bool,
@@ -38,11 +44,11 @@ def snapshot(
     movable: bool | None,
     stay_stopped: bool,
 ) -> None:
-    r"""Read the exact state of a running machine's page allocator, which block is where, with drgn.
+    r"""Read the exact state of a running machine's page allocator with drgn.
 
     Zones, marks, free lists and per-CPU lists in order, pageblocks and counters, as a snapshot in JSON: `why`,
-    `compare`, `replay` and Machine.from_snapshot() take it. A guest is stopped while it is read, and goes on if it
-    ran. What cannot be told exactly is said on stderr.
+    `compare`, `replay` and Machine.from_snapshot() take it. A guest is stopped while it is read, and then
+    continues if it was running. Anything inexact is noted on stderr.
 
     \b
     bulkpages snapshot --vmcore vmcore --vmlinux vmlinux --output state.json.gz
@@ -50,9 +56,9 @@ def snapshot(
     sudo bulkpages snapshot --live --output state.json
     """
     if sum([vmcore is not None, live, qemu is not None]) != 1:
-        raise click.UsageError("one machine is needed: --vmcore FILE, --live or --qemu SOCKET")
+        raise click.UsageError("give one of --vmcore FILE, --live and --qemu SOCKET")
     if stay_stopped and qemu is None:
-        raise click.UsageError("--stay-stopped goes with --qemu")
+        raise click.UsageError("--stay-stopped needs --qemu")
     from bulkpages.running import open_core, open_guest, open_live, read_state, stopped
 
     begin = time.monotonic()

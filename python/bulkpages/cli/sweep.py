@@ -68,7 +68,7 @@ def _print(result: sweeps.Result, as_json: bool) -> None:
     "--show", type=click.Path(exists=True), help="Print the table of this results.json (or folder), and exit."
 )
 @click.option("--csv", type=click.Path(dir_okay=False), help="Also write every run to this file.")
-@click.option("--parquet", type=click.Path(dir_okay=False), help="The same, as Parquet (extra 'arrow').")
+@click.option("--parquet", type=click.Path(dir_okay=False), help="The same, as Parquet (extra 'parquet').")
 @click.option("--workers", type=click.IntRange(1, 10_000), help="Processes; by default one per processor.")
 @click.option("--dask", metavar="ADDRESS", help="Run on the Dask cluster of this scheduler, like tcp://host:8786.")
 @click.option("--check", is_flag=True, help="Print how many cells and runs the spec has, and exit.")
@@ -116,7 +116,7 @@ def sweep(
         _print(result, as_json)
         return
     if parquet and find_spec("pyarrow") is None:
-        raise click.UsageError("--parquet needs pyarrow: pip install 'bulkpages[arrow]'")
+        raise click.UsageError("--parquet needs pyarrow: pip install 'bulkpages[parquet]'")
     read = sweeps.read_spec(spec) if spec is not None else None
     if check:
         if read is None:

@@ -156,7 +156,7 @@ def _table(data: Any, where: str) -> Table:
         }
         return Table({str(era): str(release) for era, release in data["releases"].items()}, forms)
     except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidArgument(f"{where} is no table of fingerprints: {error!r}") from error
+        raise InvalidArgument(f"{where} is not a table of fingerprints: {error!r}") from error
 
 
 def read_table(path: str | Path) -> Table:

@@ -200,7 +200,7 @@ def read_sources(tree: str | Path, functions: Sequence[Function] = FUNCTIONS) ->
         wanted = list(dict.fromkeys(["Makefile", *(file for function in functions for file in function.files)]))
         files = _read(path, wanted)
         if "mm/page_alloc.c" not in files or "Makefile" not in files:
-            raise InvalidArgument(f"{path} is no tree of kernel sources: it has no mm/page_alloc.c and no Makefile")
+            raise InvalidArgument(f"{path} is not a kernel source tree: it has no mm/page_alloc.c and no Makefile")
         version = version_in(files["Makefile"], path / "Makefile")
     except KernelError as error:
         raise InvalidArgument(str(error)) from error

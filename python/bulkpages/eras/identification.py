@@ -169,7 +169,7 @@ class Identification:
                 "output only, as the patch of 28 February 2025 makes it" if self.patched else "filled where it is NULL"
             )
             lines.append(f"array of the bulk call: {form}")
-        lines += [f"machine that works like it: {self.machine()}", "", self._rules(), ""]
+        lines += [f"equivalent machine: {self.machine()}", "", self._rules(), ""]
         if everything:
             lines += [self._known(), ""]
         for one in self.unknown:
@@ -211,13 +211,13 @@ class Identification:
 
 def _told(one: FunctionFound) -> Iterator[str]:
     """An unknown function in lines of text."""
-    near = f"; nearest is {one.nearest}, {one.alike:.0%} of the statements are the same" if one.nearest else ""
+    near = f"; nearest is {one.nearest}, with {one.alike:.0%} of the statements the same" if one.nearest else ""
     yield f"unknown: {one.name}(), {one.file}:{one.line}{near}"
     for piece in one.pieces:
         yield from (f"  {piece.line + i:>6} + {text}" for i, text in enumerate(piece.lines))
         if piece.missing:
             line = f"{piece.line:>6}" if not piece.lines else " " * 6
-            yield f"  {line} - {counted(piece.missing, 'statement')} of {one.nearest} not here"
+            yield f"  {line} - {counted(piece.missing, 'statement')} of {one.nearest} missing here"
 
 
 def _pieces(found: Found, form: Form, text: str) -> tuple[float, tuple[Piece, ...]]:

@@ -83,7 +83,7 @@ def check(
 
     Args:
         kernel: With the lists that the emulator knows.
-        seconds: No machine is begun after this time.
+        seconds: Start no machine after this time.
         machines: At most so many.
         seed: Of the first machine; the next ones follow.
         shrink_seconds: For making a difference smaller.

@@ -244,7 +244,7 @@ def review(
         patches: Applied in order.
         tree: Sources; the distribution's package when None. Only read.
         work: Folder of copies, object files and the two kernels; in the cache when None.
-        rounds: Of the comparison of cycles; 0 for none.
+        rounds: Rounds of the comparison of cycles; 0 for none.
         machines: Random machines on which behaviour is compared, in each kernel; 0 for none.
         jobs: Compilers at once for each of the two kernels.
         output: Folder where the recording of a difference is left; the working directory when None.

@@ -69,7 +69,7 @@ def find_tree(tree: str | Path | None) -> Path:
     path = Path(tree).expanduser()
     if path.is_dir():
         if not (path / BULK).is_file() or not (path / "Kbuild").is_file():
-            raise KernelError(f"{path} is no tree of kernel sources: it has no {BULK}")
+            raise KernelError(f"{path} is not a kernel source tree: it has no {BULK}")
     elif not path.is_file():
         raise KernelError(f"{path}: no such directory or tarball")
     elif ".tar" not in path.name and path.suffix not in (".tgz", ".txz"):

@@ -79,15 +79,15 @@ def read_state(prog: Program, *, movable: bool | None = None, say: Say = lambda 
             f"memory at {error.address:#x} cannot be read: the core is truncated, or pages were filtered out of it"
         ) from error
     except ListChanged as error:
-        why = "it changes faster than it is read: stop the machine, or take a core"
+        why = "it changes faster than it can be read: stop the machine, or use a core"
         if not reader.lives():
-            why = "the core was written while the kernel ran on, or its memory is corrupt"
+            why = "the core was written while the kernel was running, or its memory is corrupt"
         raise SnapshotError(f"{error}; {why}") from error
     except (LookupError, AttributeError) as error:
         raise SnapshotError(f"the kernel's debugging information lacks what is needed: {_words(error)}") from error
     if state.moved:
         state.notes.append(
-            f"{state.moved} pages were allocated or freed while the state was read: each zone is right in itself, but "
+            f"{state.moved} pages were allocated or freed while the state was read: each zone is consistent, but "
             "zones are not of one moment"
         )
     return state
@@ -120,8 +120,8 @@ class _Reader:
             zone = prog.type("struct zone")
         except LookupError as error:
             raise SnapshotError(
-                "there is no debugging information of the kernel: a vmlinux with it is needed (--vmlinux), of the very "
-                "build that runs"
+                "there is no debugging information for the kernel: name the vmlinux of exactly this build with "
+                "--vmlinux"
             ) from error
         self.era = _era(self.release)
         self.zone = zone
@@ -179,7 +179,7 @@ class _Reader:
             if not movable:
                 state.notes.append(
                     f"movable pages were not counted in {used * 4096 / 2**30:.0f} GiB of used memory (--movable counts "
-                    "them): whether a request claims a pageblock of another type whole may be decided otherwise"
+                    "them): decisions to claim a whole pageblock of another type may differ"
                 )
         for zone in zones:
             state.snapshot["zones"].append(self.whole_zone(zone, state, movable, say))

@@ -255,7 +255,7 @@ def journal_in(folder: Path) -> Journal:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BulkpagesError(f"output {folder}: {error.strerror or error}") from error
-    for name, what in ((JOURNAL, "an interrupted sweep: resume() or --resume goes on with it"), (RESULTS, "results")):
+    for name, what in ((JOURNAL, "an interrupted sweep: resume() or --resume continues it"), (RESULTS, "results")):
         if (folder / name).exists():
             raise BulkpagesError(f"output {folder} holds {what}; choose another folder")
     return Journal(folder)

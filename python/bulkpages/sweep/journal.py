@@ -138,9 +138,9 @@ class Journal:
                 raise ValueError(head["schema"])
             spec = Spec.from_json(head["spec"])
         except (ValueError, KeyError, TypeError) as error:
-            raise BulkpagesError(f"{self.path} is no journal of this version's sweeps: {error}") from error
+            raise BulkpagesError(f"{self.path} is not a sweep journal of this version: {error}") from error
         if spec.hash != head["hash"]:
-            raise BulkpagesError(f"{self.path}: its sweep was changed; it cannot go on")
+            raise BulkpagesError(f"{self.path}: its sweep was changed, so it cannot be continued")
         done = Done(spec)
         good = len(lines[0]) + 1
         # The last element is what stands behind the last newline: nothing, or a line cut short.

@@ -123,7 +123,7 @@ def _check_cell(cell: Cell) -> None:
                     f'holes = {_name(holes)}: {name} takes "all" or "prefix K", its pages are in front'
                 )
         elif known.array == "own" and holes != "all":
-            raise InvalidArgument(f"holes = {_name(holes)}: {name} brings an array of its own, which is all NULL")
+            raise InvalidArgument(f"holes = {_name(holes)}: {name} has an array of its own, which is all NULL")
         for key in FLAGS:
             owner = next(p.name for p in PORTS if key in dict(p.flags))
             if cell[key] and name != owner:
@@ -262,7 +262,7 @@ def spec_from(data: Mapping[str, Any], folder: str | Path = ".") -> Spec:
     measure = data.get("measure", ["counts"])
     measure = measure if isinstance(measure, list) else [measure]
     if not measure or any(one not in MEASURES for one in measure) or len(set(measure)) < len(measure):
-        raise InvalidArgument(f"top: measure = {_name(measure)} is no choice of {', '.join(MEASURES)}")
+        raise InvalidArgument(f"top: measure = {_name(measure)} is none of {', '.join(MEASURES)}")
     for name, kind, text in (("machine", dict, "a table"), ("cycles", dict, "a table"), ("cells", list, "[[cells]]")):
         if name in data and not isinstance(data[name], kind):
             raise InvalidArgument(f"top: {name} = {_name(data[name])} is not {text}")

@@ -104,7 +104,9 @@ class Result(Tabular):
         x = x if x is not None else next(iter([*numeric, *axes]), None)
         for name, key in (("x", x), ("by", by)):
             if key is not None and key not in axes:
-                raise InvalidArgument(f"{name} {key!r} is no axis of this sweep: {', '.join(axes) or 'it has none'}")
+                raise InvalidArgument(
+                    f"{name} {key!r} is not an axis of this sweep: {', '.join(axes) or 'it has none'}"
+                )
         values: dict[int, list[float]] = {}
         for i, _, row in self.found:
             if row["error"] is None and row[y] is not None:
@@ -250,7 +252,7 @@ class Result(Tabular):
             import pyarrow as pa  # type: ignore[import-not-found,import-untyped,unused-ignore]
             import pyarrow.parquet as pq  # type: ignore[import-not-found,import-untyped,unused-ignore]
         except ImportError as error:
-            raise BulkpagesError("Parquet needs pyarrow: pip install 'bulkpages[arrow]'") from error
+            raise BulkpagesError("Parquet needs pyarrow: pip install 'bulkpages[parquet]'") from error
         rows = self.rows
         columns: dict[str, list[Any]] = {n: [row[n] for row in rows] for n in ("cell", "seed", "what", *KEYS, *COLUMNS)}
         columns["vm"] = [None if vm is None else json.dumps(vm) for vm in columns["vm"]]

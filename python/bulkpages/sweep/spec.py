@@ -125,7 +125,7 @@ KEYS: dict[str, Key] = {
     "memory": Key(str, "256MiB", "RAM of a booted machine", "machine", "a size like 1GiB", _size),
     "cpus": Key(int, 2, "its CPUs", "machine", *_within(1, 1024)),
     "nodes": Key(int, 1, "its nodes", "machine", *_within(1, 64)),
-    "kernel": Key(str, DEFAULT, "kernel series that it works like", "machine", *_one_of(*ERAS)),
+    "kernel": Key(str, DEFAULT, "kernel series of the machine", "machine", *_one_of(*ERAS)),
     "rules": Key(str, "", "rules of the kernel set otherwise", "machine", "NAME=yes, NAME=no, spaces between", _rules),
     "snapshot": Key(str, "", "state of a kernel instead: a recording, a snapshot", "machine", "a path", _any),
     "which": Key(str, "before", "which state of a recording", "machine", *_one_of("before", "after")),

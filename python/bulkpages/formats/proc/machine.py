@@ -108,7 +108,9 @@ class _Counts:
             if by_type != pages:
                 self.odd.append(f"{title}: buddyinfo has {pages} free pages, pagetypeinfo {by_type}")
         if not typed and (cma := zone.get("nr_free_cma", 0)):
-            self.notes.append(f"{title}: {cma} of its free pages are CMA; which is not told: the largest blocks")
+            self.notes.append(
+                f"{title}: {cma} of its free pages are CMA; the text does not say which; the largest blocks are assumed"
+            )
             typed = {"CMA": largest_as_cma(counts, cma)}
         return counts, {name: of_type for name, of_type in typed.items() if name != "Movable"}
 

@@ -114,7 +114,7 @@ def _typed(zone: ZoneReport, notes: set[str]) -> dict[str, list[int]]:
             typed.setdefault(name, [0] * ORDERS)[order] = number
     free_cma = zone.values.get("free_cma", 0)
     if free_cma and "CMA" not in typed:
-        notes.add("free_cma without a letter C: which blocks are CMA is not told, the largest are taken")
+        notes.add("free_cma without a letter C: the report does not say which blocks are CMA; the largest are assumed")
         typed["CMA"] = largest_as_cma(zone.counts, free_cma)
     return {name: counts for name, counts in typed.items() if name != "Movable"}
 

@@ -122,7 +122,7 @@ def _placed(zones: Sequence[Told], notes: list[str]) -> list[int]:
         a, b = next((a, b) for a, b in pairwise(range(len(zones))) if ends[a] > known[b])
         notes.append(
             f"{zones[order[a]].title} and {zones[order[b]].title} overlap (frames {known[a]} to {ends[a]}, and "
-            f"from {known[b]} on): zones are laid one behind the other, each as long as what it manages"
+            f"from {known[b]} on): zones are placed one after the other, each with the size of its managed pages"
         )
         for zone in zones:
             zone.sizes["spanned"] = zone.sizes["present"] = zone.sizes["managed"]

@@ -102,9 +102,9 @@ class Tally:
             )
             if count
         ]
-        notes = [f"lines left out: {', '.join(left)}"] if left else []
+        notes = [f"lines skipped: {', '.join(left)}"] if left else []
         if self.overwritten:
-            notes.append(f"{self.overwritten} events had been overwritten before the trace was read out")
+            notes.append(f"{self.overwritten} events were overwritten before the trace was read")
         if self.lost:
             notes.append(
                 f"{counted(self.lost_events, 'event')} lost in {counted(self.lost, 'place')}, "

@@ -140,7 +140,7 @@ def _all_null() -> Found:
     machine.alloc_pages_bulk(GFP_KERNEL, array, api="v2")
     lost = sum(array[i] != pfn for i, pfn in enumerate(held))
     text = (
-        "erofs passes the pages that it has in front of NULL slots. Given such an array whole, the patched call "
+        "erofs passes the pages that it has in front of NULL slots. Given the whole array, the patched call "
         f"overwrites {lost} "
         "of 2 pages. The patch passes the rest of the array instead, so erofs as patched is right."
     )
@@ -251,8 +251,8 @@ def _page_owner() -> Found:
         for form in ("before", "after")
     }
     text = (
-        f"A call for 64 pages brings {ret}. Filling {RPC} slots so takes {count['before']} slot tests on mainline and "
-        f"{count['after']} patched."
+        f"A call for 64 pages returns {ret}. Filling {RPC} slots this way takes {count['before']} slot tests on "
+        f"mainline and {count['after']} patched."
     )
     return ("true" if ret == 1 else "false"), text
 
@@ -354,7 +354,7 @@ CLAIMS = (
     ),
     Claim(
         "page-owner", "2025-04", "commit e6e07b696da5",
-        "With page owner every bulk call brings one page.", _page_owner,
+        "With page owner, every bulk call returns one page.", _page_owner,
     ),
     Claim(
         "irqs-off", "2025-03-03", "comment that the patch removes",

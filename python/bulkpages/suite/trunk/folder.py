@@ -32,7 +32,7 @@ class Folder:
     def __init__(self, path: Path, *, resume: bool = False) -> None:
         self.path = path
         if resume and not (path / RESULTS).is_file():
-            raise BulkpagesError(f"{path} holds no run to go on with: there is no {RESULTS} in it")
+            raise BulkpagesError(f"{path} has no run to continue: there is no {RESULTS} in it")
         self._lock = self._take()
         try:
             self.earlier = self._check(resume)
@@ -63,7 +63,7 @@ class Folder:
         if resume:
             assert found is not None
             if found["complete"]:
-                raise BulkpagesError(f"{path} is complete: there is nothing to go on with")
+                raise BulkpagesError(f"{path} is complete: there is nothing to continue")
             return found
         try:
             complete = bool(json.loads(path.read_text(encoding="utf-8"))["complete"])
@@ -74,7 +74,7 @@ class Folder:
                 f"output {self.path} holds a finished run, which is not overwritten: name another folder"
             )
         raise BulkpagesError(
-            f"output {self.path} holds an interrupted run: go on with --resume {self.path}, or name another folder"
+            f"output {self.path} has an interrupted run: continue with --resume {self.path}, or name another folder"
         )
 
     def keep(self, results: dict[str, Any]) -> None:
