@@ -1,4 +1,4 @@
-"""A caller of one's own for `bulkpages sweep`: a ring that is filled again, in two forms."""
+"""A caller of your own for `bulkpages sweep`: a ring that is refilled, in two forms."""
 
 import bulkpages as bp
 
@@ -7,7 +7,7 @@ ring = bp.callers.own("ring_refill")
 
 @ring.form("v1")
 def v1(env, array):
-    """Passes the array as it is until nothing comes."""
+    """Passes the array unchanged until a call returns no new page."""
     filled = 0
     while filled < len(array):
         last, filled = filled, env.alloc_pages_bulk(bp.GFP_KERNEL, array, api="v1")
@@ -18,7 +18,7 @@ def v1(env, array):
 
 @ring.form("v2")
 def v2(env, array):
-    """Moves its pages to the front, then asks for the rest."""
+    """Moves its pages to the front, then requests the rest."""
     filled = env.compact(array)
     while filled < len(array):
         got = env.alloc_pages_bulk(bp.GFP_KERNEL, array[filled:], api="v2")
