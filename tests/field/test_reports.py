@@ -129,7 +129,7 @@ def test_free_cma_without_its_letter_is_in_the_largest_blocks() -> None:
     assert {order: len(at) for order, at in found.snapshot["facts"]["free_cma"]["0.0"].items()} == {
         "3": 2, "2": 1, "0": 1,
     }  # fmt: skip
-    assert any("the largest are taken" in note for note in found.notes)
+    assert any("the largest are assumed" in note for note in found.notes)
 
 
 def test_several_nodes() -> None:

@@ -84,7 +84,7 @@ def test_a_result_shows_draws_and_becomes_tables(tmp_path: Path) -> None:
     assert len(axis.get_legend().get_texts()) == 4
     with pytest.raises(InvalidArgument, match="'cost' is not one of"):
         result.plot(y="cost")
-    with pytest.raises(InvalidArgument, match="'memory' is no axis"):
+    with pytest.raises(InvalidArgument, match="'memory' is not an axis"):
         result.plot(x="memory")
 
 

@@ -187,9 +187,9 @@ def test_a_journal_is_read_as_it_was_written(tmp_path: Path) -> None:
     ("damage", "words"),
     [
         (lambda text: text.replace('"seconds": 30.0', '"seconds": 31.0'), "was changed"),
-        (lambda text: "{}\n", "no journal"),
-        (lambda text: text.replace("[[", "[", 1), "damaged|no journal"),
-        (lambda text: "", "no journal"),
+        (lambda text: "{}\n", "not a sweep journal"),
+        (lambda text: text.replace("[[", "[", 1), "damaged|not a sweep journal"),
+        (lambda text: "", "not a sweep journal"),
     ],
     ids=["changed", "other", "cut", "empty"],
 )
