@@ -127,7 +127,7 @@ def test_an_interrupted_run_continues(output: Path, monkeypatch: pytest.MonkeyPa
     assert whole["timing"]["samples"]["null-1"][: len(samples)] == samples
     code, _, err = _run("compare", "--resume", str(output))
     assert code == 2
-    assert "nothing to go on" in err
+    assert "nothing to continue" in err
 
 
 def _workers(pid: int) -> list[int]:
@@ -233,7 +233,7 @@ def test_resume_refuses_what_was_measured_elsewhere(output: Path) -> None:
     code, _, err = _run("compare", "--resume", str(output))
     assert code == 2
     assert "another" in err
-    assert "no run to go on with" in _run("compare", "--resume", str(output / "empty"))[2]
+    assert "no run to continue" in _run("compare", "--resume", str(output / "empty"))[2]
 
 
 def test_a_budget_too_small_for_any_answer(output: Path) -> None:
