@@ -4,7 +4,7 @@
 use crate::fault::{Fault, NoFault};
 use crate::probe::{Event, NoProbe, Probe};
 
-/// The CPU that executes a call, who watches it, and what fails in it. Functions of the allocator take any context, and
+/// The CPU that executes a call, its observer, and what fails in it. Functions of the allocator take any context, and
 /// are compiled once for each: in a plain one, telling and asking are gone.
 pub trait Context {
     type Probe: Probe;

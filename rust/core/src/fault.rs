@@ -5,23 +5,23 @@
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// What shall fail.
+/// Decides what fails.
 pub trait Fault {
     /// Whether anything can fail at all; `false` removes the questions at compile time.
     const ON: bool;
-    /// Whether this per-CPU trylock shall fail.
+    /// Whether this per-CPU trylock fails.
     fn trylock_fails(&self) -> bool;
-    /// Whether taking `pages` pages, from wherever, shall fail; `false` uses them up.
+    /// Whether taking `pages` pages fails, wherever they come from; `false` uses them up.
     fn take_fails(&self, pages: u32) -> bool;
-    /// Whether the single-page path shall return NULL.
+    /// Whether the single-page path returns NULL.
     fn single_fails(&self) -> bool;
-    /// Whether preparing the request shall fail.
+    /// Whether preparing the request fails.
     fn prepare_fails(&self) -> bool;
-    /// Whether every zone shall fail the watermark gate of this bulk call.
+    /// Whether every zone fails the watermark gate of this bulk call.
     fn gate_fails(&self) -> bool {
         false
     }
-    /// Whether charging a page to a memory cgroup shall fail.
+    /// Whether charging a page to a memory cgroup fails.
     fn charge_fails(&self) -> bool {
         false
     }

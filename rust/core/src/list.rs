@@ -83,9 +83,13 @@ impl FreeList {
 
 /// A list of blocks in the order head to tail, as a ring.
 ///
+/// `head` counts up and down without bound and wraps at 2^32; only [`PfnDeque::slot`] maps it into the buffer. So no push
+/// and no pop has to compare it with the length. The batch loop reads the front of the list as a slice.
+///
 /// # Invariants
 ///
-/// `buf.len()` is a power of two or 0, and `len <= buf.len()`.
+/// `buf.len()` is a power of two or 0, and `len <= buf.len()`. An empty buffer is never indexed: a push grows it first, and a
+/// pop finds `len == 0`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PfnDeque {
     buf: Box<[Pfn]>,
@@ -145,22 +149,23 @@ impl PfnDeque {
         Some(self.buf[self.slot(self.head.wrapping_add(self.len))])
     }
 
-    /// The first frames of a list that has some, as far as they lie side by side: all of them unless the ring's end is
-    /// among them.
+    /// The first frames of a list that is not empty, as far as they lie side by side in the buffer: all frames, or those before
+    /// the buffer ends and the ring continues at its start.
     #[inline]
     pub(crate) fn front_run(&self) -> &[Pfn] {
         let rest = &self.buf[self.slot(self.head)..];
         &rest[..rest.len().min(self.len as usize)]
     }
 
-    /// Takes so many off the front.
+    /// Takes `frames` frames off the front.
     #[inline]
     pub(crate) fn advance(&mut self, frames: u32) {
         self.head = self.head.wrapping_add(frames);
         self.len -= frames;
     }
 
-    /// Takes a frame out, wherever it is; `false` when it is not here. Only replayed traces need this.
+    /// Takes a frame out, wherever it is; `false` when it is not here. The frames before it move back by one, so the
+    /// order stays. Only replayed traces need this.
     pub(crate) fn remove(&mut self, pfn: Pfn) -> bool {
         let Some(at) = self.iter().position(|p| p == pfn) else { return false };
         for i in (0..at as u32).rev() {

@@ -63,7 +63,7 @@ pub struct Machine<L: Locking = Local> {
     pub(crate) allocstall: [AtomicU64; MAX_NR_ZONES],
     /// What there is to reclaim, and kswapd.
     pub(crate) reclaim: L::Lock<Reclaim>,
-    /// What a snapshot said and the emulator only hands on.
+    /// What the emulator takes from a snapshot only to save it again.
     pub(crate) facts: Facts,
 }
 

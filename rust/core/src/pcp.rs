@@ -91,23 +91,29 @@ impl PerCpuPages {
         if self.batch > 1 { (self.batch >> order).max(2) } else { self.batch }
     }
 
-    /// `nr_pcp_alloc()`: entries to refill with.
+    /// `nr_pcp_alloc()`: entries to refill with. May raise `high`, even if the refill then brings nothing.
     pub(crate) fn nr_pcp_alloc(&mut self, order: u8, below_high: bool) -> i32 {
+        // The bounds may have been computed anew since `high` was set.
         self.high = kernel_clamp(self.high, self.high_min, self.high_max);
         if self.high < self.batch {
+            // Lists that are switched off keep nothing: one block, for this request.
             return 1;
         }
+        // Each refill with order 0 doubles the next one, until a free halves it again.
         let mut want = if order > 0 { self.batch } else { self.batch << self.alloc_factor };
         if self.high_min != self.high_max && !below_high {
+            // While memory is plentiful, a CPU that allocates a lot may keep more of it.
             self.high = (self.high + want).min(self.high_max);
         }
         if order == 0 {
+            // A refill up to the limit would make the next free drain, so it stops a batch below.
             let room = (self.high - self.count - self.batch).max(self.batch);
             if want <= room && self.alloc_factor < PCP_BATCH_SCALE_MAX {
                 self.alloc_factor += 1;
             }
             want = want.min(room);
         }
+        // Entries, not pages. Two at least, so that the next request finds one too.
         if want > 1 { (want >> order).max(2) } else { want }
     }
 
@@ -120,23 +126,29 @@ impl PerCpuPages {
             return 0;
         }
         if free_high {
+            // Blocks of higher orders that are freed in a row can merge, and other CPUs can use them. Every such free
+            // drains.
             self.high = (high - (batch << PCP_BATCH_SCALE_MAX)).max(high_min);
             return 0;
         }
         if reclaim_active {
+            // The zone is being reclaimed: no more than four batches stay here.
             let freed = self.free_count.max(batch);
             self.high = (high - freed).max(high_min);
             return self.high.min(batch << 2);
         }
         if high_min == high_max {
+            // A fixed limit, as `percpu_pagelist_high_fraction` sets it.
             return high;
         }
         if below_high {
             let freed = self.free_count.max(batch);
             self.high = (high - freed).max(high_min);
+            // Memory is short: with the count itself as the limit, every free above `high_min` drains.
             return self.count.max(high_min);
         }
         if self.count >= high {
+            // A run of frees as long as this is given room, and a batch besides.
             let need = self.free_count + batch;
             if high < need {
                 self.high = kernel_clamp(need, high_min, high_max);
@@ -172,7 +184,8 @@ impl PerCpuPages {
         Some(pages.max(self.batch).min(most))
     }
 
-    /// The first half of `decay_pcp_high()`: the limit comes down by an eighth, not below what its drain leaves.
+    /// The first half of `decay_pcp_high()`: the limit of a CPU that has become quiet comes down by an eighth. The second half
+    /// drains what is above the limit. So the limit stays within 32 batches of the count, which bounds that drain.
     pub(crate) fn decay_pcp_high(&mut self) {
         if self.high > self.high_min {
             let drained = self.count - (self.batch << PCP_BATCH_SCALE_MAX);
@@ -180,7 +193,8 @@ impl PerCpuPages {
         }
     }
 
-    /// A free drained though `nr_pcp_high()` had no reason to: the limit must have come down to the count. What it drains.
+    /// A free drained though `nr_pcp_high()` gave no reason. So the limit must have come down to the count. Returns what is
+    /// drained.
     pub(crate) fn learn_drain(&mut self) -> i32 {
         let high = self.count;
         self.high = high.min(self.high).max(self.high_min);
@@ -191,8 +205,8 @@ impl PerCpuPages {
         self.nr_pcp_free(high, false)
     }
 
-    /// A refill brought `got` entries of order 0 that `nr_pcp_alloc()` had not asked for: takes over the shift that explains
-    /// it; `false` when none does.
+    /// A refill brought `got` entries of order 0, which is not what `nr_pcp_alloc()` had asked for. Adopts the shift that
+    /// explains the number; `false` if none does.
     pub(crate) fn learn_refill(&mut self, got: i32) -> bool {
         let Some(shift) = (0..=PCP_BATCH_SCALE_MAX).find(|&shift| self.batch << shift == got) else { return false };
         self.alloc_factor = (shift + 1).min(PCP_BATCH_SCALE_MAX);
@@ -203,11 +217,14 @@ impl PerCpuPages {
     /// `nr_pcp_free()`: pages to drain.
     fn nr_pcp_free(&self, high: i32, free_high: bool) -> i32 {
         if free_high {
+            // Everything, but not more than 32 batches under one hold of the zone lock.
             return self.count.min(self.batch << PCP_BATCH_SCALE_MAX);
         }
         if high < self.batch {
+            // Lists that are switched off: the page that has just come.
             return 1;
         }
+        // The longer the run of frees, the more goes at once. A batch stays for the allocations that follow.
         kernel_clamp(self.free_count, self.batch, high - self.batch)
     }
 }
@@ -364,7 +381,7 @@ impl<L: Locking> LockedPcp<'_, L> {
         machine.zone_statistics(&mut pcp.events, self.zone, preferred, pcp.local, requests);
     }
 
-    /// Gives the lock back, and then says so: who runs on top of the observer finds it free.
+    /// Gives the lock back and then tells the observer, which may make calls that take the lock.
     #[inline]
     pub(crate) fn unlock(self, cx: &mut impl Context) {
         let zone = self.zone;
@@ -419,8 +436,8 @@ impl<L: Locking> LockedPcp<'_, L> {
         }
     }
 
-    /// The drain of a free that found too much: at once, or since v6.19 in pieces of a batch, the lock given back between
-    /// them.
+    /// The drain of a free that found too much: at once, or since v6.19 in pieces of a batch. The lock is given back after each
+    /// piece, because a large drain would keep others waiting for it. If it cannot be had again, the rest stays on the lists.
     #[cold]
     #[inline(never)]
     fn drain_excess(self, cx: &mut impl Context, excess: Excess) -> Option<Self> {
@@ -450,8 +467,9 @@ impl<L: Locking> LockedPcp<'_, L> {
         lists
     }
 
-    /// The first half of [`LockedPcp::free_unref_page_commit`]: puts the block on its list and says what is to be drained. A page of a
-    /// high-atomic block goes to the MOVABLE list.
+    /// The first half of [`LockedPcp::free_unref_page_commit`]: puts the block on its list and returns what is to be drained. The
+    /// block goes to the head, because the cache still has it: the next allocation takes it. A page of a high-atomic block
+    /// goes to the MOVABLE list.
     #[inline(always)]
     pub(crate) fn put_free(&mut self, pfn: Pfn, order: u8, mt: Migratetype) -> Option<Excess> {
         let pcp = &mut *self.pcp;
@@ -486,12 +504,14 @@ impl<L: Locking> LockedPcp<'_, L> {
         Some(Excess { pages, pindex, below_high: zone_flags & zflag::BELOW_HIGH != 0 })
     }
 
-    /// What a free that put its block on list `pindex` leaves to be drained.
+    /// What a free that put its block on list `pindex` leaves to be drained. `count` has the block already, `free_count` does not
+    /// yet.
     #[inline(always)]
     fn excess(&mut self, order: u8, pindex: usize, zone_flags: u8) -> Option<Excess> {
         let pcp = &mut *self.pcp;
         let pages = 1i32 << order;
         let mut free_high = false;
+        // A run counts only if the free before was of such an order too. Huge pages (order 9) end it.
         if order > 0 && order <= PAGE_ALLOC_COSTLY_ORDER {
             let in_a_row =
                 if self.zone.rules.free_high_counts_high_min { pcp.batch + pcp.high_min / 2 } else { pcp.batch };
@@ -502,6 +522,7 @@ impl<L: Locking> LockedPcp<'_, L> {
         } else {
             pcp.flags &= !PCPF_PREV_FREE_HIGH_ORDER;
         }
+        // The bound is tested before the addition, so the last block of a run may exceed it.
         if pcp.free_count < pcp.batch << PCP_BATCH_SCALE_MAX {
             pcp.free_count += pages;
         }
@@ -511,7 +532,8 @@ impl<L: Locking> LockedPcp<'_, L> {
         (pcp.count >= high).then(|| Excess { pages: pcp.nr_pcp_free(high, free_high), pindex, below_high })
     }
 
-    /// `free_pcppages_bulk()`: `n` pages from the tails of the lists, beginning with list `pindex`.
+    /// `free_pcppages_bulk()`: `n` pages from the tails of the lists, where the oldest are. Begins with list `pindex` and goes on
+    /// to the next list only when one is empty.
     #[cold]
     #[inline(never)]
     pub(crate) fn free_pcppages_bulk(&mut self, cx: &mut impl Context, n: i32, pindex: usize) {

@@ -128,7 +128,7 @@ impl<L: Locking> Machine<L> {
             }
             if self.rules.slow_path_attempts_once {
                 flags = open_reserve(flags);
-                // v7.3: only who may do more than at the first attempt tries again at once.
+                // v7.3: only a request that may do more than at the first attempt tries again at once.
                 let may_more = !flags.has(AllocFlags::CPUSET) || reserve != AllocFlags::default();
                 if core::mem::take(&mut may_retry_reserves) && may_more {
                     continue;

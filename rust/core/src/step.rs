@@ -319,7 +319,7 @@ impl<L: Locking> Stepped<L> {
         (pcp.high, pcp.alloc_factor) = limits;
     }
 
-    /// `free_unref_page()` of an owned block without the drain, which is said; blocks that no list serves merge at once.
+    /// `free_unref_page()` of an owned block without the drain, which is returned; blocks that no list serves merge at once.
     pub fn free(&self, cpu: usize, pfn: Pfn, order: u8) -> Option<Drain> {
         let zone = self.zone_of(pfn)?;
         if !pcp_allowed_order(order) {
@@ -369,16 +369,16 @@ impl<L: Locking> Stepped<L> {
         pcp.batch
     }
 
-    /// Learns from a drain after the free of a block on list `pindex` that the rules had not foretold: the limit had come
-    /// down to the count meanwhile, as the periodic worker brings it down without a trace.
+    /// Learns from a drain that the rules had not predicted, after the free of a block on list `pindex`. The limit had come
+    /// down to the count: the periodic worker lowers it without a trace.
     pub fn drain_seen(&self, zone: usize, cpu: usize, pindex: usize) -> Drain {
         let zone = &self.zones[zone];
         let pages = zone.pcp[cpu].0.lock().learn_drain();
         Drain { pages, pindex, below_high: zone.flags.load(Relaxed) & zflag::BELOW_HIGH != 0 }
     }
 
-    /// Learns from a refill of `got` entries of order 0 that the rules had not foretold: the shift that explains it.
-    /// `false` when no shift of the batch does.
+    /// Learns from a refill of `got` entries of order 0 that the rules had not predicted: adopts the shift that explains it.
+    /// `false` if no shift of the batch does.
     pub fn refill_seen(&self, zone: usize, cpu: usize, got: i32) -> bool {
         self.zones[zone].pcp[cpu].0.lock().learn_refill(got)
     }

@@ -1,4 +1,4 @@
-//! Small scenarios on several CPUs under a scheduler that decides at every lock operation who goes on (shuttle).
+//! Small scenarios on several CPUs under a scheduler that decides at every lock operation which one goes on (shuttle).
 //!
 //! What is scheduled is the emulator itself on locks of the checker. Its relaxed atomics outside the locks (watermarks,
 //! page states) are no points of the schedule, and memory is sequentially consistent: a race between such words is

@@ -23,7 +23,7 @@ use crate::trial::Sample;
 /// Largest array of a fill.
 pub const MAX_SLOTS: usize = 1 << 20;
 
-/// Who fills the array.
+/// What fills the array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Filler {
     /// The bulk API alone, retried until the array is full. `before`: v1, an all-NULL array is cleared first; `after`:

@@ -220,7 +220,7 @@ impl OwnRun {
         Ok(())
     }
 
-    /// Whether a step beside the allocator fails, or for "stop" whether the thread shall stop.
+    /// Whether a step outside the allocator fails, or for "stop" whether the thread is to stop.
     fn fails(&self, what: &str) -> PyResult<bool> {
         let hooks = &self.plan.hooks;
         Ok(match what {
@@ -329,7 +329,7 @@ impl OwnOutcome {
         Branch::ALL.into_iter().map(|b| (b.name(), b.indices(&self.outcome.asked))).collect()
     }
 
-    /// Whether the thread asked if it shall stop.
+    /// Whether the thread asked if it is to stop.
     #[getter]
     fn asked_to_stop(&self) -> bool {
         self.outcome.asked.stop > 0

@@ -254,7 +254,7 @@ fn load(py: Python<'_>, snapshot: &str) -> PyResult<CoreMachine<Local>> {
     py.detach(|| CoreMachine::<Local>::from_snapshot(&snapshot)).map_err(to_py)
 }
 
-/// Who is said to have run in a trace of the emulator.
+/// The task that a trace of the emulator names.
 const TASK: &str = "bulkpages";
 
 /// What the calls of a machine do, as lines of a trace.

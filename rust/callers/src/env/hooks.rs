@@ -76,7 +76,7 @@ pub struct HookPlan {
     pub appends: When,
     pub vmaps: When,
     pub dma_maps: When,
-    /// Answers to the question whether the thread shall stop that are yes.
+    /// Which checks whether the thread is to stop answer yes.
     pub stop: When,
     /// What is wrong with the caller's code.
     pub slip: Option<Slip>,

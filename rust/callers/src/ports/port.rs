@@ -1,4 +1,4 @@
-//! What is told of a port: a kernel function that calls the bulk API.
+//! What is known about a port, a kernel function that calls the bulk API.
 
 use bulkpages_core::{Error, Result, Slot};
 
@@ -182,7 +182,7 @@ impl Info {
 /// What a caller is asked to do.
 #[derive(Clone, Copy, Debug)]
 pub struct Input {
-    /// Slots that shall hold pages in the end.
+    /// Slots that hold pages in the end.
     pub pages: usize,
     /// What it is told.
     pub flags: Flags,

@@ -63,7 +63,7 @@ impl<'a> Rqst<'a> {
     }
 }
 
-/// Refills the slots: `true`, or `false` when the thread shall stop.
+/// Refills the slots: `true`, or `false` when the thread is to stop.
 ///
 /// # Errors
 ///

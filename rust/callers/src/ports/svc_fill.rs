@@ -27,7 +27,7 @@ pub struct Rqst<'a> {
     pub consumed: usize,
 }
 
-/// Refills both arrays: `true`, or `false` when the thread shall stop.
+/// Refills both arrays: `true`, or `false` when the thread is to stop.
 ///
 /// # Errors
 ///

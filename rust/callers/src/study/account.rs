@@ -1,4 +1,4 @@
-//! The account of pages that a run of a caller is watched with: who owns which, by what was taken and freed.
+//! Watches a run of a caller and keeps account of each page's owner, from what is taken and freed.
 
 use bulkpages_core::Pfn;
 use bulkpages_core::probe::{Event, Probe};
@@ -111,7 +111,7 @@ impl Account {
         (self.freed_populated, self.freed_of_others)
     }
 
-    /// Forgets everything; gives the pages that are still owned, by whomever.
+    /// Forgets everything; returns the pages that somebody still owns.
     pub fn close(&mut self) -> Vec<Pfn> {
         let mut left = core::mem::take(&mut self.touched);
         left.retain(|page| {

@@ -17,7 +17,7 @@ use crate::result::{CallerResult, Form, Ret};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     pub caller: Caller,
-    /// The array: as it finds it, or as long as its own shall be, with the pages in front that it has already.
+    /// The array as the caller finds it. For a caller with its own array: its length, and the pages that it already has in front.
     pub shape: Shape,
     /// What it is told.
     pub flags: Flags,

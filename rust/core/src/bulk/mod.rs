@@ -141,11 +141,9 @@ impl<L: Locking> Machine<L> {
         let found = if cx.fault().gate_fails() {
             Err(SingleReason::Watermark)
         } else {
-            {
-                // v7.1: what is there already is not asked for again.
-                let wanted = nr_pages - (pos & self.config.gate_prefix_mask);
-                self.bulk_zone(ac.zonelist(), wanted, flags)
-            }
+            // v7.1: what is there already is not asked for again.
+            let wanted = nr_pages - (pos & self.config.gate_prefix_mask);
+            self.bulk_zone(ac.zonelist(), wanted, flags)
         };
         let (zone, preferred) = match found {
             Ok(found) => found,

@@ -88,7 +88,7 @@ fn an_atomic_request_takes_a_reserved_block_at_its_first_attempt_or_not() {
         let m = m(holds);
         let (page, _) = alloc(&m, gfp, 2);
         assert_eq!(page, Some(Pfn(4096)), "the slow path finds it too");
-        // Who failed at the HIGH mark first left a note of it.
+        // A request that fails at the HIGH mark leaves a note of it first.
         assert_eq!(m.zone_info(0).unwrap().flags & 4 != 0, !holds);
     }
 }

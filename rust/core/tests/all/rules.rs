@@ -355,7 +355,11 @@ fn the_high_atomic_reserve_is_about_one_percent() {
     let plain = || starving(|_| ());
     assert_eq!(reserved_by(plain(), ATOMIC, 1), 512);
     assert_eq!(reserved_by(plain(), ATOMIC, 0), 0, "order 0 reserves nothing");
-    assert_eq!(reserved_by(starving(|z| (z.min, z.low) = (90_000, 200_000)), NOWAIT, 1), 0, "only who is HIGH too");
+    assert_eq!(
+        reserved_by(starving(|z| (z.min, z.low) = (90_000, 200_000)), NOWAIT, 1),
+        0,
+        "only requests with __GFP_HIGH"
+    );
     assert_eq!(reserved_by(starving(|z| z.min = 0), Gfp(ATOMIC.0 | Gfp::NOMEMALLOC.0), 1), 0);
     // 1024 are one percent, exactly the limit; what is reserved already counts.
     let holding = |reserved| {

@@ -216,7 +216,7 @@ fn the_bulk_gate_is_low_plus_the_array() {
 fn succeeds(gfp: Gfp, free: i64, oom_victim: bool) -> bool {
     let mut m = booted(64, |s| {
         set_marks(&mut s.zones[DMA32], 1, 2, 3);
-        // ZONE_DMA shall not help out.
+        // Without ZONE_DMA to fall back to.
         s.zonelists.insert(0, vec![(0, 1)]);
     });
     let plan = FaultPlan { trylock: true.into(), ..FaultPlan::default() };

@@ -1,5 +1,5 @@
 //! Real threads on one machine: allocation, bulk calls of all versions, frees on another CPU than the one that
-//! allocated, drains of the own CPU and of all, all at once. A bitmap of its own, kept outside the machine, notices a
+//! allocated, drains of one CPU and of all, all at once. A bitmap of its own, kept outside the machine, notices a
 //! page that is handed out twice at once.
 
 mod mix;

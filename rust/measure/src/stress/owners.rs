@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bulkpages_core::Pfn;
 
-/// Who owns what, kept beside the machine: one bit a page.
+/// Whether each page has an owner: one bit a page.
 pub(super) struct Owners(Box<[AtomicU64]>);
 
 impl Owners {

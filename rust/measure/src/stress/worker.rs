@@ -21,7 +21,7 @@ use crate::timed::{self, Side};
 
 /// Slots of the arrays of bulk calls.
 const SLOTS: usize = 256;
-/// Pages that may wait to be taken over by another thread; who wants to pass more frees them itself.
+/// Pages that may wait for another thread to take them over. A worker that would pass more frees them itself.
 const MAX_PASSED: usize = 4096;
 
 /// What all workers of a run share.

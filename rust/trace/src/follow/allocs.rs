@@ -1,4 +1,4 @@
-//! Kernel: `get_page_from_freelist()` as an `mm_page_alloc` line tells of it (v6.12): which frame must it have been?
+//! Kernel: `get_page_from_freelist()` as seen in an `mm_page_alloc` line (v6.12): which frame must the request have got?
 
 use bulkpages_core::Pfn;
 use bulkpages_core::gfp::{Gfp, Migratetype};
@@ -14,7 +14,7 @@ const MAX_MISSES: usize = 10_000;
 /// Habits remembered; a trace of any length starts more tasks than this.
 const MAX_HABITS: usize = 1 << 18;
 
-/// What a line says that was asked for, and what came.
+/// What a line says: the request and the frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked {
     pub(super) pfn: Pfn,
@@ -184,7 +184,7 @@ impl Follower {
         }
     }
 
-    /// Keeps what is remembered of tasks within bounds.
+    /// Keeps the memory of tasks within bounds. Unproven habits go first.
     fn forget(&mut self) {
         if self.habits.len() >= MAX_HABITS {
             self.habits.retain(|_, habit| habit.trust >= 2);
@@ -197,7 +197,7 @@ impl Follower {
         }
     }
 
-    /// A page that was thought to have left without a line turns up: what lay behind it is still on the list.
+    /// A page that was thought to have left without a line is allocated now. So the pages behind it have not left either.
     fn put_back(&mut self, cpu: usize, pfn: Pfn) {
         if !self.unseen.contains(&pfn.0) {
             return;

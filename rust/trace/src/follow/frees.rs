@@ -1,4 +1,4 @@
-//! Kernel: `__free_pages()` and the drains that follow, as their lines tell of them (v6.12).
+//! Kernel: `__free_pages()` and the drains that follow, line by line (v6.12).
 
 use bulkpages_core::Pfn;
 use bulkpages_core::pcp::{order_to_pindex, pcp_allowed_order};

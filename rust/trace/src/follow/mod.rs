@@ -1,16 +1,16 @@
-//! Kernel: whoever called `mm/page_alloc.c` while a trace was taken (v6.12).
+//! Kernel: the requests to `mm/page_alloc.c` while a trace was taken (v6.12).
 //!
 //! Follows a trace on a machine that was loaded with the state at its beginning. For each `mm_page_alloc` line the
-//! machine foretells the frame, from the state and the lines before, and only then looks at what the line says. When
-//! the line says otherwise, the machine is put right and the reason counted.
+//! machine predicts the frame from the state and the lines before, and only then reads the frame in the line. If they
+//! differ, the machine is corrected and the reason is counted.
 //!
 //! # What is inferred, and from what
 //!
 //! * A refill whose list was not empty: somebody took the rest without a line, so a bulk call did.
-//! * A frame that lies deeper on its list than the head: what lay above it was taken without a line.
+//! * A frame that lies deeper on its list than the head: the frames above it were taken without a line.
 //! * A free of a page that nobody was seen to take: it was taken without a line, or before the trace.
-//! * Bulk calls come again: when pages had left twice without a line before a task asked for something, it is expected
-//!   when it asks for that again on that CPU, for as long as this is right more often than not.
+//! * Bulk calls repeat: if pages left twice without a line before a task made a certain request, they are expected to
+//!   leave before it makes that request again on that CPU, for as long as this is right more often than wrong.
 //!
 //! Nothing here looks ahead: what a line reveals is used from the next line on.
 
@@ -56,6 +56,9 @@ enum Draining {
 }
 
 /// A take without a line that may be expected again.
+///
+/// A caller usually fills arrays of one length, so bulk calls repeat their size. A different size costs trust
+/// before it is adopted: one odd call among many does not end a habit.
 #[derive(Clone, Copy, Debug, Default)]
 struct Habit {
     pages: u32,
@@ -107,6 +110,8 @@ pub struct Follower {
     cpus: Vec<Cpu>,
     cx: Ctx<Vec<Event>, NoFault>,
     report: Report,
+    /// By CPU, task, and its last two requests. With one request alone as the key, a task that makes its bulk call after every
+    /// second request would look as if it made one now and then.
     habits: HashMap<(usize, i32, Ask, Ask), Habit>,
     asked: HashMap<i32, Ask>,
     /// Pages that left a list without a line, and that no line has named since.

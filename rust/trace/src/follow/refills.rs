@@ -73,9 +73,9 @@ impl Follower {
             let taken: Vec<Pfn> = std::iter::from_fn(|| m.pop(zone, cpu, order, mt)).collect();
             self.hidden(cpu, session.list, taken);
         }
-        // A bulk call may refill several times in a row: all but the last refill are used up. The lines do not say where
-        // one ends; the rules do, when the sizes that they foretell make up what was seen. Otherwise it was one refill,
-        // of a size that corrects the limits.
+        // A bulk call may refill several times in a row. All refills but the last are used up. The lines do not say where a
+        // refill ends. The rules do, if the sizes that they predict add up to what was seen. Otherwise it was one refill, and
+        // its size corrects the limits.
         let m = &self.machine;
         let limits = m.limits(zone, cpu);
         let mut sizes = Vec::new();

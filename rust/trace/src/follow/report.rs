@@ -7,7 +7,7 @@ use crate::tally::Tally;
 /// What became of an `mm_page_alloc` line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The frame was foretold.
+    /// The frame was predicted.
     Predicted,
     /// Deeper on the expected list: so many pages had left without a line.
     HiddenTake {
@@ -26,7 +26,7 @@ pub enum Verdict {
     NotFree,
 }
 
-/// An `mm_page_alloc` line whose frame was not foretold.
+/// An `mm_page_alloc` line whose frame was not predicted.
 #[derive(Clone, Debug, Serialize)]
 pub struct Miss {
     /// Line of the trace, from 1.
@@ -34,7 +34,7 @@ pub struct Miss {
     pub cpu: u32,
     /// Frame of the line.
     pub pfn: u32,
-    /// Frame that was foretold.
+    /// Frame that was predicted.
     pub expected: Option<u32>,
     /// Order, type.
     pub order: u8,
@@ -50,7 +50,7 @@ pub struct Miss {
 pub struct Report {
     /// `mm_page_alloc` lines with a page.
     pub allocations: u64,
-    /// Of these, frames foretold.
+    /// Of these, frames predicted.
     pub predicted: u64,
     /// Of these, the machine's page had the order, zone and type of the line's.
     pub matched: u64,
@@ -58,20 +58,20 @@ pub struct Report {
     pub after_refill: u64,
     /// Failed allocations: lines without a page.
     pub failed: u64,
-    /// `mm_page_alloc_zone_locked` and `extfrag` lines, and those whose frame was foretold.
+    /// `mm_page_alloc_zone_locked` and `extfrag` lines, and those whose frame was predicted.
     pub refilled: u64,
     pub refilled_predicted: u64,
-    /// Refills, and those whose number of entries was foretold.
+    /// Refills, and those whose number of entries was predicted.
     pub refills: u64,
     pub refill_sizes_predicted: u64,
-    /// `mm_page_pcpu_drain` lines, and those whose frame was foretold.
+    /// `mm_page_pcpu_drain` lines, and those whose frame was predicted.
     pub drained: u64,
     pub drained_predicted: u64,
     /// Frees, of pages that nobody was seen to take (kernel's own from before), and of pages that were thought free.
     pub frees: u64,
     pub frees_of_kernel_pages: u64,
     pub frees_of_free_pages: u64,
-    /// Takes without a line: how many, their pages, and how many were foretold.
+    /// Takes without a line: how many, their pages, and how many were predicted.
     pub hidden_takes: u64,
     pub hidden_pages: u64,
     pub hidden_predicted: u64,

@@ -130,9 +130,9 @@ fn show(name: &str, r: &Report) -> String {
 const UMA: Mix =
     Mix { memory_pages: 65536, cpus: 2, nodes: 1, bulk_every: 100, remote_every: u64::MAX, habitual: false };
 
-/// Without bulk calls nothing is hidden: every line is foretold, on one node and on two.
+/// Without bulk calls nothing is hidden: every line is predicted, on one node and on two.
 #[test]
-fn without_bulk_calls_every_line_is_foretold() {
+fn without_bulk_calls_every_line_is_predicted() {
     for (nodes, seed) in [(1, 1), (1, 2), (2, 3), (2, 4), (3, 5)] {
         let mix = Mix { nodes, cpus: 4, memory_pages: 49152 * nodes as u64, bulk_every: u64::MAX, ..UMA };
         let run = run(seed, mix, 3000);
