@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from bulkpages.files import write_whole
-from bulkpages.kernel.review import placed
+from bulkpages.kernel.review import DIFFERENT, placed
 from bulkpages.provenance import provenance
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _cycle_words(row: Row) -> str:
     result = row.comparison
     if result is None:
         return ""
-    mark = "*" if result.claims_difference and placed(row) else ""
+    mark = "*" if result.verdict in DIFFERENT and placed(row) else ""
     return f"{result.verdict}{mark} ({percent(result.low).removesuffix(' %')}..{percent(result.high)})"
 
 
@@ -98,7 +98,7 @@ def _cycle_rows(review: Review) -> list[str]:
         if a is not None and b is not None:
             lines.append(f"  {row.name:25}{_number(a)}{_number(b)} {_cycle_words(row)}")
     if review.placed:
-        lines += ["", *_wrap("* Same instructions: the difference is where they lie in memory.")]
+        lines += ["", *_wrap("* Same instructions: caches differ, or where code lies in memory.")]
     return [*lines, ""]
 
 

@@ -27,6 +27,8 @@ Say = Callable[[str, float], None]
 
 # Part of a row's instructions below which a patch does not explain a difference in cycles.
 SAME_INSTRUCTIONS = 0.002
+# Verdicts about cycles that are a remark.
+DIFFERENT = ("slower", "faster")
 
 # What the allocator is made of: a change there is seen by every cell.
 ALLOCATOR = frozenset(
@@ -120,7 +122,7 @@ class Review:
         """Rows in which the comparison of cycles found a difference."""
         if self.bench is None or not self.bench.nulls.silent:
             return []
-        return [row for row in self.bench.rows if row.comparison and row.comparison.claims_difference]
+        return [row for row in self.bench.rows if row.comparison and row.comparison.verdict in DIFFERENT]
 
     @property
     def status(self) -> str:
@@ -181,7 +183,7 @@ class Review:
 
 
 def placed(row: Row) -> bool:
-    """Whether two kernels execute the same instructions in a row, so that other cycles are due to where they lie."""
+    """Whether two kernels execute the same instructions in a row, so that other cycles are due to caches."""
     before, after = (*row.instructions, None, None)[:2]
     return before is not None and after is not None and abs(after - before) <= SAME_INSTRUCTIONS * before
 
