@@ -165,6 +165,6 @@ def test_something_else_is_never_overwritten(tmp_path: Path) -> None:
     (tmp_path / "mine" / "file").touch()
     if missing("build"):
         pytest.skip("not all tools are here")
-    with pytest.raises(KernelError, match=r"exists and holds something else than a kernel"):
+    with pytest.raises(KernelError, match=r"exists and is not a kernel's folder"):
         build(tree, output=tmp_path / "mine", work=tmp_path / "work")
     assert os.listdir(tmp_path / "mine") == ["file"]

@@ -229,7 +229,7 @@ def audit(*, pages: int = 16, kernel: str = TODAY, progress: Callable[[int, int]
     """
     need("pages", pages, int)
     if not 2 <= pages <= 1024:
-        raise InvalidArgument(f"pages {pages} is outside 2..=1024")
+        raise InvalidArgument(f"pages {pages} is outside 2 to 1024")
     ports = [port for port in PORTS if port.today]
     rows = [_row(port, cause, pages, kernel) for port in ports for cause in CAUSES]
     return Audit(pages, kernel, rows, _ways_out([port.name for port in ports], 16, kernel, progress))

@@ -239,7 +239,7 @@ class Own:
             streams.append(Stream(main, sizes, done.env._steps or []))
         # The first run refills the lists; then one run is like the next.
         if streams[1] != streams[2]:
-            raise BulkpagesError(f"{self.name} on {shape} cannot be recorded: it does something else each time")
+            raise BulkpagesError(f"{self.name} on {shape} cannot be recorded: it behaves differently each time")
         return streams[2]
 
     def counts(self, shapes: str | Sequence[str], *, iterations: int = 64) -> Table:

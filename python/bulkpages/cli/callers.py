@@ -393,7 +393,7 @@ def tables(as_json: bool) -> None:
             cells += [call(row[form]), row[form]["path"], row[form]["first_call_array"]]
         rows.append(cells)
     click.echo(table(head, rows))
-    click.echo("\nPages that a zone must have above its low mark for the first call to go by the batch:\n")
+    click.echo("\nPages that a zone must have above its low mark for the first call to take the batch path:\n")
     head = ["caller", "input", "form", "slots passed", "mark"]
     click.echo(table(head, [[r["caller"], r["input"], r["form"], r["slots"], f"LOW+{r['mark']}"] for r in mark]))
     click.echo("\nDifferences:\n")

@@ -46,7 +46,7 @@ def _read_text(path: Path) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise SnapshotError(f"{path}: not text: byte {error.start} is no UTF-8") from error
+        raise SnapshotError(f"{path}: not text: byte {error.start} is not UTF-8") from error
 
 
 def _line(path: Path, number: int, text: str) -> dict[str, Any]:

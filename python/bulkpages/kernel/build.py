@@ -185,7 +185,7 @@ def build(
                 return there
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists() and any(folder.iterdir()) and not (folder / ABOUT).exists():
-            raise KernelError(f"{folder} exists and holds something else than a kernel")
+            raise KernelError(f"{folder} exists and is not a kernel's folder")
         copy.change(changes)
         log = place / LOG
         with log.open("wb") as stream:

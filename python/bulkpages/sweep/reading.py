@@ -325,7 +325,7 @@ def read_spec(path: str | Path) -> Spec:
     except OSError as error:
         raise InvalidArgument(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        raise InvalidArgument(f"{path}: not text: byte {error.start} is no UTF-8") from error
+        raise InvalidArgument(f"{path}: not text: byte {error.start} is not UTF-8") from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidArgument(f"{path} is not TOML: {error}") from error
     try:
