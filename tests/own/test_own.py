@@ -427,7 +427,7 @@ def test_what_cannot_be_recorded_says_why() -> None:
         return 0
 
     for function, message in [
-        (changes, "something else each time"),
+        (changes, "behaves differently each time"),
         (lambda env, slots: -12, "did not succeed"),
         (leaky, "did not succeed"),
         (conjures, "pfn 4097 came neither"),
