@@ -1,7 +1,7 @@
 //! Whole fills by the kernel's callers: the clock runs while the caller does, and the holes for the next fill are made
 //! outside it, by freeing what stands in these slots.
 
-use bulkpages_callers::env::NoHooks;
+use bulkpages_callers::env::{NoHooks, World};
 use bulkpages_callers::holes::Shape;
 use bulkpages_callers::ports::compact::compact;
 use bulkpages_callers::ports::{Array, Caller, Input, Port, Visit};
@@ -114,6 +114,15 @@ pub trait Observer: Probe {
 
 impl Observer for NoProbe {}
 
+impl<P: Observer> Observer for &mut P {
+    fn begin(&mut self) {
+        (**self).begin();
+    }
+    fn end(&mut self, bulk_calls: u64, slot_clears: u64) {
+        (**self).end(bulk_calls, slot_clears);
+    }
+}
+
 impl Observer for Counts {
     fn end(&mut self, bulk_calls: u64, slot_clears: u64) {
         self.bulk_calls += bulk_calls;
@@ -170,17 +179,18 @@ impl Fill {
     /// # Errors
     ///
     /// As [`Fill::run`].
-    pub fn observe<L: Locking, P: Observer>(
+    pub fn observe<L: Locking>(
         &self,
         machine: &Machine<L>,
-        probe: &mut P,
+        probe: &mut impl Observer,
         iterations: u64,
     ) -> Result<Sample> {
         self.check()?;
         if self.trylock_loss == 0.0 {
-            self.run_with(machine, probe, &NoFault, iterations)
+            self.run_in(Env::new(machine, Ctx { cpu: 0, probe, fault: &NoFault }, NoHooks)?, iterations)
         } else {
-            self.run_with(machine, probe, &TrylockLoss::new(self.trylock_loss, self.seed), iterations)
+            let fault = &TrylockLoss::new(self.trylock_loss, self.seed);
+            self.run_in(Env::new(machine, Ctx { cpu: 0, probe, fault }, NoHooks)?, iterations)
         }
     }
 
@@ -195,19 +205,8 @@ impl Fill {
         Ok((counts, sample.pages))
     }
 
-    fn run_with<L: Locking, P: Observer, F: Fault>(
-        &self,
-        machine: &Machine<L>,
-        probe: &mut P,
-        fault: &F,
-        iterations: u64,
-    ) -> Result<Sample> {
-        let mut trial = Trial {
-            env: Env::new(machine, Ctx { cpu: 0, probe, fault }, NoHooks)?,
-            cold: self.cold,
-            iterations,
-            sample: Sample::default(),
-        };
+    fn run_in(&self, env: Env<'_, impl World<Probe: Observer>>, iterations: u64) -> Result<Sample> {
+        let mut trial = Trial { env, cold: self.cold, iterations, sample: Sample::default() };
         match self.filler {
             Filler::Core => trial.core(&self.shape, self.form)?,
             Filler::Caller(caller) => {
@@ -219,27 +218,24 @@ impl Fill {
     }
 }
 
-/// Surroundings of a fill.
-type Surroundings<'m, L, P, F> = Env<'m, (L, P, F, NoHooks)>;
-
-struct Trial<'m, L: Locking, P: Probe, F: Fault> {
-    env: Surroundings<'m, L, P, F>,
+struct Trial<'m, W: World> {
+    env: Env<'m, W>,
     cold: bool,
     iterations: u64,
     sample: Sample,
 }
 
-impl<'m, 'p, L: Locking, P: Observer, F: Fault> Trial<'m, L, &'p mut P, F> {
+impl<'m, W: World<Probe: Observer>> Trial<'m, W> {
     /// One fill, timed. Not inlined, so that an instruction counter can be pointed at it.
     #[inline(never)]
-    fn timed<R>(&mut self, call: impl FnOnce(&mut Surroundings<'m, L, &'p mut P, F>) -> Result<R>) -> Result<R> {
-        if P::ON {
+    fn timed<R>(&mut self, call: impl FnOnce(&mut Env<'m, W>) -> Result<R>) -> Result<R> {
+        if W::Probe::ON {
             self.env.cx.probe.begin();
         }
         let start = clock::now();
         let done = call(&mut self.env);
         self.sample.alloc += clock::now() - start;
-        if P::ON {
+        if W::Probe::ON {
             let log = core::mem::take(&mut self.env.log);
             self.env.cx.probe.end(log.bulk_calls.len() as u64, log.slot_clears);
         }
@@ -287,7 +283,7 @@ impl<'m, 'p, L: Locking, P: Observer, F: Fault> Trial<'m, L, &'p mut P, F> {
                 Form::Before | Form::Tracked => {
                     if all_null {
                         Slot::clear(slots);
-                        if P::ON {
+                        if W::Probe::ON {
                             env.log.slot_clears += slots.len() as u64;
                         }
                     }
@@ -351,13 +347,13 @@ impl<'m, 'p, L: Locking, P: Observer, F: Fault> Trial<'m, L, &'p mut P, F> {
 }
 
 /// The fills of a trial by a caller.
-struct Fills<'t, 'm, L: Locking, P: Probe, F: Fault> {
-    trial: &'t mut Trial<'m, L, P, F>,
+struct Fills<'t, 'm, W: World> {
+    trial: &'t mut Trial<'m, W>,
     shape: &'t Shape,
     form: Form,
 }
 
-impl<L: Locking, P: Observer, F: Fault> Visit for Fills<'_, '_, L, &mut P, F> {
+impl<W: World<Probe: Observer>> Visit for Fills<'_, '_, W> {
     type Out = Result<()>;
     fn visit<K: Port>(self) -> Result<()> {
         match K::INFO.array {
