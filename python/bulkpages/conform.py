@@ -15,7 +15,7 @@ __all__ = ["Difference", "Verdict", "conform"]
 
 RESULT_FIELDS = ("ret", "events", "zones", "pages", "kswapd")
 ZONE_FIELDS = ("pcp count", "pcp high", "pcp flags", "alloc_factor", "free_count", "free pages", "zone flags")
-MIGRATETYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic")
+MIGRATETYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA")
 CHUNK = 4096
 #: What a CPU's lists have beside count, high and batch; which of it, differs between kernels.
 _LIMITS = ("high_min", "high_max", "alloc_factor", "free_count", "free_factor", "flags")

@@ -178,6 +178,11 @@ class Zone:
         """Free pages in high-atomic blocks."""
         return cast("int", self._get("free_highatomic"))
 
+    @property
+    def free_cma(self) -> int:
+        """Free pages in CMA blocks, without per-CPU differences."""
+        return cast("int", self._get("free_cma"))
+
     def pcp(self, cpu: int) -> PerCpuPages:
         """The current lists of one CPU."""
         values = self._machine._pcp(self._index, cpu)

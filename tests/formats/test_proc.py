@@ -154,3 +154,37 @@ def test_walk(first: Path) -> None:
     assert walk(m).page(pfn).where == "in use"
     with pytest.raises(bp.InvalidArgument, match="no zone"):
         state.page(1 << 29)
+
+
+def test_cma_has_a_type_a_counter_and_blocks(tmp_path: Path) -> None:
+    state = bp.Machine("64MiB").snapshot()
+    zone = state["zones"][1]
+    zone["free"]["10"]["4"] = [zone["free"]["10"]["1"].pop()]
+    (movable,) = zone["pageblocks"]
+    zone["pageblocks"] = [[1, movable[1] - 2], [4, 2]]
+    m = bp.Machine.from_snapshot(state)
+    assert m.zones[1].free_cma == 1024
+    texts = {"zoneinfo": proc.zoneinfo(m.snapshot()), "pagetypeinfo": proc.pagetypeinfo(m.snapshot())}
+    assert "        cma      1024\n" in texts["zoneinfo"]
+    assert "      nr_free_cma  1024\n" in texts["zoneinfo"]
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "buddyinfo").write_text(proc.buddyinfo(m.snapshot()))
+    notes: list[str] = []
+    again = bp.Machine.from_proc(tmp_path, notes=notes)
+    assert [zone.free_cma for zone in again.zones] == [0, 1024]
+    assert not any("CMA" in note for note in notes)
+    assert "CMA" not in proc.pagetypeinfo(bp.Machine("64MiB").snapshot())
+
+
+def test_threads_keep_to_cma() -> None:
+    state = bp.Machine("64MiB", cpus=2).snapshot()
+    zone = state["zones"][1]
+    zone["free"]["10"]["4"] = [zone["free"]["10"]["1"].pop()]
+    zone["pageblocks"] = [[1, zone["pageblocks"][0][1] - 2], [4, 2]]
+    m = bp.Machine.from_snapshot(state, threads=True)
+    pages = []
+    while (page := m.alloc_pages(bp.GFP_KERNEL)) is not None:
+        pages.append(page)
+    assert m.zones[1].free_cma == 1024
+    assert not any(zone["start"] + zone["spanned"] - 1024 <= page for page in pages)

@@ -29,7 +29,6 @@ ATTEMPTS = 10
 #: The zones of a 64-bit PC, which a snapshot does not name.
 _PC = ["DMA", "DMA32", "Normal", "Movable"]
 _ZONE_NAMES = ("DMA", "DMA32", "NORMAL", "HIGHMEM", "MOVABLE", "DEVICE")
-_TYPES = {4: "CMA", 5: "Isolate"}
 _MEMORY_TIERING = 2
 
 
@@ -130,6 +129,10 @@ class _Reader:
         self.types = int(prog["MIGRATE_TYPES"])
         self.free_pages = int(prog["NR_FREE_PAGES"])
         self.counted_blocks = self.constant("NR_FREE_PAGES_BLOCKS")
+        # Without CMA the kernel has the counter all the same.
+        has_cma = self.constant("MIGRATE_CMA") is not None
+        self.free_cma = self.constant("NR_FREE_CMA_PAGES") if has_cma else None
+        self.isolated = self.constant("MIGRATE_ISOLATE")
         self.blocks = Blocks(prog, self.pageblock_order())
         self.carries = not ERAS[self.era].rules["list_type_is_block_type"]
 
@@ -321,16 +324,16 @@ class _Reader:
             found["nr_free_blocks"] = int(here.vm_stat[self.counted_blocks].counter)
             waiting = self.zone.has_member("trylock_free_pages") and bool(here.trylock_free_pages.first)
             found["trylock_free"] = int(waiting)
+        if self.free_cma is not None:
+            found["nr_free_cma"] = int(here.vm_stat[self.free_cma].counter)
         found["free"] = self.free(zone, say)
         found["pcp"] = {str(cpu): self.lists(zone, cpu) for cpu in self.cpus}
         found["thresh"] = found["pcp"][str(self.cpus[0])]["thresh"]
         found["lowmem_reserve"] = [int(pages) for pages in here.lowmem_reserve]
         found["pageblocks"] = _runs(self.blocks.types(start, start + spanned))
         for mt, _ in found["pageblocks"]:
-            if mt in _TYPES:
-                raise SnapshotError(
-                    f"zone {self.name(zone)} has pageblocks of type {_TYPES[mt]}, which is not modelled"
-                )
+            if mt == self.isolated:
+                raise SnapshotError(f"zone {self.name(zone)} has isolated pageblocks, which are not modelled")
         return found
 
     def movable(self, zone: Object, found: dict[str, Any], say: Say) -> list[list[int]]:
@@ -374,6 +377,8 @@ class _Reader:
         found["thresh"] = int(stat.stat_threshold) if counted else 0
         if self.counted_blocks is not None:
             found["diff_free_blocks"] = int(stat.vm_stat_diff[self.counted_blocks]) if counted else 0
+        if self.free_cma is not None:
+            found["diff_free_cma"] = int(stat.vm_stat_diff[self.free_cma]) if counted else 0
         lists: dict[str, list[list[int]]] = {}
         for index in range(self.pcp.member("lists").type.length):
             pages = [

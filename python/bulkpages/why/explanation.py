@@ -215,9 +215,8 @@ def explain(
         need_within("bulk", bulk, 1, 1 << 20)
     if nid is not None:
         need_within("nid", nid, 0, machine.nodes - 1)
-    everything = State.of(machine)
-    may_use_cma = everything.may_use_cma(gfp)
-    state = everything if may_use_cma else everything.without_cma()
+    state = State.of(machine)
+    may_use_cma = state.may_use_cma(gfp)
     ask = Ask(gfp, order if bulk is None else 0, nid, cpu, bulk)
     mine = state.copy()
     assert mine is not None, "a machine copies"
@@ -229,7 +228,7 @@ def explain(
     if gfp & __GFP_THISNODE:
         zones = [z for z in zones if z["nid"] == node]
     walks = attempts(gfp, ask.order)
-    cma = {z["index"]: everything.free_cma(z) for z in everything.zonelist(node)}
+    cma = {z["index"]: state.free_cma(z) for z in zones}
     tests = [
         (walk, [test(machine, z, walk, ask.order, highest, cpu, cma[z["index"]], may_use_cma) for z in zones])
         for walk in walks
@@ -242,7 +241,7 @@ def explain(
         reason = _single_reason(got.removeprefix("a block from ") if works else None, tests, order)
         got = got if works else "fails"
     else:
-        gates = gate(machine, zones, bulk, cpu)
+        gates = gate(machine, zones, bulk, cpu, may_use_cma)
         request = f"alloc_pages_bulk({text}, {bulk} pages){where}"
         reason = _bulk_reason(works, gates, bulk, machine.nodes)
     return Explanation(
@@ -257,5 +256,5 @@ def explain(
         wanted_type=migratetype(gfp),
         tests=tests,
         gates=gates,
-        remedies=() if works or not zones else remedies(state, everything, ask, zones),
+        remedies=() if works or not zones else remedies(state, ask, zones),
     )

@@ -162,7 +162,7 @@ def test(
 
     Args:
         machine: Has the per-CPU lists.
-        zone: The zone as the snapshot has it, without free blocks of CMA if they may not be used.
+        zone: The zone as the snapshot has it.
         attempt: The walk.
         order: What is asked for.
         highest: The highest zone that may serve.
@@ -170,9 +170,9 @@ def test(
         free_cma: Free blocks of CMA by order.
         may_use_cma: Whether they may be used.
     """
-    cma = sum(number << size for size, number in free_cma.items())
+    cma = max(zone.get("nr_free_cma", 0), 0)
     unusable = 0 if may_use_cma else cma
-    free = max(zone["nr_free"] + unusable, 0)
+    free = max(zone["nr_free"], 0)
     highatomic = 0 if attempt.reserves else zone["free_highatomic"]
     block = (1 << order) - 1
     reserve = zone["lowmem_reserve"][highest]
@@ -231,13 +231,16 @@ class Gate:
         return asdict(self)
 
 
-def gate(machine: _core.Machine, zones: Sequence[Mapping[str, Any]], pages: int, cpu: int) -> list[Gate]:
+def gate(
+    machine: _core.Machine, zones: Sequence[Mapping[str, Any]], pages: int, cpu: int, may_use_cma: bool
+) -> list[Gate]:
     """`alloc_pages_bulk()`: the zones of the preferred node, up to the first that has enough."""
     found: list[Gate] = []
     for zone in zones:
         if zone["nid"] != zones[0]["nid"]:
             break
-        usable = max(zone["nr_free"], 0) - zone["free_highatomic"]
+        cma = 0 if may_use_cma else max(zone.get("nr_free_cma", 0), 0)
+        usable = max(zone["nr_free"], 0) - zone["free_highatomic"] - cma
         low, reserve = zone["low"] + zone["boost"], zone["lowmem_reserve"][zones[0]["idx"]]
         short = max(low + pages + reserve + 1 - usable, 0)
         held = machine._pcp(zone["index"], cpu)["held"]

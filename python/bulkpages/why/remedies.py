@@ -88,14 +88,13 @@ def _other_flags(gfp: int, movable: bool) -> dict[str, int]:
 class _Tries:
     """Tries of one request on one state."""
 
-    def __init__(self, state: State, everything: State, ask: Ask, zones: Sequence[Mapping[str, Any]]) -> None:
-        self.state, self.everything, self.ask, self.zones = state, everything, ask, zones
+    def __init__(self, state: State, ask: Ask, zones: Sequence[Mapping[str, Any]]) -> None:
+        self.state, self.ask, self.zones = state, ask, zones
 
     def attempt(self, kind: str, what: str, *changes: Change, ask: Ask | None = None) -> Remedy | None:
         """One change, tried; None where it cannot be made."""
         ask = ask or self.ask
-        state = self.everything if self.everything.may_use_cma(ask.gfp) else self.state
-        machine = state.copy(*changes)
+        machine = self.state.copy(*changes)
         if machine is None:
             return None
         works, got = ask.make(machine)
@@ -173,8 +172,8 @@ class _Tries:
     def flags(self) -> Iterator[Remedy | None]:
         """Other flags."""
         normal = self.state.names.index("Normal")
-        all_zones = self.everything.snapshot["zones"]
-        movable = any(zone["idx"] > normal or self.everything.free_cma(zone) for zone in all_zones)
+        all_zones = self.state.snapshot["zones"]
+        movable = any(zone["idx"] > normal or self.state.free_cma(zone) for zone in all_zones)
         for name, other in _other_flags(self.ask.gfp, movable).items():
             if other != self.ask.gfp:
                 yield self.attempt("flag", name, ask=_with(self.ask, gfp=other))
@@ -212,16 +211,15 @@ def _title(zone: Mapping[str, Any]) -> str:
     return f"{zone['nid']}.{zone['name']}"
 
 
-def remedies(state: State, everything: State, ask: Ask, zones: Sequence[Mapping[str, Any]]) -> list[Remedy]:
+def remedies(state: State, ask: Ask, zones: Sequence[Mapping[str, Any]]) -> list[Remedy]:
     """The changes that were tried, those that work first.
 
     Args:
-        state: The state, without what the request may not use.
-        everything: The state with it, for requests of other kinds.
+        state: The state.
         ask: The request.
         zones: The zones that may serve the request, in order.
     """
-    tries = _Tries(state, everything, ask, zones)
+    tries = _Tries(state, ask, zones)
     found: list[Remedy] = []
     for kind in (tries.drained, tries.blocks, tries.pages, tries.sysctls, tries.flags, tries.smaller):
         found += [remedy for remedy in kind() if remedy is not None]

@@ -67,25 +67,8 @@ class State:
         return _movable(gfp) and not self.snapshot["facts"].get("mobility_disabled")
 
     def free_cma(self, zone: Mapping[str, Any]) -> dict[int, int]:
-        """Free blocks of CMA in a zone, by order, that nobody took since the zone was read."""
-        told = self.snapshot["facts"].get("free_cma", {}).get(f"{zone['nid']}.{zone['idx']}", {})
-        found = {}
-        for order, heads in told.items():
-            free = {at for of_type in zone["free"].get(order, {}).values() for at in of_type}
-            if left := len(free.intersection(heads)):
-                found[int(order)] = left
-        return found
-
-    def without_cma(self) -> State:
-        """The same, but free blocks of CMA are in use: how it is for a request that may not have them."""
-        saved = copy.deepcopy(self.saved)
-        for zone in saved["snapshot"]["zones"]:
-            told = saved["snapshot"]["facts"].get("free_cma", {}).get(f"{zone['nid']}.{zone['idx']}", {})
-            zone["nr_free"] -= sum(number << order for order, number in self.free_cma(zone).items())
-            for order, heads in told.items():
-                for of_type in zone["free"].get(order, {}).values():
-                    of_type[:] = [at for at in of_type if at not in heads]
-        return State(self.machine, saved, self.slots)
+        """Free blocks of CMA in a zone, by order."""
+        return {int(order): len(lists["4"]) for order, lists in zone["free"].items() if lists.get("4")}
 
     def zonelist(self, nid: int) -> list[dict[str, Any]]:
         """The zones of a node's zonelist, in order, with the place of each in the machine as "index"."""

@@ -211,21 +211,24 @@ impl<L: Locking> Machine<L> {
         let hz = ac.highest_zoneidx();
         let known = zone.flags.load(Relaxed) & zflag::ON_ALLOC;
         known == 0 && zone.zone_watermark_fast(order, zone.wmark_pages(wmark::HIGH), hz, flags)
-            || self.zone_usable_below_high(zone, known, order, flags, hz, kswapd)
+            || Self::zone_usable_below_high(zone, known, order, flags, hz, ac.migratetype, kswapd)
     }
 
     /// [`Machine::zone_usable`] of a zone that is not known to be above HIGH.
     #[cold]
     #[inline(never)]
     fn zone_usable_below_high(
-        &self,
         zone: &Zone<L>,
         known: u8,
         order: u8,
         flags: AllocFlags,
         hz: u8,
+        mt: Migratetype,
         kswapd: &mut AwakeKswapd,
     ) -> bool {
+        if known & zflag::HAS_CMA != 0 {
+            return Self::zone_usable_with_cma(zone, known, order, flags, hz, mt, kswapd);
+        }
         if known & zflag::KSWAPD_AWAKE != 0 && *kswapd != AwakeKswapd::Allowed {
             *kswapd = AwakeKswapd::Seen;
             return false;
@@ -237,6 +240,33 @@ impl<L: Locking> Machine<L> {
             zone.set_flag(zflag::BELOW_HIGH, true);
         }
         zone.zone_watermark_fast(order, zone.wmark_pages(flags.wmark()), hz, flags)
+            || flags.has(AllocFlags::NO_WATERMARKS)
+    }
+
+    /// [`Machine::zone_usable`] of a kernel that has CMA blocks.
+    #[cold]
+    #[inline(never)]
+    fn zone_usable_with_cma(
+        zone: &Zone<L>,
+        known: u8,
+        order: u8,
+        flags: AllocFlags,
+        hz: u8,
+        mt: Migratetype,
+        kswapd: &mut AwakeKswapd,
+    ) -> bool {
+        let flags = zone.with_cma(flags, mt);
+        if known & zflag::KSWAPD_AWAKE != 0 && *kswapd != AwakeKswapd::Allowed {
+            *kswapd = AwakeKswapd::Seen;
+            return false;
+        }
+        if known & (zflag::BELOW_HIGH | zflag::HIGH_NOT_TESTED) == 0 {
+            if zone.zone_watermark_exact(order, zone.wmark_pages(wmark::HIGH), hz, flags) {
+                return true;
+            }
+            zone.set_flag(zflag::BELOW_HIGH, true);
+        }
+        zone.zone_watermark_exact(order, zone.wmark_pages(flags.wmark()), hz, flags)
             || flags.has(AllocFlags::NO_WATERMARKS)
     }
 
@@ -333,13 +363,14 @@ impl<L: Locking> Machine<L> {
         mt: Migratetype,
         boosted: &mut bool,
     ) -> Option<Pfn> {
+        let flags = zone.with_cma(flags, mt);
         let (page, raised) = zone.with_lock::<T, _, _>(cx, &self.pages, |locked, cx| {
             let mut page = None;
             if flags.has(AllocFlags::HIGHATOMIC) {
                 page = locked.rmqueue_smallest(cx, order, Migratetype::HighAtomic);
             }
             if page.is_none() {
-                page = locked.__rmqueue(cx, self.config.rules, order, mt, flags, &mut RmqueueMode::default());
+                page = locked.__rmqueue(cx, self.config.rules, order, mt, flags, &mut RmqueueMode::new(flags));
             }
             if page.is_none() && flags.has(AllocFlags(AllocFlags::OOM.0 | AllocFlags::NON_BLOCK.0)) {
                 page = locked.rmqueue_smallest(cx, order, Migratetype::HighAtomic);

@@ -86,7 +86,7 @@ impl<L: Locking> Machine<L> {
 
     fn audit_free_lists(&self, zone: &Zone<L>, name: &str, blocks: &mut Vec<(Pfn, u8)>) -> Result<u64> {
         let area = zone.area.0.lock();
-        let (mut free, mut highatomic) = (0, 0);
+        let (mut free, mut highatomic, mut cma) = (0, 0, 0);
         for order in 0..NR_PAGE_ORDERS as u8 {
             let mut on_order = 0;
             for mt in Migratetype::ALL {
@@ -116,7 +116,10 @@ impl<L: Locking> Machine<L> {
                         let at = pfn.add(block * PAGEBLOCK_NR_PAGES);
                         let found = self.pages.migratetype(at);
                         ensure!(
-                            found == mt || !zone.rules.list_type_is_block_type,
+                            found == mt
+                                || !zone.rules.list_type_is_block_type
+                                    && found != Migratetype::Cma
+                                    && mt != Migratetype::Cma,
                             "{name}: free pfn {pfn} of order {order} is on a list of type {}, its block {at} has {}",
                             mt as u8,
                             found as u8
@@ -135,8 +138,10 @@ impl<L: Locking> Machine<L> {
                         on_order << order <= zone.spanned,
                         "{name}: the free lists of order {order} run in a circle"
                     );
-                    if mt == Migratetype::HighAtomic {
-                        highatomic += 1u64 << order;
+                    match mt {
+                        Migratetype::HighAtomic => highatomic += 1u64 << order,
+                        Migratetype::Cma => cma += 1i64 << order,
+                        _ => {}
                     }
                 }
             }
@@ -158,6 +163,20 @@ impl<L: Locking> Machine<L> {
             zone.nr_free_highatomic.get() == unusable as i64,
             "{name}: {} high-atomic pages are out of reach, not {unusable}; the lists hold {highatomic}",
             zone.nr_free_highatomic.get()
+        );
+        let diff_cma: i64 = area.diff_cma.iter().map(|&d| i64::from(d)).sum();
+        ensure!(
+            zone.nr_free_cma.get() + diff_cma == cma,
+            "{name}: the counter of free CMA pages {} and the per-CPU differences {diff_cma} do not make the {cma} pages \
+             on the lists",
+            zone.nr_free_cma.get()
+        );
+        ensure!(
+            zone.out_of_reach.get() == zone.nr_free_highatomic.get() + zone.free_cma_for_tests(),
+            "{name}: {} pages are out of reach, not {} high-atomic and {} of CMA",
+            zone.out_of_reach.get(),
+            zone.nr_free_highatomic.get(),
+            zone.free_cma_for_tests()
         );
         for (cpu, d) in area.diff.iter().enumerate() {
             ensure!(

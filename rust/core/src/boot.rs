@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::era::{Era, Rules};
 use crate::error::{Error, Result};
-use crate::gfp::{MIGRATE_TYPES, Migratetype};
+use crate::gfp::{MIGRATE_TYPES_WITHOUT_CMA, Migratetype};
 use crate::machine::Machine;
 use crate::pcp::{NR_PCP_LISTS, PCPF_FREE_HIGH_BATCH, zone_batchsize, zone_highsize};
 use crate::pfn::{MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pfn};
@@ -370,7 +370,7 @@ fn build_all_zonelists(
         .map(|order| order.into_iter().flat_map(of_node).collect())
         .collect();
     let present: u64 = zones.iter().map(|z| z.present).sum();
-    (fallback, present < u64::from(PAGEBLOCK_NR_PAGES) * MIGRATE_TYPES as u64)
+    (fallback, present < u64::from(PAGEBLOCK_NR_PAGES) * MIGRATE_TYPES_WITHOUT_CMA as u64)
 }
 
 /// Types of the pageblocks: MOVABLE, but UNMOVABLE for a first block that the zone does not begin with, and 9 where a

@@ -19,8 +19,20 @@ pub(crate) enum RmqueueMode {
     /// Own lists first.
     #[default]
     Normal,
+    /// CMA blocks while they are most of what is free, then own lists, then CMA blocks.
+    WithCma,
+    /// Own lists were empty last time, CMA blocks were not.
+    Cma,
     /// Only stealing found anything last time.
     Steal,
+}
+
+impl RmqueueMode {
+    /// Where a request begins.
+    #[inline]
+    pub(crate) fn new(flags: AllocFlags) -> RmqueueMode {
+        if flags.has(AllocFlags::CMA) { RmqueueMode::WithCma } else { RmqueueMode::Normal }
+    }
 }
 
 /// What the machine sets for all zones.
@@ -39,7 +51,7 @@ const fn fallbacks(mt: Migratetype) -> [Migratetype; 2] {
         Unmovable => [Reclaimable, Movable],
         Movable => [Reclaimable, Unmovable],
         Reclaimable => [Unmovable, Movable],
-        Migratetype::HighAtomic => [Migratetype::HighAtomic; 2],
+        Migratetype::HighAtomic | Migratetype::Cma => [mt; 2],
     }
 }
 
@@ -84,12 +96,18 @@ impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
         if !mt.is_mergeable() {
             return None;
         }
+        if flags.has(AllocFlags::CMA)
+            && let Some(pfn) = self.rmqueue_with_cma(cx, order, mt, mode)
+        {
+            return Some(pfn);
+        }
         if !self.zone.rules.claim_then_steal {
             return self.rmqueue_fallback(cx, rules, order, mt, flags);
         }
-        if *mode == RmqueueMode::Normal
+        if *mode != RmqueueMode::Steal
             && let Some(pfn) = self.rmqueue_claim(cx, rules, order, mt, flags)
         {
+            *mode = RmqueueMode::new(flags);
             return Some(pfn);
         }
         if !flags.has(AllocFlags::NOFRAGMENT)
@@ -99,6 +117,40 @@ impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
             return Some(pfn);
         }
         None
+    }
+
+    /// The part of `__rmqueue()` about CMA: its blocks serve first while more than half of what is free is theirs, and
+    /// otherwise after the lists of the request's own type.
+    fn rmqueue_with_cma(
+        &mut self,
+        cx: &mut impl Context,
+        order: u8,
+        mt: Migratetype,
+        mode: &mut RmqueueMode,
+    ) -> Option<Pfn> {
+        if self.zone.free_cma_for_tests() > self.zone.free_for_tests() / 2
+            && let Some(pfn) = self.rmqueue_cma_fallback(cx, order)
+        {
+            return Some(pfn);
+        }
+        if *mode == RmqueueMode::WithCma
+            && let Some(pfn) = self.rmqueue_smallest(cx, order, mt)
+        {
+            return Some(pfn);
+        }
+        if *mode == RmqueueMode::Steal {
+            return None;
+        }
+        let page = self.rmqueue_cma_fallback(cx, order);
+        if page.is_some() && self.zone.rules.claim_then_steal {
+            *mode = RmqueueMode::Cma;
+        }
+        page
+    }
+
+    /// `__rmqueue_cma_fallback()`: a block of a CMA block.
+    fn rmqueue_cma_fallback(&mut self, cx: &mut impl Context, order: u8) -> Option<Pfn> {
+        self.rmqueue_smallest(cx, order, Migratetype::Cma)
     }
 
     /// `find_suitable_fallback()`: the type on whose list of order `c` a block is found.

@@ -138,8 +138,10 @@ impl Gfp {
     }
 }
 
-/// Migratetypes of a build without CMA and memory isolation.
-pub const MIGRATE_TYPES: usize = 4;
+/// Migratetypes that are modelled. Memory isolation is not.
+pub const MIGRATE_TYPES: usize = 5;
+/// `MIGRATE_TYPES` of a build without CMA and memory isolation.
+pub const MIGRATE_TYPES_WITHOUT_CMA: usize = 4;
 /// Types that have per-CPU lists.
 pub const MIGRATE_PCPTYPES: usize = 3;
 
@@ -155,21 +157,29 @@ pub enum Migratetype {
     Reclaimable = 2,
     /// Reserve for atomic requests of higher order.
     HighAtomic = 3,
+    /// Lent to movable pages until somebody wants the whole area: no other page gets here, and no block of it changes type.
+    Cma = 4,
 }
 
 impl Migratetype {
     /// All types, by number.
-    pub const ALL: [Migratetype; MIGRATE_TYPES] =
-        [Migratetype::Unmovable, Migratetype::Movable, Migratetype::Reclaimable, Migratetype::HighAtomic];
+    pub const ALL: [Migratetype; MIGRATE_TYPES] = [
+        Migratetype::Unmovable,
+        Migratetype::Movable,
+        Migratetype::Reclaimable,
+        Migratetype::HighAtomic,
+        Migratetype::Cma,
+    ];
 
-    /// By number; the low two bits count.
+    /// By number; the low three bits count.
     #[inline]
     pub const fn from_bits(bits: u16) -> Migratetype {
-        match bits & 3 {
+        match bits & 7 {
             0 => Migratetype::Unmovable,
             1 => Migratetype::Movable,
             2 => Migratetype::Reclaimable,
-            _ => Migratetype::HighAtomic,
+            3 => Migratetype::HighAtomic,
+            _ => Migratetype::Cma,
         }
     }
 
@@ -187,7 +197,7 @@ impl Migratetype {
 
     /// Name as in `/proc/pagetypeinfo`.
     pub const fn name(self) -> &'static str {
-        ["Unmovable", "Movable", "Reclaimable", "HighAtomic"][self as usize]
+        ["Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA"][self as usize]
     }
 }
 
@@ -212,6 +222,8 @@ impl AllocFlags {
     pub const MIN_RESERVE: AllocFlags = AllocFlags(0x20);
     /// Stays in its cpuset.
     pub const CPUSET: AllocFlags = AllocFlags(0x40);
+    /// May use CMA blocks. Set only where a zone has few pages or lists are empty: see `Zone::with_cma`.
+    pub const CMA: AllocFlags = AllocFlags(0x80);
     /// Avoids mixing types in a pageblock.
     pub const NOFRAGMENT: AllocFlags = AllocFlags(0x100);
     /// May use high-atomic blocks.
@@ -220,6 +232,8 @@ impl AllocFlags {
     pub const KSWAPD: AllocFlags = AllocFlags(0x800);
     /// Ours: a request with `__GFP_ATOMIC`, which kernels before v6.3 ask for where later ones ask for MIN_RESERVE.
     pub const ATOMIC: AllocFlags = AllocFlags(0x1000);
+    /// Ours: an attempt for movable pages that may not use CMA blocks all the same.
+    pub const NO_CMA: AllocFlags = AllocFlags(0x2000);
     /// Flags that give access to reserves.
     pub const RESERVES: AllocFlags = AllocFlags(0x10 | 0x20 | 0x200 | 0x8);
 

@@ -27,6 +27,8 @@ pub struct ZoneInfo {
     pub flags: u32,
     pub reserved_highatomic: u64,
     pub free_highatomic: i64,
+    /// Free pages of CMA, without per-CPU differences.
+    pub free_cma: i64,
 }
 
 /// The lists of one CPU in one zone at one moment.
@@ -72,6 +74,7 @@ impl<L: Locking> Machine<L> {
             flags: zone.flags(),
             reserved_highatomic,
             free_highatomic: zone.nr_free_highatomic(),
+            free_cma: zone.nr_free_cma.get(),
         })
     }
 

@@ -44,6 +44,11 @@ const ORDER: u8 = 0x0f;
 /// from.
 const TYPE_SHIFT: u32 = 6;
 
+/// A type as the state of a page carries it: CMA like HIGHATOMIC, which the pageblock tells apart.
+fn carried(mt: Migratetype) -> u8 {
+    (mt as u8).min(Migratetype::HighAtomic as u8) << TYPE_SHIFT
+}
+
 /// Whose type says which free list a block is on.
 pub(crate) trait ListType {
     /// Its pageblock's, always: nothing is kept with the page.
@@ -174,7 +179,7 @@ impl PageMap {
 
     #[inline]
     pub(crate) fn set_buddy<T: ListType>(&self, pfn: Pfn, order: u8, mt: Migratetype) {
-        let carried = if T::OF_BLOCK { 0 } else { (mt as u8) << TYPE_SHIFT };
+        let carried = if T::OF_BLOCK { 0 } else { carried(mt) };
         if order == MAX_PAGE_ORDER {
             self.max_state[pfn.index() >> MAX_PAGE_ORDER].store(1 | carried, Relaxed);
         } else {
@@ -184,7 +189,7 @@ impl PageMap {
 
     #[inline]
     pub(crate) fn set_pcp<T: ListType>(&self, pfn: Pfn, order: u8, mt: Migratetype) {
-        let carried = if T::OF_BLOCK { 0 } else { (mt as u8) << TYPE_SHIFT };
+        let carried = if T::OF_BLOCK { 0 } else { carried(mt) };
         self.state[pfn.index()].store(PCP | order | carried, Relaxed);
     }
 
@@ -199,7 +204,11 @@ impl PageMap {
         } else {
             &self.state[pfn.index()]
         };
-        Migratetype::from_bits(u16::from(state.load(Relaxed) >> TYPE_SHIFT))
+        match state.load(Relaxed) >> TYPE_SHIFT {
+            // Two bits hold four types. Free pages of a CMA block are always on lists of CMA, and no other is.
+            3 if self.migratetype(pfn) == Migratetype::Cma => Migratetype::Cma,
+            carried => Migratetype::from_bits(u16::from(carried)),
+        }
     }
 
     #[inline]
@@ -408,7 +417,7 @@ impl PageMap {
     /// Sets what [`PageMap::block_type_raw`] gives; `false` for a number that is no type.
     pub(crate) fn set_block_type_raw(&self, index: usize, raw: u32) -> bool {
         let bits = match raw {
-            0..=3 => raw as u16,
+            0..=4 => raw as u16,
             9 => HOLE,
             _ => return false,
         };

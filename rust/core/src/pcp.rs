@@ -334,6 +334,7 @@ impl<L: Locking> Zone<L> {
             // v7.3: pages on a list would not build up the reserve.
             return (false, false);
         }
+        let flags = self.with_cma(flags, mt);
         let list = &mut pcp.lists[order_to_pindex(order, mt)];
         let (got, boosted) =
             by_list_type!(self, T => self.rmqueue_bulk::<T>(cx, machine, order, want, list, mt, flags));
@@ -358,10 +359,12 @@ impl<L: Locking> Zone<L> {
     ) -> (i32, bool) {
         let Machine { pages, config, .. } = machine;
         self.with_lock::<T, _, _>(cx, pages, |locked, cx| {
-            let (mut got, mut mode) = (0, RmqueueMode::Normal);
+            let (mut got, mut mode) = (0, RmqueueMode::new(flags));
             while got < count {
                 let Some(pfn) = locked.__rmqueue(cx, config.rules, order, mt, flags, &mut mode) else { break };
-                pages.set_pcp::<T>(pfn, order, mt);
+                // Where pages carry a type, one of CMA goes back to CMA.
+                let of_cma = !T::OF_BLOCK && flags.has(AllocFlags::CMA) && pages.migratetype(pfn) == Migratetype::Cma;
+                pages.set_pcp::<T>(pfn, order, if of_cma { Migratetype::Cma } else { mt });
                 list.push_back(pfn);
                 got += 1;
             }

@@ -200,7 +200,7 @@ impl<L: Locking> Machine<L> {
     /// What follows when nothing helps.
     fn nopage(&self, cx: &mut impl Context, gfp: Gfp, order: u8, ac: AllocContext<'_>) -> Option<Pfn> {
         if gfp.has(Gfp::NOFAIL) && gfp.has(Gfp::DIRECT_RECLAIM) {
-            let page = self.attempt(cx, order, AllocFlags::MIN_RESERVE, ac);
+            let page = self.attempt(cx, order, AllocFlags::MIN_RESERVE.with(AllocFlags::NO_CMA), ac);
             if page.is_none() {
                 cx.tell(|| Event::DeadEnd { why: DeadEnd::NoFail });
             }
@@ -212,7 +212,7 @@ impl<L: Locking> Machine<L> {
 
     /// `__alloc_pages_may_oom()`.
     fn alloc_pages_may_oom(&self, cx: &mut impl Context, gfp: Gfp, order: u8, ac: AllocContext<'_>) -> Oom {
-        let flags = AllocFlags(AllocFlags::WMARK_HIGH.0 | AllocFlags::CPUSET.0);
+        let flags = AllocFlags(AllocFlags::WMARK_HIGH.0 | AllocFlags::CPUSET.0 | AllocFlags::NO_CMA.0);
         if let Some(page) = self.attempt(cx, order, flags, ac) {
             return Oom::Page(page);
         }
@@ -222,7 +222,7 @@ impl<L: Locking> Machine<L> {
         // Without file systems nobody is killed, and the request goes on as if somebody had been.
         let killed = gfp.has(Gfp::FS) && self.out_of_memory(cx);
         if gfp.has(Gfp::NOFAIL)
-            && let Some(page) = self.attempt(cx, order, AllocFlags::NO_WATERMARKS, ac)
+            && let Some(page) = self.attempt(cx, order, AllocFlags::NO_WATERMARKS.with(AllocFlags::NO_CMA), ac)
         {
             return Oom::Page(page);
         }
@@ -249,7 +249,13 @@ impl<L: Locking> Machine<L> {
             let enough = ac.zonelist().iter().any(|zref| {
                 let zone = &self.zones[zref.zone];
                 let available = self.free_pages_exact(zone) + self.zone_reclaimable_pages(zone);
-                zone.__zone_watermark_ok(available, order, zone.wmark_pages(0), ac.highest_zoneidx(), flags)
+                zone.__zone_watermark_ok(
+                    available,
+                    order,
+                    zone.wmark_pages(0),
+                    ac.highest_zoneidx(),
+                    zone.with_cma(flags, ac.migratetype),
+                )
             });
             if enough {
                 return true;

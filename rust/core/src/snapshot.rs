@@ -22,7 +22,7 @@ use crate::pfn::{MAX_PAGE_ORDER, NR_PAGE_ORDERS, PAGEBLOCK_NR_PAGES, PAGEBLOCK_O
 use crate::reclaim::Reclaim;
 use crate::slowpath::Task;
 use crate::sync::{Lock, Locking};
-use crate::zone::{Diff, Events, FreeArea, Padded, Word, Zone, by_list_type, zflag};
+use crate::zone::{Diff, Events, FreeArea, LISTS, Padded, Word, Zone, by_list_type, zflag};
 use crate::zone_type::{ZoneType, ZoneTypes};
 use crate::zonelist::{NodeZonelists, ZoneRef};
 
@@ -136,6 +136,9 @@ pub struct ZoneState {
     /// Free pages in blocks of a pageblock and more, where the kernel counts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nr_free_blocks: Option<i64>,
+    /// `NR_FREE_CMA_PAGES` without per-CPU differences, where the kernel has CMA blocks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nr_free_cma: Option<i64>,
     /// Whether blocks wait that somebody freed who could not take a lock: always 0 here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trylock_free: Option<u64>,
@@ -185,6 +188,8 @@ pub struct PcpState {
     pub carried: Option<BTreeMap<usize, Vec<u32>>>,
     /// Part of `nr_free_blocks` that is not folded yet, where the kernel counts them.
     pub diff_free_blocks: Option<i32>,
+    /// Part of `nr_free_cma` that is not folded yet, where the kernel has CMA blocks.
+    pub diff_free_cma: Option<i32>,
 }
 
 fn bad<T>(text: String) -> Result<T> {
@@ -250,6 +255,7 @@ impl<L: Locking> Machine<L> {
         for (index, zone) in snapshot.zones.iter().enumerate() {
             pages.set_zone(Pfn(zone.start as u32), Pfn((zone.start + zone.spanned) as u32), index);
         }
+        let has_cma = snapshot.has_cma();
         let zonelists = zonelists(snapshot, &types, &rules)?;
         let kswapd = kswapds(snapshot, zonelists.len(), types.len())?;
         let zones = snapshot
@@ -263,6 +269,7 @@ impl<L: Locking> Machine<L> {
                     movable_idx: types.movable(),
                     kswapd: kswapd[state.nid].clone(),
                     has_next_node,
+                    has_cma,
                 };
                 load_zone::<L>(index, state, common, &pages, &cpus)
             })
@@ -368,19 +375,22 @@ impl<L: Locking> Machine<L> {
             reserved_highatomic: area.reserved_highatomic,
             free_highatomic: zone.nr_free_highatomic(),
             nr_free_blocks: zone.rules.free_blocks_counted.then(|| area.free_blocks()),
+            nr_free_cma: zone.has_cma.then(|| zone.nr_free_cma.get()),
             trylock_free: zone.rules.free_blocks_counted.then_some(0),
             thresh: zone.thresh.get(),
             drift_mark: zone.drift_mark,
             flags: zone.flags(),
             free,
-            pcp: (0..self.cpus.len()).map(|cpu| (cpu, self.pcp_state(zone, cpu, area.diff[cpu]))).collect(),
+            pcp: (0..self.cpus.len())
+                .map(|cpu| (cpu, self.pcp_state(zone, cpu, area.diff[cpu], area.diff_cma[cpu])))
+                .collect(),
             lowmem_reserve: zone.lowmem_reserve[..self.zone_types.len()].to_vec(),
             pageblocks,
             movable: area.movable.clone(),
         }
     }
 
-    fn pcp_state(&self, zone: &Zone<L>, cpu: usize, diff: Diff) -> PcpState {
+    fn pcp_state(&self, zone: &Zone<L>, cpu: usize, diff: Diff, diff_cma: i32) -> PcpState {
         let pcp = zone.pcp[cpu].0.lock();
         let lists = pcp
             .lists
@@ -413,7 +423,16 @@ impl<L: Locking> Machine<L> {
             free_factor: fixed.then_some(pcp.free_count as u32),
             carried: (!zone.rules.list_type_is_block_type).then(|| filled.map(carried).collect()),
             diff_free_blocks: zone.rules.free_blocks_counted.then_some(0),
+            diff_free_cma: zone.has_cma.then_some(diff_cma),
         }
+    }
+}
+
+impl Snapshot {
+    /// Whether the kernel has CMA blocks.
+    fn has_cma(&self) -> bool {
+        let of_cma = |zone: &ZoneState| zone.pageblocks.iter().any(|&(mt, _)| mt == Migratetype::Cma as u32);
+        self.zones.iter().any(|zone| zone.nr_free_cma.is_some() || of_cma(zone))
     }
 }
 
@@ -473,6 +492,7 @@ struct ZoneCommon {
     movable_idx: u8,
     kswapd: Arc<Kswapd>,
     has_next_node: bool,
+    has_cma: bool,
 }
 
 fn check_facts(facts: &Facts) -> Result<()> {
@@ -565,6 +585,11 @@ fn check_zone(zone: &ZoneState, types: &ZoneTypes, cpus: usize, rules: &Rules) -
     if zone.nr_free.abs() >= limit {
         return bad(format!("{name}: nr_free {} is outside -{} to {}", zone.nr_free, limit - 1, limit - 1));
     }
+    if let Some(cma) = zone.nr_free_cma
+        && cma.abs() >= limit
+    {
+        return bad(format!("{name}: nr_free_cma {cma} is outside -{} to {}", limit - 1, limit - 1));
+    }
     if zone.lowmem_reserve.len() != types.len() {
         return bad(format!("{name}: lowmem_reserve has {} entries, not {}", zone.lowmem_reserve.len(), types.len()));
     }
@@ -620,6 +645,11 @@ fn check_zone(zone: &ZoneState, types: &ZoneTypes, cpus: usize, rules: &Rules) -
                 pcp.diff_free, pcp.thresh
             ));
         }
+        if let Some(diff) = pcp.diff_free_cma
+            && diff.abs() > 128
+        {
+            return bad(format!("{name} cpu {cpu}: diff_free_cma {diff} does not fit in 8 bits"));
+        }
     }
     Ok(())
 }
@@ -631,7 +661,7 @@ fn load_zone<L: Locking>(
     pages: &PageMap,
     cpu_node: &[usize],
 ) -> Result<Zone<L>> {
-    let ZoneCommon { rules, movable_idx, kswapd, has_next_node } = common;
+    let ZoneCommon { rules, movable_idx, kswapd, has_next_node, has_cma } = common;
     let name = format!("zone {}.{}", state.nid, state.idx);
     load_pageblocks(state, pages, &name)?;
     let mut movable = state.movable.clone();
@@ -657,8 +687,12 @@ fn load_zone<L: Locking>(
         } else {
             state.reserved_highatomic as i64
         }),
+        nr_free_cma: Word::new(state.nr_free_cma.unwrap_or_else(|| free_cma(state))),
+        out_of_reach: Word::default(),
+        has_cma,
         flags: AtomicU8::new(
             state.flags as u8
+                | if has_cma { zflag::HAS_CMA } else { 0 }
                 | if rules.below_high_noted { 0 } else { zflag::HIGH_NOT_TESTED }
                 | if rules.pcp_high_tuned && rules.list_type_is_block_type { 0 } else { zflag::OLDER_FREE },
         ),
@@ -669,9 +703,10 @@ fn load_zone<L: Locking>(
         numa_foreign: AtomicU64::new(0),
         kernel_pages: 0,
         area: Padded(Lock::new(FreeArea {
-            lists: [[FreeList::default(); MIGRATE_TYPES]; NR_PAGE_ORDERS],
+            lists: [[FreeList::default(); LISTS]; NR_PAGE_ORDERS],
             nr_free: [0; NR_PAGE_ORDERS],
             diff,
+            diff_cma: state.pcp.values().map(|p| p.diff_free_cma.unwrap_or(0)).collect(),
             reserved_highatomic: state.reserved_highatomic,
             movable,
             direct: vec![Events::default(); cpu_node.len()].into(),
@@ -681,6 +716,7 @@ fn load_zone<L: Locking>(
             .map(|&nid| Padded(Lock::new(PerCpuPages { local: nid == state.nid, ..PerCpuPages::default() })))
             .collect(),
     };
+    zone.sum_out_of_reach();
     // Every block is noted, to find two that overlap before their links are mixed up.
     let mut blocks: Vec<(Pfn, u8)> = Vec::new();
     for (&order, lists) in &state.free {
@@ -732,6 +768,15 @@ fn load_zone<L: Locking>(
     Ok(Zone { kernel_pages: state.managed - listed, ..zone })
 }
 
+/// Free pages on the lists of CMA, less what the CPUs have not folded.
+fn free_cma(state: &ZoneState) -> i64 {
+    let pages = |(&order, lists): (&u8, &BTreeMap<u8, Vec<u64>>)| {
+        lists.get(&(Migratetype::Cma as u8)).map_or(0, |frames| (frames.len() as i64) << order.min(MAX_PAGE_ORDER))
+    };
+    let listed: i64 = state.free.iter().map(pages).sum();
+    listed - state.pcp.values().map(|p| i64::from(p.diff_free_cma.unwrap_or(0))).sum::<i64>()
+}
+
 fn load_pageblocks(state: &ZoneState, pages: &PageMap, name: &str) -> Result<()> {
     let first = state.start as usize >> PAGEBLOCK_ORDER;
     let end = ((state.start + state.spanned) as usize).div_ceil(PAGEBLOCK_NR_PAGES as usize);
@@ -742,7 +787,7 @@ fn load_pageblocks(state: &ZoneState, pages: &PageMap, name: &str) -> Result<()>
         }
         for _ in 0..count {
             if !pages.set_block_type_raw(at, mt) {
-                return bad(format!("{name}: pageblock type {mt} is neither 0 to 3 nor 9 (no memory)"));
+                return bad(format!("{name}: pageblock type {mt} is neither 0 to 4 nor 9 (no memory)"));
             }
             at += 1;
         }
@@ -839,6 +884,8 @@ mod pcp_form {
         thresh: i32,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         diff_free_blocks: Option<i32>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        diff_free_cma: Option<i32>,
         lists: BTreeMap<usize, Vec<Listed>>,
     }
 
@@ -871,8 +918,8 @@ mod pcp_form {
                 for block in list {
                     match block {
                         Listed::Plain(pfn, mt) => blocks.push((pfn, mt)),
-                        Listed::Carrying(_, _, other) if other > 3 => {
-                            return Err(format!("list {i}: a page carries type {other}, above 3"));
+                        Listed::Carrying(_, _, other) if other > 4 => {
+                            return Err(format!("list {i}: a page carries type {other}, above 4"));
                         }
                         Listed::Carrying(pfn, mt, other) => {
                             blocks.push((pfn, mt));
@@ -901,6 +948,7 @@ mod pcp_form {
                 free_factor: form.free_factor,
                 carried: (fixed || !carried.is_empty()).then_some(carried),
                 diff_free_blocks: form.diff_free_blocks,
+                diff_free_cma: form.diff_free_cma,
             })
         }
     }
@@ -931,6 +979,7 @@ mod pcp_form {
                 diff_free: state.diff_free,
                 thresh: state.thresh,
                 diff_free_blocks: state.diff_free_blocks,
+                diff_free_cma: state.diff_free_cma,
                 lists: lists.collect(),
             }
         }

@@ -105,7 +105,10 @@ impl<L: Locking> Stepped<L> {
         series: &mut Series,
     ) -> Option<Pfn> {
         let zone = &self.zones[zone];
-        let flags = AllocFlags::WMARK_LOW;
+        let flags = zone.with_cma(AllocFlags::WMARK_LOW, mt);
+        if series.0 == RmqueueMode::Normal {
+            series.0 = RmqueueMode::new(flags);
+        }
         let pfn = zone.lock_untold::<OfBlock>(&self.pages, cx.cpu).__rmqueue(
             cx,
             self.config.rules,

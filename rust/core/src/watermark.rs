@@ -23,14 +23,16 @@ impl<L: Locking> Zone<L> {
     #[inline]
     pub(crate) fn zone_watermark_fast(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
         if order == 0 && !flags.has(AllocFlags::NOT_PLAIN) {
-            // Without reserve flags the fast and the full test of order 0 are one predicate.
-            return self.free_for_tests() - self.nr_free_highatomic.get() > mark + self.lowmem_reserve[hz as usize];
+            // Without reserve flags the fast and the full test of order 0 are one predicate. Who may use CMA is asked when
+            // this test has failed.
+            return self.free_for_tests() - self.out_of_reach.get() > mark + self.lowmem_reserve[hz as usize];
         }
-        self.zone_watermark_fast_slow(order, mark, hz, flags)
+        self.zone_watermark_exact(order, mark, hz, flags)
     }
 
+    /// `zone_watermark_fast()`, whatever the flags.
     #[inline(never)]
-    fn zone_watermark_fast_slow(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+    pub(crate) fn zone_watermark_exact(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
         if self.zone_watermark_ok(order, mark, hz, flags) {
             return true;
         }
@@ -51,7 +53,9 @@ impl<L: Locking> Zone<L> {
     /// `__zone_watermark_ok()` on a given number of free pages.
     pub(crate) fn __zone_watermark_ok(&self, free: i64, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
         let reserves = flags.has(AllocFlags::RESERVES);
-        let unusable = (1i64 << order) - 1 + if reserves { 0 } else { self.nr_free_highatomic.get() };
+        let highatomic = if reserves { 0 } else { self.nr_free_highatomic.get() };
+        let cma = if flags.has(AllocFlags::CMA) { 0 } else { self.free_cma_for_tests() };
+        let unusable = (1i64 << order) - 1 + highatomic + cma;
         let mut min = mark;
         if reserves {
             if flags.has(AllocFlags::MIN_RESERVE) {
@@ -76,6 +80,7 @@ impl<L: Locking> Zone<L> {
             || has(Migratetype::Movable)
             || has(Migratetype::Reclaimable)
             || flags.has(AllocFlags(AllocFlags::HIGHATOMIC.0 | AllocFlags::OOM.0)) && has(Migratetype::HighAtomic)
+            || flags.has(AllocFlags::CMA) && has(Migratetype::Cma)
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
 use crate::era::Rules;
-use crate::gfp::{MIGRATE_TYPES, Migratetype};
+use crate::gfp::{AllocFlags, MIGRATE_TYPES, Migratetype};
 use crate::kswapd::Kswapd;
 use crate::list::FreeList;
 use crate::page::{ListType, OfBlock, PageMap};
@@ -40,8 +40,10 @@ pub(crate) mod zflag {
     pub(crate) const HIGH_NOT_TESTED: u8 = 1 << 4;
     /// `pcp_high_tuned` or `list_type_is_block_type` does not hold: frees take their older way.
     pub(crate) const OLDER_FREE: u8 = 1 << 5;
+    /// The kernel has CMA blocks.
+    pub(crate) const HAS_CMA: u8 = 1 << 6;
     /// Those that a request looks at.
-    pub(crate) const ON_ALLOC: u8 = BELOW_HIGH | KSWAPD_AWAKE | HIGH_NOT_TESTED;
+    pub(crate) const ON_ALLOC: u8 = BELOW_HIGH | KSWAPD_AWAKE | HIGH_NOT_TESTED | HAS_CMA;
     /// Those that the kernel has too.
     pub(crate) const KERNEL: u8 = RECLAIM_ACTIVE | BELOW_HIGH;
 }
@@ -70,14 +72,19 @@ impl Word {
     }
 }
 
+/// Lists of one order: one of each type, and as many more as make the way to a list a shift.
+pub(crate) const LISTS: usize = MIGRATE_TYPES.next_power_of_two();
+
 /// What the zone lock protects.
 #[derive(Debug)]
 pub struct FreeArea {
-    pub(crate) lists: [[FreeList; MIGRATE_TYPES]; NR_PAGE_ORDERS],
+    pub(crate) lists: [[FreeList; LISTS]; NR_PAGE_ORDERS],
     /// Free blocks of each order, all types together.
     pub(crate) nr_free: [u64; NR_PAGE_ORDERS],
     /// Part of the free counter that each CPU has not folded into the zone's yet, and the bound on it.
     pub(crate) diff: Box<[Diff]>,
+    /// The same part of the counter of free CMA pages; the bound is that of `diff`.
+    pub(crate) diff_cma: Box<[i32]>,
     /// Pages in high-atomic blocks.
     pub(crate) reserved_highatomic: u64,
     /// Allocated pages that could be moved, by pageblock: given by a snapshot, left as it came.
@@ -160,6 +167,12 @@ pub struct Zone<L: Locking> {
     /// High-atomic pages that ordinary requests cannot have: `nr_free_highatomic`, or all that are reserved where the rule
     /// `highatomic_free_counted` does not hold.
     pub(crate) nr_free_highatomic: Word,
+    /// `vm_stat[NR_FREE_CMA_PAGES]`.
+    pub(crate) nr_free_cma: Word,
+    /// The two together: what a request without any right cannot have.
+    pub(crate) out_of_reach: Word,
+    /// The kernel has CMA blocks, in whichever zone.
+    pub(crate) has_cma: bool,
     /// [`zflag`].
     pub(crate) flags: AtomicU8,
     /// How this kernel works.
@@ -235,6 +248,25 @@ impl<L: Locking> Zone<L> {
         if self.rules.highatomic_free_counted { self.nr_free_highatomic.get() } else { 0 }
     }
 
+    /// `gfp_to_alloc_flags_cma()`: movable pages may lie in CMA blocks. It is asked where a request cannot do without, so
+    /// that the usual way need not.
+    #[inline]
+    pub(crate) fn with_cma(&self, flags: AllocFlags, mt: Migratetype) -> AllocFlags {
+        let may = self.has_cma && mt == Migratetype::Movable && !flags.has(AllocFlags::NO_CMA);
+        if may { flags.with(AllocFlags::CMA) } else { flags }
+    }
+
+    /// `zone_page_state()` of `NR_FREE_CMA_PAGES`: without the per-CPU differences, never negative.
+    #[inline]
+    pub(crate) fn free_cma_for_tests(&self) -> i64 {
+        self.nr_free_cma.get().max(0)
+    }
+
+    /// Brings [`Zone::out_of_reach`] up to date.
+    pub(crate) fn sum_out_of_reach(&self) {
+        self.out_of_reach.set(self.nr_free_highatomic.get() + self.free_cma_for_tests());
+    }
+
     /// Runs `f` under the zone lock. The observer is told of both ends; nobody holds the lock when it is.
     #[inline(always)]
     pub(crate) fn with_lock<T: ListType, C: Context, R>(
@@ -289,18 +321,35 @@ pub(crate) struct LockedZone<'a, L: Locking, T: ListType = OfBlock> {
 }
 
 impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
-    /// `account_freepages()`: the free counter, and that of the high-atomic reserve.
+    /// `account_freepages()`: the free counter, and that of the high-atomic reserve or of CMA.
     #[inline]
     pub(crate) fn account_freepages(&mut self, delta: i64, mt: Migratetype) {
         self.mod_zone_page_state(delta);
-        self.account_highatomic(delta, mt);
+        self.account_special(delta, mt);
     }
 
+    /// What [`LockedZone::account_freepages`] does for the types that not every request may use.
     #[inline]
-    fn account_highatomic(&mut self, delta: i64, mt: Migratetype) {
-        if mt == Migratetype::HighAtomic && self.zone.rules.highatomic_free_counted {
+    fn account_special(&mut self, delta: i64, mt: Migratetype) {
+        if mt >= Migratetype::HighAtomic {
+            self.account_highatomic_or_cma(delta, mt);
+        }
+    }
+
+    #[cold]
+    fn account_highatomic_or_cma(&mut self, delta: i64, mt: Migratetype) {
+        if mt == Migratetype::Cma {
+            let cpu = self.cpu;
+            let x = self.area.diff_cma[cpu] + delta as i32;
+            let fold = x.abs() > self.area.diff[cpu].threshold;
+            self.area.diff_cma[cpu] = if fold { 0 } else { x };
+            if fold {
+                self.zone.nr_free_cma.add(i64::from(x));
+            }
+        } else if self.zone.rules.highatomic_free_counted {
             self.zone.nr_free_highatomic.add(delta);
         }
+        self.zone.sum_out_of_reach();
     }
 
     /// Accounts for pages that leave a list for good. Before v6.10 `rmqueue_bulk()` and `rmqueue_buddy()` took them off
@@ -310,7 +359,7 @@ impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
         if T::OF_BLOCK {
             self.account_freepages(-pages, mt);
         } else {
-            self.account_highatomic(-pages, mt);
+            self.account_special(-pages, mt);
         }
     }
 
@@ -329,8 +378,8 @@ impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
             self.account_freepages(-pages, from);
             self.account_freepages(pages, to);
         } else {
-            self.account_highatomic(-pages, from);
-            self.account_highatomic(pages, to);
+            self.account_special(-pages, from);
+            self.account_special(pages, to);
         }
     }
 
@@ -339,6 +388,7 @@ impl<L: Locking, T: ListType> LockedZone<'_, L, T> {
         self.area.reserved_highatomic = pages;
         if !self.zone.rules.highatomic_free_counted {
             self.zone.nr_free_highatomic.set(pages as i64);
+            self.zone.sum_out_of_reach();
         }
     }
 

@@ -582,6 +582,7 @@ impl Machine {
         d.set_item("flags", z.flags)?;
         d.set_item("reserved_highatomic", z.reserved_highatomic)?;
         d.set_item("free_highatomic", z.free_highatomic)?;
+        d.set_item("free_cma", z.free_cma)?;
         Ok(d.unbind())
     }
 

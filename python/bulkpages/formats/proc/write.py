@@ -152,10 +152,15 @@ def zoneinfo(state: Mapping[str, Any], numa: Iterable[Mapping[str, int]] = ()) -
             out.append(f"        boost    {zone['boost']}")
             out += [f"        {n:8} {zone[n] + zone['boost']}" for n in marks]
             out += [f"        {n:8} {zone[n]}" for n in ("spanned", "present", "managed")]
-            out.append("        cma      0")
+            out.append(f"        cma      {_block_counts(zone)[4] * BLOCK}")
             reserve = [str(pages) for name, pages in zip(names, zone["lowmem_reserve"], strict=True) if name]
             out.append(f"        protection: ({', '.join(reserve)})")
-            values = {"nr_free_pages": free, "nr_free_pages_blocks": zone.get("nr_free_blocks", 0), **numa_of}
+            values = {
+                "nr_free_pages": free,
+                "nr_free_pages_blocks": zone.get("nr_free_blocks", 0),
+                "nr_free_cma": max(zone.get("nr_free_cma", 0), 0),
+                **numa_of,
+            }
             out += [f"      {item:<12} {values.get(item, 0)}" for item in (*items.zone, *items.numa)]
             out.append("  pagesets")
             for cpu, pcp in sorted(zone["pcp"].items(), key=lambda p: int(p[0])):
@@ -209,6 +214,8 @@ def _block_counts(zone: Mapping[str, Any]) -> list[int]:
 def pagetypeinfo(state: Mapping[str, Any]) -> str:
     """`/proc/pagetypeinfo` of a snapshot."""
     _need_zones(state)
+    # A kernel without CMA has no such type.
+    types = TYPES if any("nr_free_cma" in zone for zone in state["zones"]) else TYPES[:4]
     out = []
     for nid in sorted({zone["nid"] for zone in state["zones"]}):
         zones = [zone for zone in state["zones"] if zone["nid"] == nid]
@@ -216,14 +223,14 @@ def pagetypeinfo(state: Mapping[str, Any]) -> str:
         out.append(f"{'Free pages count per migrate type at order':<43} ")
         out.append("".join(f"{order:6} " for order in range(ORDERS)) + "\n")
         for zone in zones:
-            for migratetype, name in enumerate(TYPES):
+            for migratetype, name in enumerate(types):
                 out.append(f"Node {nid:4}, zone {zone['name']:>8}, type {name:>12} ")
                 for order in range(ORDERS):
                     frames = zone["free"].get(str(order), {}).get(str(migratetype), ())
                     out.append(f"{len(frames):6} " if len(frames) < MOST_COUNTED else f">{MOST_COUNTED:6} ")
                 out.append("\n")
-        out.append(f"\n{'Number of blocks type':<23}" + "".join(f"{name:>12} " for name in TYPES) + "\n")
+        out.append(f"\n{'Number of blocks type':<23}" + "".join(f"{name:>12} " for name in types) + "\n")
         for zone in zones:
             out.append(f"Node {nid}, zone {zone['name']:>8} ")
-            out.append("".join(f"{count:12} " for count in _block_counts(zone)) + "\n")
+            out.append("".join(f"{count:12} " for count in _block_counts(zone)[: len(types)]) + "\n")
     return "".join(out)

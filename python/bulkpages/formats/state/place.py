@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 __all__ = ["BLOCK", "ORDERS", "TYPES", "Layout"]
 
 #: Types of pageblocks, by number.
-TYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic")
+TYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA")
 #: Orders of free blocks: 0 to 10.
 ORDERS = 11
 #: Pages of a pageblock, and its order.
@@ -99,7 +99,7 @@ class Layout:
 
         at = self.first_block
         for block in [*sorted(self.types), last + 1]:
-            for migratetype in (0, 2, 3):
+            for migratetype in (0, 2, 3, 4):
                 count = max(min(left[migratetype], block - at), 0)
                 left[migratetype] -= count
                 at += count

@@ -4,7 +4,6 @@ Texts do not say where anything is, so a machine is built by a rule:
 
 * The managed frames of a zone are its last ones; what is in front is the kernel's.
 * Free blocks lie where `bulkpages.formats.state.place` puts them. Blocks whose type is not told are Movable.
-* Free blocks of CMA are Movable ones, and the snapshot's `facts.free_cma` says which, by "node.index" and order.
 * Pages on per-CPU lists are Movable ones of order 0. A CPU's limits are those of the text, or follow from the marks.
 * CPUs are spread over the nodes in order. Nodes come nearest first: itself, the ones above, the ones below.
 """
@@ -27,8 +26,6 @@ __all__ = ["MODELLED_ORDERS", "Told", "check_orders", "largest_as_cma", "state_o
 MAX_FRAMES = 1 << 32
 #: What an emulated machine has, for messages.
 MODELLED_ORDERS = f"only orders 0 to {ORDERS - 1} are modelled (11 columns)"
-#: Stands for the type of CMA's blocks, which the emulator takes as Movable ones.
-CMA = -1
 # Where a zone goes whose first frame is not told: frames up to the next multiple of the largest block.
 LARGEST = 1 << (ORDERS - 1)
 
@@ -134,18 +131,15 @@ def _placed(zones: Sequence[Told], notes: list[str]) -> list[int]:
 
 
 def _wanted(zone: Told) -> Iterator[tuple[int, int, int]]:
-    """(order, type or CMA, number) of the free blocks, largest first; `counts` decides how many."""
+    """(order, type, number) of the free blocks, largest first; `counts` decides how many."""
     for order in reversed(range(min(len(zone.counts), ORDERS))):
         left = zone.counts[order]
-        for migratetype in (0, 2, 3):
+        for migratetype in (0, 2, 3, 4):
             of_type = zone.typed.get(TYPES[migratetype], ())
             number = min(of_type[order] if order < len(of_type) else 0, left)
             left -= number
             yield order, migratetype, number
-        cma = zone.typed.get("CMA", ())
-        number = min(cma[order] if order < len(cma) else 0, left)
-        yield order, CMA, number
-        yield order, 1, left - number
+        yield order, 1, left
 
 
 def _pcp_limits(zone: Told, cpu: Mapping[str, int], cpus: int) -> tuple[int, int]:
@@ -155,26 +149,23 @@ def _pcp_limits(zone: Told, cpu: Mapping[str, int], cpus: int) -> tuple[int, int
     return cpu.get("high_min", low), cpu.get("high_max", high)
 
 
-def _free_lists(zone: Told, layout: Layout) -> tuple[dict[str, dict[str, list[int]]], dict[str, list[int]], int]:
-    """Frames of free blocks by order and type, those of CMA among them by order, and the pages that found no room."""
+def _free_lists(zone: Told, layout: Layout) -> tuple[dict[str, dict[str, list[int]]], int]:
+    """Frames of free blocks by order and type, and the pages that found no room."""
     free: dict[str, dict[str, list[int]]] = {}
-    cma: dict[str, list[int]] = {}
     lost = 0
     for order, migratetype, number in _wanted(zone):
         for done in range(number):
-            found = layout.place_anyhow(order, 1 if migratetype == CMA else migratetype)
+            found = layout.place_anyhow(order, migratetype)
             if found is None:
                 # Nor is there room for the next one.
                 lost += number - done << order
                 break
             kind, at = found
             free.setdefault(str(order), {}).setdefault(str(kind), []).append(at)
-            if migratetype == CMA:
-                cma.setdefault(str(order), []).append(at)
     for lists in free.values():
         for frames in lists.values():
             frames.sort()
-    return free, cma, lost
+    return free, lost
 
 
 def _per_cpu_lists(zone: Told, layout: Layout, cpus: Sequence[int], of_node: int) -> tuple[dict[str, Any], int]:
@@ -214,13 +205,13 @@ def _per_cpu_lists(zone: Told, layout: Layout, cpus: Sequence[int], of_node: int
 
 def _zone(
     zone: Told, start: int, names: Sequence[str], cpus: Sequence[int], of_node: int, notes: list[str]
-) -> tuple[dict[str, Any], dict[str, list[int]]]:
-    """The zone as a snapshot has it, and its free blocks of CMA by order."""
+) -> dict[str, Any]:
+    """The zone as a snapshot has it."""
     sizes = zone.sizes
     layout = Layout(start, start + sizes["spanned"], sizes["managed"])
     if start % BLOCK:
         layout.types[start // BLOCK] = 0
-    free, cma, lost = _free_lists(zone, layout)
+    free, lost = _free_lists(zone, layout)
     pcp, short = _per_cpu_lists(zone, layout, cpus, of_node)
     if lost or short:
         notes.append(f"{zone.title}: no room for {lost} free pages and {short} on per-CPU lists")
@@ -229,7 +220,7 @@ def _zone(
     drift = thresh * len(cpus)
     pageblocks = layout.pageblocks({t: zone.blocks.get(TYPES[t], 0) for t in range(len(TYPES))})
     below = 1 if start == 0 else 0
-    state = {
+    return {
         "nid": zone.nid,
         "idx": names.index(zone.name),
         "name": zone.name,
@@ -254,7 +245,6 @@ def _zone(
         "pageblocks": pageblocks,
         "movable": [],
     }
-    return state, cma
 
 
 def _not_modelled(zones: Sequence[Told], notes: list[str]) -> None:
@@ -268,8 +258,6 @@ def _not_modelled(zones: Sequence[Told], notes: list[str]) -> None:
             if name == "Isolate":
                 zone.counts = [a - b for a, b in zip(zone.counts, counts, strict=True)]
                 notes.append(f"{what} in use")
-            elif name == "CMA":
-                notes.append(f"{what} Movable; an explanation keeps them from requests that may not use CMA")
             else:
                 notes.append(f"{what} Movable")
 
@@ -313,12 +301,11 @@ def state_of(zones: Sequence[Told], build: Sequence[str], where: str, notes: lis
     per_node = -(-len(cpus) // len(with_memory))
     cpu_node = {str(i): with_memory[min(i // per_node, len(with_memory) - 1)] for i in range(len(cpus))}
     of_nodes = list(cpu_node.values())
-    pairs = [
+    states = [
         _zone(zone, start, names, cpus, of_nodes.count(zone.nid) or len(cpus), notes)
         for zone, start in zip(zones, _placed(zones, notes), strict=True)
     ]
-    out = sorted((state for state, _ in pairs), key=lambda z: (z["nid"], z["idx"]))
-    free_cma = {f"{state['nid']}.{state['idx']}": cma for state, cma in pairs if cma}
+    out = sorted(states, key=lambda z: (z["nid"], z["idx"]))
     have = {(z["nid"], z["idx"]) for z in out}
     zonelists = {}
     for nid in nodes:
@@ -332,6 +319,4 @@ def state_of(zones: Sequence[Told], build: Sequence[str], where: str, notes: lis
         "gfp_allowed": 0xFFFFFF,
         "zones": list(names),
     }
-    if free_cma:
-        facts["free_cma"] = free_cma
     return {"zones": out, "zonelists": zonelists, "cpu_node": cpu_node, "facts": facts}

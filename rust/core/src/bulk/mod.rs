@@ -143,7 +143,7 @@ impl<L: Locking> Machine<L> {
         } else {
             // v7.1: what is there already is not asked for again.
             let wanted = nr_pages - (pos & self.config.gate_prefix_mask);
-            self.bulk_zone(ac.zonelist(), wanted, flags)
+            self.bulk_zone(ac.zonelist(), wanted, flags, ac.migratetype)
         };
         let (zone, preferred) = match found {
             Ok(found) => found,
@@ -172,6 +172,7 @@ impl<L: Locking> Machine<L> {
         zonelist: &'a [ZoneRef],
         wanted: usize,
         flags: AllocFlags,
+        mt: Migratetype,
     ) -> Result<(&'a Zone<L>, &'a ZoneRef), SingleReason> {
         let preferred = zonelist.first().ok_or(SingleReason::Watermark)?;
         for zref in zonelist {
@@ -180,7 +181,9 @@ impl<L: Locking> Machine<L> {
             }
             let zone = &self.zones[zref.zone];
             let mark = zone.wmark_pages(wmark::LOW) + wanted as i64;
-            if zone.zone_watermark_fast(0, mark, preferred.idx, flags) {
+            if zone.zone_watermark_fast(0, mark, preferred.idx, flags)
+                || zone.has_cma && zone.zone_watermark_exact(0, mark, preferred.idx, zone.with_cma(flags, mt))
+            {
                 return Ok((zone, preferred));
             }
         }

@@ -1,8 +1,9 @@
 //! The rules in which kernels differ, each alone: examples worked out by hand, and every mixture of them kept sound.
 
 use crate::kit::{
-    ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, bulk, count, dma32, drains, failing, free_list,
-    kswapd_wakes, no_free, on_pcp, page, pages, refills, snapshot, watched, with_free, with_marks, zone,
+    ATOMIC, KERNEL, MOVABLE, NOTHING, NOWAIT, add_free, block_type, booted_as, bulk, count, dma32, drains, failing,
+    free_list, kswapd_wakes, no_free, on_pcp, page, pages, refills, snapshot, watched, with_cma, with_free, with_marks,
+    zone,
 };
 use bulkpages_core::boot::BootSpec;
 use bulkpages_core::bulk::{NullOnly, OutputOnly};
@@ -566,6 +567,7 @@ proptest! {
     fn every_mixture_of_rules_is_sound(
         era in prop::sample::select(Era::ALL.to_vec()),
         flips in prop::collection::vec(any::<prop::sample::Index>(), 0..6),
+        cma in 0..4u64,
         steps in prop::collection::vec(step(), 1..160),
     ) {
         let mut rules = era.rules();
@@ -574,7 +576,7 @@ proptest! {
             rules = rules.with(name, !rules.get(name).unwrap()).unwrap();
         }
         let spec = BootSpec { era, rules, ..BootSpec::new(32 * 256, 2, 1) };
-        let m = Machine::<Local>::boot(&spec).unwrap();
+        let m = booted_as(&spec, |s| if cma > 0 { with_cma(s, 1, cma) });
         let mut owned: Vec<(Pfn, u8)> = Vec::new();
         for (i, step) in steps.into_iter().enumerate() {
             let mut cx = Ctx::on(i % 2);

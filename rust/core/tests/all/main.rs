@@ -1,6 +1,7 @@
 //! All integration tests of the crate in one program: a program each compiles its generic code again.
 
 mod boot;
+mod cma;
 mod conformance;
 mod differences;
 mod eras;

@@ -37,3 +37,18 @@ pub(crate) fn set_marks(zone: &mut ZoneState, min: i64, low: i64, high: i64) {
         pcp.thresh = 0;
     }
 }
+
+/// The last `blocks` free blocks of the largest order in a zone become CMA's.
+pub(crate) fn with_cma(snapshot: &mut Snapshot, zone: usize, blocks: u64) {
+    let zone = &mut snapshot.zones[zone];
+    let lists = zone.free.get_mut(&10).unwrap();
+    let movable = lists.get_mut(&1).unwrap();
+    let of_cma = movable.split_off(movable.len() - blocks as usize);
+    let mut types: Vec<u32> = zone.pageblocks.iter().flat_map(|&(mt, n)| (0..n).map(move |_| mt)).collect();
+    for first in &of_cma {
+        let at = (first / 512 - zone.start / 512) as usize;
+        types[at..at + 2].fill(4);
+    }
+    lists.insert(4, of_cma);
+    zone.pageblocks = types.into_iter().map(|mt| (mt, 1)).collect();
+}
