@@ -73,7 +73,8 @@ format: $(TOOLS) ## Format everything.
 wheels: $(STAMP) ## Build a wheel and an sdist into dist/, and try each in an environment of its own (ARGS="--zig ...").
 	$(PIP) 'maturin>=1.14,<2'
 	rm -rf dist
-	$(BIN)/maturin build --quiet --release --sdist --out dist $(ARGS)
+	$(BIN)/maturin sdist --out dist
+	$(BIN)/maturin build --quiet --release --interpreter $(BIN)/python --out dist $(ARGS)
 	$(BIN)/python tests/packaging/try_dist.py dist
 
 explore: ## Run the larger scenarios of locks and threads in every order too.
