@@ -11,8 +11,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c co
 # No path of the machine in what is shipped. One set of flags for all release builds, so that each crate is compiled once.
 REMAP  := --remap-path-prefix=$(or $(CARGO_HOME),$(HOME)/.cargo)=cargo --remap-path-prefix=$(CURDIR)=.
 
-$(STAMP) wheels instructions: export RUSTFLAGS = $(REMAP)
-$(STAMP) wheels: export CARGO_TARGET_DIR = $(CURDIR)/target
+$(STAMP) $(TOOLS) $(DOCS) wheels instructions: export RUSTFLAGS = $(REMAP)
+$(STAMP) $(TOOLS) $(DOCS) wheels: export CARGO_TARGET_DIR = $(CURDIR)/target
 
 .DEFAULT_GOAL := help
 .PHONY: help compare test test-kernel test-rust test-python bench face figures instructions docs wheels \
