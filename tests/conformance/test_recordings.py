@@ -129,7 +129,7 @@ def test_conform_says_100_percent(recordings: list[Path]) -> None:
         ("absent.jsonl", None, "No such file"),
         ("empty.jsonl", b"", "not a recording"),
         ("binary.jsonl.gz", b"\x1f\x8b\x08broken", "broken gzip"),
-        ("noise.jsonl", b"\xff\xfe\x00", "no UTF-8"),
+        ("noise.jsonl", b"\xff\xfe\x00", "not UTF-8"),
         ("text.jsonl", b"hello\n", "line 1"),
         ("list.jsonl", b"[1]\n", "an object is needed, not list"),
         ("header.jsonl", b'{"case": "x"}\n{"before": {}}\n{"op": "alloc"}\n', "truncated"),
