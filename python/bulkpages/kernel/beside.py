@@ -55,15 +55,14 @@ def measure_kernels(
     known: dict[tuple[str, str | None], Any] = {(row["cell"], None): row["instructions"] for row in main_rows(results)}
     known |= {(row["cell"], row["form"]): row["instructions"] for row in results["rows"]}
     rows = []
-    for row in found.rows:
-        caller = next(cell.caller for cell in asked if cell.name == row.name)
+    for cell, row in zip(asked, found.rows, strict=True):
         rows.append(
             {
                 "cell": row.name,
                 "unit": row.unit,
                 "cycles": list(row.cycles),
                 "instructions": list(row.instructions),
-                "model": [_model(known, row.name, k, k.forms.get(caller or "")) for k in kernels],
+                "model": [_model(known, row.name, k, k.forms.get(cell.caller or "")) for k in kernels],
                 "comparison": row.comparison and asdict(row.comparison),
                 "absent": list(row.absent),
             }

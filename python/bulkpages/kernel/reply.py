@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import jinja2
 
 from bulkpages.files import write_whole
-from bulkpages.kernel.review import DIFFERENT, placed
 from bulkpages.provenance import provenance
 
 if TYPE_CHECKING:
@@ -72,11 +71,10 @@ def _number(value: float) -> str:
     return f"{value:>10,.{0 if value >= 10_000 else 1}f}"
 
 
-def _cycle_words(row: Row) -> str:
+def _cycle_words(row: Row, mark: str) -> str:
     result = row.comparison
     if result is None:
         return ""
-    mark = "*" if result.verdict in DIFFERENT and placed(row) else ""
     return f"{result.verdict}{mark} ({percent(result.low).removesuffix(' %')}..{percent(result.high)})"
 
 
@@ -96,7 +94,7 @@ def _cycle_rows(review: Review) -> list[str]:
     for row in review.bench.rows:
         a, b = (*row.cycles, None, None)[:2]
         if a is not None and b is not None:
-            lines.append(f"  {row.name:25}{_number(a)}{_number(b)} {_cycle_words(row)}")
+            lines.append(f"  {row.name:25}{_number(a)}{_number(b)} {_cycle_words(row, '*' * (row in review.placed))}")
     if review.placed:
         lines += ["", *_wrap("* Same instructions: caches differ, or where code lies in memory.")]
     return [*lines, ""]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bulkpages.kernel.semantics import Witness
     from bulkpages.suite.trunk.cells import Cell
 
-__all__ = ["Review", "placed", "reached_cells", "review", "touched_files", "tree_of_commit"]
+__all__ = ["Review", "reached_cells", "review", "touched_files", "tree_of_commit"]
 
 Say = Callable[[str, float], None]
 
@@ -112,12 +112,16 @@ class Review:
 
     def cycles(self, verdict: str) -> list[Row]:
         """Rows that the comparison of cycles calls so, and that do not have the same instructions."""
-        return [row for row in self._claims if row.comparison and row.comparison.verdict == verdict and not placed(row)]
+        return [
+            row
+            for row in self._claims
+            if row.comparison and row.comparison.verdict == verdict and not _same_instructions(row)
+        ]
 
     @property
     def placed(self) -> list[Row]:
         """Rows whose cycles differ although they have the same instructions."""
-        return [row for row in self._claims if placed(row)]
+        return [row for row in self._claims if _same_instructions(row)]
 
     @property
     def _claims(self) -> list[Row]:
@@ -184,7 +188,7 @@ class Review:
         }
 
 
-def placed(row: Row) -> bool:
+def _same_instructions(row: Row) -> bool:
     """Whether two kernels execute the same instructions in a row, so that other cycles are due to caches."""
     before, after = (*row.instructions, None, None)[:2]
     return before is not None and after is not None and abs(after - before) <= SAME_INSTRUCTIONS * before

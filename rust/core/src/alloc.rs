@@ -226,9 +226,7 @@ impl<L: Locking> Machine<L> {
         mt: Migratetype,
         kswapd: &mut AwakeKswapd,
     ) -> bool {
-        if known & zflag::HAS_CMA != 0 {
-            return Self::zone_usable_with_cma(zone, known, order, flags, hz, mt, kswapd);
-        }
+        let flags = if known & zflag::HAS_CMA != 0 { zone.with_cma(flags, mt) } else { flags };
         if known & zflag::KSWAPD_AWAKE != 0 && *kswapd != AwakeKswapd::Allowed {
             *kswapd = AwakeKswapd::Seen;
             return false;
@@ -240,33 +238,6 @@ impl<L: Locking> Machine<L> {
             zone.set_flag(zflag::BELOW_HIGH, true);
         }
         zone.zone_watermark_fast(order, zone.wmark_pages(flags.wmark()), hz, flags)
-            || flags.has(AllocFlags::NO_WATERMARKS)
-    }
-
-    /// [`Machine::zone_usable`] of a kernel that has CMA blocks.
-    #[cold]
-    #[inline(never)]
-    fn zone_usable_with_cma(
-        zone: &Zone<L>,
-        known: u8,
-        order: u8,
-        flags: AllocFlags,
-        hz: u8,
-        mt: Migratetype,
-        kswapd: &mut AwakeKswapd,
-    ) -> bool {
-        let flags = zone.with_cma(flags, mt);
-        if known & zflag::KSWAPD_AWAKE != 0 && *kswapd != AwakeKswapd::Allowed {
-            *kswapd = AwakeKswapd::Seen;
-            return false;
-        }
-        if known & (zflag::BELOW_HIGH | zflag::HIGH_NOT_TESTED) == 0 {
-            if zone.zone_watermark_exact(order, zone.wmark_pages(wmark::HIGH), hz, flags) {
-                return true;
-            }
-            zone.set_flag(zflag::BELOW_HIGH, true);
-        }
-        zone.zone_watermark_exact(order, zone.wmark_pages(flags.wmark()), hz, flags)
             || flags.has(AllocFlags::NO_WATERMARKS)
     }
 

@@ -238,7 +238,7 @@ impl AllocFlags {
     pub const RESERVES: AllocFlags = AllocFlags(0x10 | 0x20 | 0x200 | 0x8);
 
     /// Flags with which the short watermark test of order 0 is not enough.
-    pub(crate) const NOT_PLAIN: AllocFlags = AllocFlags(Self::RESERVES.0 | Self::ATOMIC.0);
+    pub(crate) const NOT_PLAIN: AllocFlags = AllocFlags(Self::RESERVES.0 | Self::ATOMIC.0 | Self::CMA.0);
 
     /// Whether any of `flags` is set.
     #[inline]

@@ -27,12 +27,12 @@ impl<L: Locking> Zone<L> {
             // this test has failed.
             return self.free_for_tests() - self.out_of_reach.get() > mark + self.lowmem_reserve[hz as usize];
         }
-        self.zone_watermark_exact(order, mark, hz, flags)
+        self.zone_watermark_fast_slow(order, mark, hz, flags)
     }
 
-    /// `zone_watermark_fast()`, whatever the flags.
+    /// `zone_watermark_fast()` of other orders and with other rights.
     #[inline(never)]
-    pub(crate) fn zone_watermark_exact(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
+    pub(crate) fn zone_watermark_fast_slow(&self, order: u8, mark: i64, hz: u8, flags: AllocFlags) -> bool {
         if self.zone_watermark_ok(order, mark, hz, flags) {
             return true;
         }

@@ -182,7 +182,7 @@ impl<L: Locking> Machine<L> {
             let zone = &self.zones[zref.zone];
             let mark = zone.wmark_pages(wmark::LOW) + wanted as i64;
             if zone.zone_watermark_fast(0, mark, preferred.idx, flags)
-                || zone.has_cma && zone.zone_watermark_exact(0, mark, preferred.idx, zone.with_cma(flags, mt))
+                || zone.has_cma && zone.zone_watermark_fast_slow(0, mark, preferred.idx, zone.with_cma(flags, mt))
             {
                 return Ok((zone, preferred));
             }
